@@ -1,0 +1,1 @@
+//! The comparison models: OASIS + LFADS, Gaussian and Edgeworth LFADS.

@@ -1,0 +1,1 @@
+//! LFADS and ladder LFADS: models, bounds, training.
