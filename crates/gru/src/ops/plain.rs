@@ -1,0 +1,167 @@
+//! The operations as ordinary tensor operations: for devices without a fused body, and the
+//! yardstick of the fused ones.
+//!
+//! Shapes are as in the functions of the same name at the crate's root, unchecked.
+
+use std::f64::consts::TAU;
+
+use burn::tensor::{Tensor, activation::sigmoid};
+
+use super::{GruSpec, GruWeights, ResetGate, SpikeLoop};
+
+/// See [`crate::gru_sequence`].
+pub fn gru_sequence(x: Tensor<3>, h0: Tensor<3>, weights: GruWeights, spec: GruSpec) -> Tensor<3> {
+    let [n_bins, _, _] = x.dims();
+    let [n_directions, _, _] = h0.dims();
+    let inputs: Vec<Tensor<2>> = (0..n_bins).map(|bin| at(&x, bin)).collect();
+    let directions = (0..n_directions).map(|direction| {
+        let (w_in, b_in) = (at(&weights.w_in, direction), row(&weights.b_in, direction));
+        let (w_rec, b_rec) = (
+            at(&weights.w_rec, direction),
+            row(&weights.b_rec, direction),
+        );
+        let mut h = at(&h0, direction);
+        let mut step = |input: &Tensor<2>| {
+            let from_input = input.clone().matmul(w_in.clone()) + b_in.clone();
+            h = gru_step(Some(from_input), h.clone(), &w_rec, &b_rec, spec);
+            h.clone()
+        };
+        let mut states: Vec<Tensor<2>> = if direction == 0 {
+            inputs.iter().map(&mut step).collect()
+        } else {
+            inputs.iter().rev().map(&mut step).collect()
+        };
+        if direction == 1 {
+            states.reverse();
+        }
+        Tensor::stack::<3>(states, 0)
+    });
+    Tensor::cat(directions.collect(), 2)
+}
+
+/// See [`crate::gru_generate`].
+pub fn gru_generate(
+    h0: Tensor<2>,
+    w_rec: Tensor<2>,
+    bias: Tensor<1>,
+    n_bins: usize,
+    spec: GruSpec,
+) -> Tensor<3> {
+    let bias = bias.unsqueeze::<2>();
+    let states = (0..n_bins).scan(h0, |h, _| {
+        *h = gru_step(None, h.clone(), &w_rec, &bias, spec);
+        Some(h.clone())
+    });
+    Tensor::stack(states.collect(), 0)
+}
+
+/// See [`crate::ar1_filter`].
+pub fn ar1_filter(s: Tensor<3>, initial: Tensor<2>, g: &[f32]) -> Tensor<3> {
+    let decay = Tensor::<1>::from_floats(g, &s.device()).unsqueeze::<2>();
+    let outputs = (0..s.dims()[0]).scan(initial, |y, bin| {
+        *y = y.clone() * decay.clone() + at(&s, bin);
+        Some(y.clone())
+    });
+    Tensor::stack(outputs.collect(), 0)
+}
+
+/// See [`crate::poisson_log_prob`].
+pub fn poisson_log_prob(log_mean: Tensor<3>, s: Tensor<3>) -> Tensor<3> {
+    s.clone() * log_mean.clone() - log_mean.exp() - ln_gamma_1p(s)
+}
+
+/// See [`crate::spike_loop`].
+pub fn spike_loop(
+    drive: Tensor<3>,
+    spike_drive: Tensor<3>,
+    initial_spikes: Tensor<2>,
+    w_feedback: Tensor<2>,
+    w_spike: Tensor<2>,
+    noise: Tensor<3>,
+    max_log: f32,
+) -> SpikeLoop {
+    let [n_bins, _, latent] = noise.dims();
+    let (mut params, mut spikes) = (Vec::with_capacity(n_bins), Vec::with_capacity(n_bins));
+    let mut previous = initial_spikes;
+    for bin in 0..n_bins {
+        let both = at(&drive, bin) + previous.matmul(w_feedback.clone());
+        let mean = both.clone().narrow(1, 0, latent);
+        let sd = both.clone().narrow(1, latent, latent).mul_scalar(0.5).exp();
+        let z = mean + sd * at(&noise, bin);
+        let log_spikes = at(&spike_drive, bin) + z.matmul(w_spike.clone());
+        previous = (exp_bounded(log_spikes, max_log) - 1.0).clamp_min(0.0);
+        params.push(both);
+        spikes.push(previous.clone());
+    }
+    SpikeLoop {
+        params: Tensor::stack(params, 0),
+        spikes: Tensor::stack(spikes, 0),
+    }
+}
+
+fn gru_step(
+    from_input: Option<Tensor<2>>,
+    h: Tensor<2>,
+    w_rec: &Tensor<2>,
+    b_rec: &Tensor<2>,
+    spec: GruSpec,
+) -> Tensor<2> {
+    let [_, hidden] = h.dims();
+    let plus_input = |from_state: Tensor<2>, gates: usize, n_gates: usize| match &from_input {
+        Some(all) => from_state + all.clone().narrow(1, gates * hidden, n_gates * hidden),
+        None => from_state,
+    };
+    let gate =
+        |both: &Tensor<2>, index: usize| sigmoid(both.clone().narrow(1, index * hidden, hidden));
+    let recurrent = |h: Tensor<2>, gates: usize, n_gates: usize| {
+        let (start, width) = (gates * hidden, n_gates * hidden);
+        h.matmul(w_rec.clone().narrow(1, start, width)) + b_rec.clone().narrow(1, start, width)
+    };
+    let (z, candidate) = match spec.reset {
+        ResetGate::BeforeProduct => {
+            let both = plus_input(recurrent(h.clone(), 0, 2), 0, 2);
+            let (r, z) = (gate(&both, 0), gate(&both, 1));
+            let from_state = recurrent(r * h.clone(), 2, 1);
+            (z, plus_input(from_state, 2, 1))
+        }
+        ResetGate::AfterProduct => {
+            let all = recurrent(h.clone(), 0, 3);
+            let both = plus_input(all.clone().narrow(1, 0, 2 * hidden), 0, 2);
+            let (r, z) = (gate(&both, 0), gate(&both, 1));
+            let from_state = r * all.narrow(1, 2 * hidden, hidden);
+            (z, plus_input(from_state, 2, 1))
+        }
+    };
+    let n = candidate.tanh();
+    let next = n.clone() + z * (h - n);
+    match spec.clip {
+        Some(clip) => next.clamp(-clip, clip),
+        None => next,
+    }
+}
+
+/// exp(a) up to `max_log`, its tangent beyond.
+fn exp_bounded(a: Tensor<2>, max_log: f32) -> Tensor<2> {
+    let bounded = a.clone().clamp_max(max_log);
+    let beyond = a - bounded.clone();
+    let slope = f64::from(max_log).exp();
+    bounded.exp() + beyond.mul_scalar(slope)
+}
+
+/// ln Γ(s + 1) for s ≥ 0: Stirling's series at s + 6, brought down by the recurrence
+/// Γ(x + 1) = x Γ(x); the first term left out is below 1e-7.
+fn ln_gamma_1p(s: Tensor<3>) -> Tensor<3> {
+    let x = s.clone() + 6.0;
+    let product = (2..6).fold(s.clone() + 1.0, |product, k| product * (s.clone() + k));
+    let inverse = x.clone().recip();
+    let series = inverse.clone() * (1.0 / 12.0 - inverse.powi_scalar(2) / 360.0);
+    (x.clone() - 0.5) * x.clone().log() - x + 0.5 * TAU.ln() + series - product.log()
+}
+
+fn at(tensor: &Tensor<3>, index: usize) -> Tensor<2> {
+    tensor.clone().narrow(0, index, 1).squeeze_dim(0)
+}
+
+fn row(tensor: &Tensor<2>, index: usize) -> Tensor<2> {
+    tensor.clone().narrow(0, index, 1)
+}
