@@ -1,0 +1,231 @@
+//! A chaotic network kicked by one input pulse per trial: can the inputs be inferred?
+
+use data::Dataset;
+use ndarray::Array2;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{Benchmark, Common};
+use crate::SynthError;
+use crate::design::{Trial, TrialDesign, TrialId};
+use crate::dynamics::chaotic_rnn::ChaoticRnn;
+use crate::error::{check, check_count, check_not_negative, check_positive};
+use crate::observe::Observation;
+use crate::readout::Readout;
+use crate::seed::{RootSeed, Stream};
+
+/// Recipe of the chaotic-network benchmark.
+///
+/// `time_constant_s` · dx/dt = −x + W tanh x + input, W_ij ~ N(0, `gain`²/N). Neurons fire
+/// at `base_rate_hz` · exp(tanh(x) P), P_ij ~ N(0, `log_rate_sd`²/N). In the data set,
+/// `latent` is tanh x, `[trial, time, unit]`; `inputs` is the jump of x caused by the pulse,
+/// `[trial, time, unit]`, in the bin at whose start it comes, and zero elsewhere.
+///
+/// # Source
+/// Sussillo et al. 2016, "LFADS", section 4.3, with our time scale.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChaoticRnnBenchmark {
+    /// Time bins per trial.
+    pub n_bins: usize,
+    /// Integration steps per bin.
+    pub steps_per_bin: usize,
+    /// Width of a bin, seconds.
+    pub dt_s: f64,
+    /// Steps from the N(0, I) initial state to the first bin.
+    pub burn_in_steps: usize,
+    /// N: units of the network.
+    pub n_units: usize,
+    /// Gain of the recurrent weights; chaotic above 1.
+    pub gain: f64,
+    /// Time constant of the units, seconds.
+    pub time_constant_s: f64,
+    /// Number of neurons.
+    pub n_neurons: usize,
+    /// Standard deviation of a neuron's log-rate if all units were at ±1.
+    pub log_rate_sd: f64,
+    /// The input.
+    pub pulse: Pulse,
+    /// Conditions (states of the network at the start), repeats, and which are held out.
+    pub design: TrialDesign,
+    /// Spikes, calcium and fluorescence.
+    pub observation: Observation,
+}
+
+/// One pulse per trial, in a random direction at a random time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pulse {
+    /// Root-mean-square jump of a unit's x; 0 for no pulse.
+    pub amplitude: f64,
+    /// Earliest time, as a fraction of the trial.
+    pub earliest: f64,
+    /// Latest time, as a fraction of the trial.
+    pub latest: f64,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self {
+            amplitude: 5.0,
+            earliest: 0.25,
+            latest: 0.75,
+        }
+    }
+}
+
+impl Default for ChaoticRnnBenchmark {
+    fn default() -> Self {
+        Self {
+            n_bins: 100,
+            steps_per_bin: 2,
+            dt_s: 0.1,
+            burn_in_steps: 200,
+            n_units: 50,
+            gain: 2.5,
+            time_constant_s: 1.0,
+            n_neurons: 30,
+            log_rate_sd: 1.0,
+            pulse: Pulse::default(),
+            design: TrialDesign::default(),
+            observation: Observation::default(),
+        }
+    }
+}
+
+/// What all trials share.
+struct World {
+    root: RootSeed,
+    rnn: ChaoticRnn,
+    readout: Readout,
+    /// One per condition.
+    initial_states: Vec<Vec<f64>>,
+}
+
+impl ChaoticRnnBenchmark {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`SynthError::BadField`], naming the field, its value and what it must be.
+    pub fn validate(&self) -> Result<(), SynthError> {
+        self.common().validate()?;
+        check_count("n_units", self.n_units)?;
+        self.common().check_size(self.n_units)?;
+        check_not_negative("gain", self.gain)?;
+        check_positive("time_constant_s", self.time_constant_s)?;
+        check_not_negative("log_rate_sd", self.log_rate_sd)?;
+        check(
+            self.step_s() < self.time_constant_s,
+            "steps_per_bin",
+            self.steps_per_bin,
+            "enough that dt_s / steps_per_bin is below `time_constant_s`",
+        )?;
+        self.pulse.validate()
+    }
+
+    /// Simulates the benchmark; trials of each split are ordered by condition, then repeat.
+    ///
+    /// # Errors
+    /// A bad field, or rates too high to count.
+    pub fn simulate(&self, seed: u64) -> Result<Dataset, SynthError> {
+        self.validate()?;
+        let world = self.world(RootSeed(seed));
+        let splits = self.design.run(|id| self.trial(&world, id))?;
+        let recipe = Benchmark::ChaoticRnn(self.clone());
+        self.common()
+            .dataset(&recipe, seed, &world.readout.loadings, splits)
+    }
+
+    fn common(&self) -> Common<'_> {
+        Common {
+            design: &self.design,
+            observation: &self.observation,
+            n_bins: self.n_bins,
+            steps_per_bin: self.steps_per_bin,
+            dt_s: self.dt_s,
+            n_neurons: self.n_neurons,
+        }
+    }
+
+    fn step_s(&self) -> f64 {
+        self.dt_s / self.steps_per_bin as f64
+    }
+
+    fn world(&self, root: RootSeed) -> World {
+        let mut draws = root.draws(Stream::Recurrence, 0);
+        let rnn = ChaoticRnn::new(self.n_units, self.gain, self.time_constant_s, &mut draws);
+        let initial_states = (0..self.design.n_conditions)
+            .into_par_iter()
+            .map(|condition| {
+                let mut draws = root.draws(Stream::InitialState, condition);
+                rnn.settle(&mut draws, self.step_s(), self.burn_in_steps)
+            })
+            .collect();
+        World {
+            root,
+            rnn,
+            readout: self.readout(root),
+            initial_states,
+        }
+    }
+
+    fn readout(&self, root: RootSeed) -> Readout {
+        let sd = self.log_rate_sd / libm::sqrt(self.n_units as f64);
+        let mut draws = root.draws(Stream::Loadings, 0);
+        let shape = (self.n_units, self.n_neurons);
+        Readout {
+            loadings: Array2::from_shape_simple_fn(shape, || sd * draws.normal()),
+            base_rate_hz: self.observation.base_rate_hz,
+            steps_per_bin: self.steps_per_bin,
+        }
+    }
+
+    fn trial(&self, world: &World, id: TrialId) -> Result<Trial, SynthError> {
+        let (pulse_bin, jump) = self.draw_pulse(world.root, id);
+        let mut activity = Array2::zeros((self.n_bins * self.steps_per_bin, self.n_units));
+        world.rnn.run(
+            world.initial_states[id.condition].clone(),
+            self.step_s(),
+            (pulse_bin * self.steps_per_bin, &jump),
+            activity.view_mut(),
+        );
+        let binned = world.readout.bin(activity.view());
+        let binned = binned.check(id.condition, self.dt_s)?;
+        let mut inputs = Array2::zeros((self.n_bins, self.n_units));
+        let row = inputs.row_mut(pulse_bin);
+        row.into_iter().zip(&jump).for_each(|(u, j)| *u = *j as f32);
+        let rates_hz = &binned.rates_hz;
+        let seen = self
+            .observation
+            .observe(rates_hz.view(), self.dt_s, world.root, id.index);
+        Ok(Trial::new(&binned.latent, Some(inputs), rates_hz, seen))
+    }
+
+    /// The bin at whose start the pulse comes, and the jump of every unit.
+    fn draw_pulse(&self, root: RootSeed, id: TrialId) -> (usize, Vec<f64>) {
+        let mut draws = root.draws(Stream::Pulse, id.index);
+        let Pulse {
+            amplitude,
+            earliest,
+            latest,
+        } = self.pulse;
+        let time = earliest + (latest - earliest) * draws.uniform();
+        let bin = ((time * self.n_bins as f64) as usize).min(self.n_bins - 1);
+        let direction: Vec<f64> = (0..self.n_units).map(|_| draws.normal()).collect();
+        let mean_square = direction.iter().map(|d| d * d).sum::<f64>() / self.n_units as f64;
+        let scale = amplitude / libm::sqrt(mean_square);
+        (bin, direction.iter().map(|d| scale * d).collect())
+    }
+}
+
+impl Pulse {
+    fn validate(&self) -> Result<(), SynthError> {
+        check_not_negative("pulse.amplitude", self.amplitude)?;
+        check(
+            0.0 <= self.earliest && self.earliest <= self.latest && self.latest <= 1.0,
+            "pulse.earliest, pulse.latest",
+            [self.earliest, self.latest],
+            "fractions of the trial, 0 <= earliest <= latest <= 1",
+        )
+    }
+}

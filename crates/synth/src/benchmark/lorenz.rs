@@ -1,0 +1,151 @@
+//! The benchmark of Table 1: three Lorenz latents behind a population of neurons.
+
+use data::Dataset;
+use ndarray::Array2;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{Benchmark, Common};
+use crate::SynthError;
+use crate::design::{Trial, TrialDesign};
+use crate::dynamics::lorenz::{Lorenz, normalise};
+use crate::error::{check, check_positive};
+use crate::observe::Observation;
+use crate::readout::{Binned, Readout};
+use crate::seed::{Draws, RootSeed, Stream};
+
+/// Recipe of the Lorenz benchmark; the default is the published setting.
+///
+/// The three coordinates are centred over conditions and time and divided by their one
+/// largest absolute value. Neuron i fires at `base_rate_hz` · exp(z · w_i), with |w_ij|
+/// uniform in `loading_magnitude` and random signs. Latents and rates of a bin are means
+/// over its integration steps, so that rate · dt is the expected count exactly.
+///
+/// # Source
+/// Prince & Richards 2019, section 3.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LorenzBenchmark {
+    /// Time bins per trial.
+    pub n_bins: usize,
+    /// Integration steps per bin.
+    pub steps_per_bin: usize,
+    /// Width of a bin, seconds.
+    pub dt_s: f64,
+    /// Integration step, in Lorenz time.
+    pub step: f64,
+    /// Steps from the N(0, I) initial state to the first bin.
+    pub burn_in_steps: usize,
+    /// Number of neurons.
+    pub n_neurons: usize,
+    /// Least and greatest magnitude of a loading.
+    pub loading_magnitude: [f64; 2],
+    /// Parameters of the attractor.
+    pub lorenz: Lorenz,
+    /// Conditions, repeats, and which are held out.
+    pub design: TrialDesign,
+    /// Spikes, calcium and fluorescence.
+    pub observation: Observation,
+}
+
+impl Default for LorenzBenchmark {
+    fn default() -> Self {
+        Self {
+            n_bins: 100,
+            steps_per_bin: 2,
+            dt_s: 0.1,
+            step: 0.015,
+            burn_in_steps: 1000,
+            n_neurons: 30,
+            loading_magnitude: [1.0, 2.0],
+            lorenz: Lorenz::default(),
+            design: TrialDesign::default(),
+            observation: Observation::default(),
+        }
+    }
+}
+
+impl LorenzBenchmark {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`SynthError::BadField`], naming the field, its value and what it must be.
+    pub fn validate(&self) -> Result<(), SynthError> {
+        self.common().validate()?;
+        check_positive("step", self.step)?;
+        let [least, greatest] = self.loading_magnitude;
+        check(
+            0.0 <= least && least <= greatest && greatest.is_finite(),
+            "loading_magnitude",
+            self.loading_magnitude,
+            "[least, greatest] with 0 <= least <= greatest",
+        )?;
+        self.lorenz.validate()
+    }
+
+    /// Simulates the benchmark; trials of each split are ordered by condition, then repeat.
+    ///
+    /// # Errors
+    /// A bad field, dynamics that diverge or stand still, or rates too high to count.
+    pub fn simulate(&self, seed: u64) -> Result<Dataset, SynthError> {
+        self.validate()?;
+        let root = RootSeed(seed);
+        let readout = self.readout(root);
+        let conditions = self.conditions(&readout, root)?;
+        let splits = self.design.run(|id| {
+            let Binned { latent, rates_hz } = &conditions[id.condition];
+            let seen = self
+                .observation
+                .observe(rates_hz.view(), self.dt_s, root, id.index);
+            Ok(Trial::new(latent, None, rates_hz, seen))
+        })?;
+        let recipe = Benchmark::Lorenz(self.clone());
+        self.common()
+            .dataset(&recipe, seed, &readout.loadings, splits)
+    }
+
+    fn common(&self) -> Common<'_> {
+        Common {
+            design: &self.design,
+            observation: &self.observation,
+            n_bins: self.n_bins,
+            steps_per_bin: self.steps_per_bin,
+            dt_s: self.dt_s,
+            n_neurons: self.n_neurons,
+        }
+    }
+
+    fn readout(&self, root: RootSeed) -> Readout {
+        let [least, greatest] = self.loading_magnitude;
+        let mut draws = root.draws(Stream::Loadings, 0);
+        let mut loading = || {
+            let magnitude = least + (greatest - least) * draws.uniform();
+            if draws.uniform() < 0.5 {
+                -magnitude
+            } else {
+                magnitude
+            }
+        };
+        Readout {
+            loadings: Array2::from_shape_simple_fn((3, self.n_neurons), &mut loading),
+            base_rate_hz: self.observation.base_rate_hz,
+            steps_per_bin: self.steps_per_bin,
+        }
+    }
+
+    fn conditions(&self, readout: &Readout, root: RootSeed) -> Result<Vec<Binned>, SynthError> {
+        let draws: Vec<Draws> = (0..self.design.n_conditions)
+            .map(|condition| root.draws(Stream::InitialState, condition))
+            .collect();
+        let n_steps = self.n_bins * self.steps_per_bin;
+        let mut states = self
+            .lorenz
+            .trajectories(draws, self.step, self.burn_in_steps, n_steps)?;
+        normalise(&mut states)?;
+        let trajectories: Vec<_> = states.outer_iter().enumerate().collect();
+        trajectories
+            .into_par_iter()
+            .map(|(condition, states)| readout.bin(states).check(condition, self.dt_s))
+            .collect()
+    }
+}

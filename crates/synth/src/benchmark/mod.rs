@@ -1,0 +1,119 @@
+//! Complete benchmarks: a recipe and a seed in, a data set out.
+
+mod chaotic_rnn;
+mod lorenz;
+
+use data::{Dataset, Split};
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+pub use chaotic_rnn::{ChaoticRnnBenchmark, Pulse};
+pub use lorenz::LorenzBenchmark;
+
+use crate::SynthError;
+use crate::design::TrialDesign;
+use crate::error::{check, check_count, check_positive};
+use crate::observe::Observation;
+
+/// Any benchmark; as text, a TOML table `[lorenz]` or `[chaotic_rnn]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Benchmark {
+    /// Three latents on the Lorenz attractor.
+    Lorenz(LorenzBenchmark),
+    /// A chaotic network with one input pulse per trial.
+    ChaoticRnn(ChaoticRnnBenchmark),
+}
+
+impl Benchmark {
+    /// Reads a recipe, such as the text that a simulated file carries. Fields left out
+    /// take their defaults.
+    ///
+    /// # Errors
+    /// [`SynthError::Recipe`], naming the unknown or mistyped field.
+    pub fn from_recipe(toml: &str) -> Result<Self, SynthError> {
+        toml::from_str(toml).map_err(|e| SynthError::Recipe(e.to_string()))
+    }
+
+    /// The recipe as TOML text.
+    ///
+    /// # Errors
+    /// [`SynthError::Recipe`] for a number that TOML cannot hold (integers above 2⁶³ − 1).
+    pub fn to_recipe(&self) -> Result<String, SynthError> {
+        toml::to_string(self).map_err(|e| SynthError::Recipe(e.to_string()))
+    }
+
+    /// Simulates the benchmark; the same recipe and seed give the same bits everywhere.
+    ///
+    /// # Errors
+    /// See [`LorenzBenchmark::simulate`] and [`ChaoticRnnBenchmark::simulate`].
+    pub fn simulate(&self, seed: u64) -> Result<Dataset, SynthError> {
+        match self {
+            Self::Lorenz(benchmark) => benchmark.simulate(seed),
+            Self::ChaoticRnn(benchmark) => benchmark.simulate(seed),
+        }
+    }
+}
+
+/// What every benchmark has, for the checks and the bookkeeping that they share.
+struct Common<'a> {
+    design: &'a TrialDesign,
+    observation: &'a Observation,
+    n_bins: usize,
+    steps_per_bin: usize,
+    dt_s: f64,
+    n_neurons: usize,
+}
+
+impl Common<'_> {
+    /// Most values per array: 16 GiB of 32-bit floats.
+    const MAX_VALUES: usize = 1 << 32;
+
+    fn validate(&self) -> Result<(), SynthError> {
+        self.design.validate()?;
+        check_count("n_bins", self.n_bins)?;
+        check_count("steps_per_bin", self.steps_per_bin)?;
+        check_count("n_neurons", self.n_neurons)?;
+        check_positive("dt_s", self.dt_s)?;
+        self.check_size(self.n_neurons)?;
+        self.observation.validate(self.dt_s)
+    }
+
+    /// Refuses sizes that no memory holds, before memory is asked for.
+    fn check_size(&self, n_columns: usize) -> Result<(), SynthError> {
+        let sizes = [
+            self.design.n_conditions,
+            self.design.n_repeats,
+            self.n_bins,
+            self.steps_per_bin,
+            n_columns,
+        ];
+        let total = sizes.iter().try_fold(1_usize, |n, &m| n.checked_mul(m));
+        check(
+            total.is_some_and(|n| n <= Self::MAX_VALUES),
+            "conditions x repeats x bins x steps x columns",
+            sizes,
+            "at most 2^32 values in all",
+        )
+    }
+
+    fn dataset(
+        &self,
+        benchmark: &Benchmark,
+        seed: u64,
+        loadings: &Array2<f64>,
+        (train, valid): (Split, Split),
+    ) -> Result<Dataset, SynthError> {
+        let kinetics = &self.observation.kinetics;
+        Ok(Dataset {
+            dt_s: self.dt_s,
+            tau_s: Some(kinetics.tau_decay_s()),
+            discretisation: Some(kinetics.discretisation().name().to_owned()),
+            loadings: Some(loadings.map(|&w| w as f32)),
+            seed: Some(seed),
+            recipe: Some(benchmark.to_recipe()?),
+            train,
+            valid,
+        })
+    }
+}

@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+mod benchmark;
+mod design;
+mod dynamics;
+mod error;
+mod observe;
+mod readout;
+mod seed;
+
+pub use benchmark::{Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, Pulse};
+pub use design::{HeldOut, TrialDesign};
+pub use dynamics::lorenz::Lorenz;
+pub use error::SynthError;
+pub use observe::{Discretisation, Hill, Kinetics, Observation};
