@@ -1,0 +1,96 @@
+//! What can be wrong with parameters and traces.
+
+/// Why an indicator model or a deconvolution was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalciumError {
+    /// The decay per frame is not in [0, 1).
+    #[error("g = {g} is not a decay per frame; AR(1) needs 0 <= g < 1")]
+    DecayOutOfRange {
+        /// The value given.
+        g: f64,
+    },
+    /// A time constant too short for the frame interval under the Euler rule.
+    #[error(
+        "tau = {tau_s} s is shorter than dt = {dt_s} s, so Euler's g = 1 - dt/tau is negative; use tau >= dt or the exact discretisation"
+    )]
+    TauShorterThanFrame {
+        /// Time constant in seconds.
+        tau_s: f64,
+        /// Frame interval in seconds.
+        dt_s: f64,
+    },
+    /// A duration that must be positive and finite is not.
+    #[error("{name} = {value} is not a duration; it must be positive and finite")]
+    NotADuration {
+        /// Name of the parameter.
+        name: &'static str,
+        /// The value given.
+        value: f64,
+    },
+    /// A penalty or threshold that must be nonnegative and finite is not.
+    #[error("{name} = {value} is out of range; it must be finite and at least 0")]
+    Negative {
+        /// Name of the parameter.
+        name: &'static str,
+        /// The value given.
+        value: f64,
+    },
+    /// A trace without frames.
+    #[error("the trace is empty; at least one frame is needed")]
+    EmptyTrace,
+    /// A sample is infinite.
+    #[error("the trace is {value} at frame {index}; mark frames without data as NaN instead")]
+    Infinite {
+        /// Frame of the first infinite sample.
+        index: usize,
+        /// The sample.
+        value: f64,
+    },
+    /// One of several traces was refused.
+    #[error("trace {trace}: {source}")]
+    InTrace {
+        /// Which trace, counted from 0.
+        trace: usize,
+        /// What is wrong with it.
+        source: Box<CalciumError>,
+    },
+    /// An output slice is not as long as its trace.
+    #[error("`{name}` has {found} frames but the trace has {expected}; they must be equally long")]
+    OutputLength {
+        /// Name of the output.
+        name: &'static str,
+        /// Frames of the trace.
+        expected: usize,
+        /// Frames of the output.
+        found: usize,
+    },
+    /// A block of traces that is not a whole number of traces.
+    #[error(
+        "{n_samples} samples are not a whole number of traces of {n_bins} frames; pass [trace, time] with time contiguous"
+    )]
+    NotWholeTraces {
+        /// Samples in the block.
+        n_samples: usize,
+        /// Frames per trace.
+        n_bins: usize,
+    },
+}
+
+/// `value` if it is finite and at least 0.
+pub(crate) fn nonnegative(name: &'static str, value: f64) -> Result<f64, CalciumError> {
+    if value.is_finite() && value >= 0.0 {
+        Ok(value)
+    } else {
+        Err(CalciumError::Negative { name, value })
+    }
+}
+
+/// `value` if it is finite and above 0.
+pub(crate) fn duration(name: &'static str, value: f64) -> Result<f64, CalciumError> {
+    if value.is_finite() && value > 0.0 {
+        Ok(value)
+    } else {
+        Err(CalciumError::NotADuration { name, value })
+    }
+}

@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+
+mod ar;
+mod error;
+pub mod oasis;
+mod sample;
+
+pub use ar::{Ar1, Discretisation};
+pub use error::CalciumError;
+pub use sample::Sample;
