@@ -13,7 +13,7 @@ pub struct DataError {
     /// The file concerned; `None` for data that were never in a file.
     pub path: Option<PathBuf>,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// What can be wrong with a data set or its file.
@@ -196,7 +196,7 @@ impl From<Problem> for DataError {
     fn from(problem: Problem) -> Self {
         Self {
             path: None,
-            problem,
+            problem: Box::new(problem),
         }
     }
 }

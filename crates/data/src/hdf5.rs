@@ -100,6 +100,12 @@ fn open(path: &Path) -> Result<Hdf5File, Problem> {
     Ok(file)
 }
 
+/// An array as it lies in the file, of any rank.
+struct Stored {
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
 /// The root group, with its attributes read once.
 struct Root {
     group: Group,
@@ -129,7 +135,7 @@ impl Root {
         Ok(arrays)
     }
 
-    fn array(&self, name: &str) -> Result<Option<(Vec<usize>, Vec<f32>)>, Problem> {
+    fn array(&self, name: &str) -> Result<Option<Stored>, Problem> {
         let object = format!("dataset `{name}`");
         let Some(stored) = self.dataset(name, &object)? else {
             return Ok(None);
@@ -139,7 +145,8 @@ impl Root {
             .read_raw_bytes()
             .map_err(|e| unreadable(&object, e))?;
         let shape = stored.shape().iter().map(|&n| n as usize).collect();
-        Ok(Some((shape, number.decode(&bytes, |x| x as f32))))
+        let values = number.decode(&bytes, |x| x as f32);
+        Ok(Some(Stored { shape, values }))
     }
 
     /// A scalar, from an attribute or else from a dataset of one element.
@@ -217,7 +224,7 @@ fn unreadable(object: &str, source: hdf5_reader::error::Error) -> Problem {
 fn with_rank<D: Dimension>(
     object: &str,
     axes: &'static str,
-    (shape, values): (Vec<usize>, Vec<f32>),
+    Stored { shape, values }: Stored,
 ) -> Result<Array<f32, D>, Problem> {
     let wrong = || Problem::Rank {
         object: object.to_owned(),
@@ -274,6 +281,10 @@ impl Number {
         })
     }
 
+    #[allow(
+        clippy::cast_lossless,
+        reason = "64-bit integers have no lossless cast, and one macro serves all types"
+    )]
     fn decode<T>(self, bytes: &[u8], cast: impl Fn(f64) -> T) -> Vec<T> {
         macro_rules! each {
             ($number:ty) => {

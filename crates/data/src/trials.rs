@@ -6,6 +6,9 @@ use ndarray::{Array2, Array3, ArrayView3};
 
 use crate::{DataError, Problem};
 
+/// Longest recipe that a file holds.
+const MAX_RECIPE_BYTES: usize = 32_768;
+
 /// Largest count that `f32` holds exactly, 2²⁴.
 const MAX_COUNT: f32 = 16_777_216.0;
 
@@ -205,7 +208,7 @@ impl Dataset {
             check_positive("tau", tau_s)?;
         }
         match self.discretisation.as_deref() {
-            None | Some("euler" | "exact") => Ok(()),
+            None | Some("euler" | "exact") => self.check_recipe(),
             Some(other) => Err(Problem::BadParameter {
                 name: "discretisation",
                 found: format!("{other:?}"),
@@ -214,10 +217,30 @@ impl Dataset {
         }
     }
 
+    /// HDF5 ends text at a NUL and keeps attributes below 64 KiB.
+    fn check_recipe(&self) -> Result<(), Problem> {
+        match &self.recipe {
+            Some(text) if text.len() > MAX_RECIPE_BYTES || text.contains('\0') => {
+                Err(Problem::BadParameter {
+                    name: "recipe",
+                    found: format!("a text of {} bytes", text.len()),
+                    expected: "at most 32768 bytes with no NUL among them",
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_loadings(&self, arrays: &[NamedArray<'_>]) -> Result<(), Problem> {
         let Some(loadings) = &self.loadings else {
             return Ok(());
         };
+        if loadings.is_empty() {
+            return Err(Problem::Empty {
+                dataset: "loadings".to_owned(),
+                shape: loadings.shape().to_vec(),
+            });
+        }
         for array in arrays {
             let (axis, length) = match array.quantity {
                 Quantity::Latent => ("latents", loadings.nrows()),
