@@ -1,1 +1,28 @@
-//! LFADS and ladder LFADS: models, bounds, training.
+#![doc = include_str!("../README.md")]
+
+mod batch;
+mod checkpoint;
+pub mod dynamics;
+mod elbo;
+mod error;
+mod gaussian;
+pub mod infer;
+mod ladder;
+pub mod layers;
+mod lfads;
+mod noise;
+mod optimizer;
+mod schedule;
+pub mod train;
+
+pub use batch::TrainData;
+pub use dynamics::{Dynamics, DynamicsConfig};
+pub use elbo::{Draw, Elbo, ElboValues, Pass, SequentialVae, TermWeights};
+pub use error::ModelError;
+pub use gaussian::{DiagonalGaussian, Prior};
+pub use infer::{Inferred, posterior_mean};
+pub use ladder::{FluorStatistics, Indicator, Ladder, LadderConfig};
+pub use lfads::{INIT_STEP, Lfads, LfadsConfig, log_rates_from_counts};
+pub use noise::Noise;
+pub use schedule::{LearningRate, WarmUp};
+pub use train::{Fitted, Observer, TrainConfig, fit, load_weights};

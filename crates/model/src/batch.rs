@@ -1,0 +1,96 @@
+//! Observations as the trainer sees them: trials in `[trial, time, neuron]`, time-major batches.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use ndarray::{Array3, ArrayView3, Axis};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::error::ModelError;
+
+/// Training and validation observations, `[trial, time, neuron]`.
+#[derive(Clone, Debug)]
+pub struct TrainData {
+    train: Array3<f32>,
+    valid: Array3<f32>,
+}
+
+impl TrainData {
+    /// Checks and takes both splits.
+    ///
+    /// # Errors
+    /// [`ModelError::Data`] if a split is empty, the splits differ in bins or neurons, or a
+    /// value is not finite.
+    pub fn new(train: Array3<f32>, valid: Array3<f32>) -> Result<Self, ModelError> {
+        for (name, split) in [("train", &train), ("valid", &valid)] {
+            check_observations(name, split.view())?;
+        }
+        if train.dim().1 != valid.dim().1 || train.dim().2 != valid.dim().2 {
+            return Err(ModelError::Data(format!(
+                "train is {:?} and valid {:?} in [trial, time, neuron]: bins and neurons must agree",
+                train.dim(),
+                valid.dim()
+            )));
+        }
+        Ok(Self { train, valid })
+    }
+
+    /// The training trials.
+    pub fn train(&self) -> ArrayView3<'_, f32> {
+        self.train.view()
+    }
+
+    /// The validation trials.
+    pub fn valid(&self) -> ArrayView3<'_, f32> {
+        self.valid.view()
+    }
+}
+
+pub(crate) fn check_observations(name: &str, x: ArrayView3<'_, f32>) -> Result<(), ModelError> {
+    if x.is_empty() {
+        return Err(ModelError::Data(format!(
+            "{name} is empty: shape {:?} in [trial, time, neuron]",
+            x.dim()
+        )));
+    }
+    match x.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        Some((index, value)) => Err(ModelError::Data(format!(
+            "{name} has the value {value} at [trial, time, neuron] {index:?}; \
+             every observation must be finite"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The chosen trials as `[time, trial, neuron]` on `device`.
+pub(crate) fn time_major(x: ArrayView3<'_, f32>, trials: &[usize], device: &Device) -> Tensor<3> {
+    let (_, n_bins, n_neurons) = x.dim();
+    let mut values: Vec<f32> = Vec::with_capacity(trials.len() * n_bins * n_neurons);
+    for bin in x.axis_iter(Axis(1)) {
+        for &trial in trials {
+            values.extend(bin.index_axis(Axis(0), trial).iter());
+        }
+    }
+    let shape = [n_bins, trials.len(), n_neurons];
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Adds a `[time, trial, ·]` tensor to the given trials of a `[trial, time, ·]` array.
+pub(crate) fn add_to_trials(sum: &mut Array3<f32>, first_trial: usize, tensor: Tensor<3>) {
+    let [n_bins, n_trials, n_last] = tensor.dims();
+    let data = tensor.into_data();
+    let values = data.as_slice::<f32>().expect("models compute in f32");
+    let view = ArrayView3::from_shape((n_bins, n_trials, n_last), values)
+        .expect("a tensor's data has the tensor's shape");
+    let mut target = sum.slice_mut(ndarray::s![first_trial..first_trial + n_trials, .., ..]);
+    target += &view.permuted_axes([1, 0, 2]);
+}
+
+/// The order in which epoch `epoch` visits the trials.
+pub(crate) fn shuffled(n_trials: usize, seed: u64, epoch: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n_trials).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(epoch as u64);
+    order.shuffle(&mut rng);
+    order
+}

@@ -1,0 +1,75 @@
+//! Diagonal Gaussians: posteriors, learned priors and the divergence between them.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+use crate::noise::Noise;
+
+/// Log-variances are held within ±this: e^{−12} to e^{12} spans every useful width, and the
+/// exponential stays finite whatever the network puts out.
+const MAX_LOG_VARIANCE: f64 = 12.0;
+
+/// A Gaussian with diagonal covariance over the last axis.
+#[derive(Clone, Debug)]
+pub struct DiagonalGaussian<const D: usize> {
+    /// Means.
+    pub mean: Tensor<D>,
+    /// Logarithms of the variances.
+    pub log_variance: Tensor<D>,
+}
+
+impl<const D: usize> DiagonalGaussian<D> {
+    /// Splits `[…, 2·latent]` into means and log-variances, the latter clamped.
+    pub fn from_parameters(parameters: Tensor<D>) -> Self {
+        let last = D - 1;
+        let size = parameters.dims()[last] / 2;
+        Self {
+            mean: parameters.clone().narrow(last, 0, size),
+            log_variance: parameters
+                .narrow(last, size, size)
+                .clamp(-MAX_LOG_VARIANCE, MAX_LOG_VARIANCE),
+        }
+    }
+
+    /// A reparameterised sample, mean + e^{½ log-variance} ε (Kingma & Welling 2014).
+    pub fn sample(&self, noise: &mut Noise) -> Tensor<D> {
+        let epsilon = noise.normal(self.mean.dims());
+        self.mean.clone() + self.log_variance.clone().mul_scalar(0.5).exp() * epsilon
+    }
+
+    /// KL(self ‖ prior), summed over every axis; in nats.
+    pub fn kl(&self, prior: &Prior) -> Tensor<1> {
+        let mut shape = [1; D];
+        shape[D - 1] = prior.mean.dims()[0];
+        let prior_mean = prior.mean.val().reshape(shape);
+        let prior_log_variance = prior.log_variance.val().reshape(shape);
+        let precision = prior_log_variance.clone().neg().exp();
+        let difference = self.mean.clone() - prior_mean;
+        let log_ratio = prior_log_variance - self.log_variance.clone();
+        let spread = (self.log_variance.clone().exp() + difference.square()) * precision;
+        (log_ratio + spread - 1.0).sum().mul_scalar(0.5)
+    }
+}
+
+/// The learned Gaussian prior of a latent variable.
+#[derive(Module, Debug)]
+pub struct Prior {
+    mean: Param<Tensor<1>>,
+    log_variance: Param<Tensor<1>>,
+}
+
+impl Prior {
+    /// Zero means; the variance, of every component, is learned if `learn_variance`.
+    pub fn new(size: usize, variance: f64, learn_variance: bool, device: &Device) -> Self {
+        let log_variance = Tensor::full([size], variance.ln(), device);
+        Self {
+            mean: Param::from_tensor(Tensor::zeros([size], device)),
+            log_variance: Param::from_tensor(log_variance).set_require_grad(learn_variance),
+        }
+    }
+
+    /// Means, `[latent]`.
+    pub fn mean(&self) -> Tensor<1> {
+        self.mean.val()
+    }
+}

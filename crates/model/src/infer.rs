@@ -1,0 +1,103 @@
+//! Posterior means of everything a trained model infers.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use ndarray::{Array3, ArrayView3};
+
+use crate::batch::{add_to_trials, check_observations, time_major};
+use crate::elbo::SequentialVae;
+use crate::error::{ModelError, require};
+use crate::noise::Noise;
+
+/// Trials that go through the network together.
+const BATCH: usize = 65;
+
+/// Posterior means, each `[trial, time, ·]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inferred {
+    /// Factors.
+    pub factors: Array3<f32>,
+    /// Rates in Hz.
+    pub rates_hz: Array3<f32>,
+    /// Spike counts per bin, if the model infers them.
+    pub spikes: Option<Array3<f32>>,
+    /// Noiseless fluorescence, if the model infers it.
+    pub fluor: Option<Array3<f32>>,
+}
+
+/// Averages `n_samples` posterior samples of every trial of `x`, `[trial, time, neuron]`.
+///
+/// Memory is that of one batch of trials and of the result, whatever `n_samples`.
+///
+/// # Errors
+/// [`ModelError::Data`] for empty or non-finite observations, [`ModelError::Config`] for no
+/// samples.
+pub fn posterior_mean<M: SequentialVae>(
+    model: &M,
+    x: ArrayView3<'_, f32>,
+    n_samples: usize,
+    seed: u64,
+) -> Result<Inferred, ModelError> {
+    check_observations("the observation array", x)?;
+    require(n_samples > 0, "n_samples", n_samples, "at least 1")?;
+    let model = model.valid();
+    let device = device_of(&model);
+    let (n_trials, n_bins, n_neurons) = x.dim();
+    let mut means = Means::new(n_trials, n_bins);
+    for first in (0..n_trials).step_by(BATCH) {
+        let trials: Vec<usize> = (first..n_trials.min(first + BATCH)).collect();
+        let encoded = model.encode(time_major(x, &trials, &device));
+        let mut noise = Noise::new(seed, first as u64, &device);
+        for _ in 0..n_samples {
+            let draw = model.draw(&encoded, &mut noise);
+            means.add(0, first, draw.factors);
+            means.add(1, first, draw.log_rates.exp());
+            if let Some(spikes) = draw.spikes {
+                means.add(2, first, spikes);
+            }
+            if let Some(fluor) = draw.fluor {
+                means.add(3, first, fluor);
+            }
+        }
+    }
+    let [factors, rates_hz, spikes, fluor] = means.divide(n_samples);
+    let missing = || Array3::zeros((n_trials, n_bins, n_neurons));
+    Ok(Inferred {
+        factors: factors.unwrap_or_else(missing),
+        rates_hz: rates_hz.unwrap_or_else(missing),
+        spikes,
+        fluor,
+    })
+}
+
+/// Running sums of the four quantities of a draw.
+struct Means {
+    n_trials: usize,
+    n_bins: usize,
+    sums: [Option<Array3<f32>>; 4],
+}
+
+impl Means {
+    fn new(n_trials: usize, n_bins: usize) -> Self {
+        Self {
+            n_trials,
+            n_bins,
+            sums: [const { None }; 4],
+        }
+    }
+
+    fn add(&mut self, quantity: usize, first_trial: usize, sample: Tensor<3>) {
+        let shape = (self.n_trials, self.n_bins, sample.dims()[2]);
+        let sum = self.sums[quantity].get_or_insert_with(|| Array3::zeros(shape));
+        add_to_trials(sum, first_trial, sample);
+    }
+
+    fn divide(self, n_samples: usize) -> [Option<Array3<f32>>; 4] {
+        self.sums.map(|sum| sum.map(|sum| sum / n_samples as f32))
+    }
+}
+
+/// The device a module's weights are on.
+pub(crate) fn device_of<M: Module>(model: &M) -> Device {
+    model.devices().into_iter().next().unwrap_or_default()
+}

@@ -1,0 +1,546 @@
+//! Ladder LFADS: fluorescence ← spikes ← rates ← factors (Prince & Richards 2019).
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use gru::{GruSpec, ResetGate, SpikeLoop, ar1_filter, poisson_log_prob, spike_loop};
+use serde::{Deserialize, Serialize};
+
+use crate::dynamics::{Coordinated, Dynamics, DynamicsConfig, drop_out};
+use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
+use crate::error::{ModelError, require};
+use crate::gaussian::{DiagonalGaussian, Prior};
+use crate::layers::{Gru, Linear, normal_weight};
+use crate::lfads::{INIT_STEP, log_rates_from_counts};
+use crate::noise::Noise;
+
+/// Above this the spike nonlinearity e^a − 1 goes on linearly: about 20 spikes a bin.
+const MAX_LOG_SPIKES: f32 = 3.0;
+
+/// Sizes and regularisation of [`Ladder`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LadderConfig {
+    /// The deep level.
+    pub dynamics: DynamicsConfig,
+    /// Hidden units of each direction of the shallow encoder.
+    pub n_encoder: usize,
+    /// Hidden units of the shallow controller C¹.
+    pub n_controller: usize,
+    /// Size of the shallow latent z_t.
+    pub n_latent: usize,
+    /// Dropout on the controller's states.
+    pub dropout: f64,
+    /// Starting variance of z_t's prior; mean and variance are learned.
+    pub latent_prior_variance: f64,
+    /// Whether the posterior of z_t also reads the innovations x_t − γ x_{t−1} of its own and
+    /// the next bins directly, past the recurrent encoder.
+    pub innovation_skip: bool,
+    /// Whether the observations' likelihood trains the deep level through f_t's part in s_t;
+    /// otherwise only the spikes' Poisson term does.
+    pub top_down_gradient: bool,
+}
+
+impl Default for LadderConfig {
+    /// The sizes of the paper's Table 1.
+    fn default() -> Self {
+        Self {
+            dynamics: DynamicsConfig::default(),
+            n_encoder: 128,
+            n_controller: 128,
+            n_latent: 100,
+            dropout: 0.0,
+            latent_prior_variance: 0.1,
+            innovation_skip: false,
+            top_down_gradient: true,
+        }
+    }
+}
+
+/// The indicator's dynamics, y_t = γ y_{t−1} + α s_t + β, as known beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Indicator {
+    /// Decay per bin, γ.
+    pub g: f64,
+    /// Fluorescence of one spike, α.
+    pub gain: f64,
+    /// Drift per bin, β.
+    pub baseline: f64,
+}
+
+/// Moments of the observations that set the starting point of the weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FluorStatistics {
+    /// Mean spike count per bin, from the mean innovation, `[neuron]`.
+    pub mean_counts: Vec<f32>,
+    /// Standard deviation of the fluorescence, `[neuron]`.
+    pub sd: Vec<f32>,
+}
+
+impl FluorStatistics {
+    /// Measures `fluor`, `[trial, time, neuron]`: under AR(1) the mean of
+    /// x_t − γ x_{t−1} − β is α times the mean count.
+    pub fn measure(fluor: ndarray::ArrayView3<'_, f32>, indicator: &Indicator) -> Self {
+        let (n_trials, n_bins, _) = fluor.dim();
+        let n_steps = (n_trials * n_bins.saturating_sub(1)).max(1) as f64;
+        let per_neuron = |trace: ndarray::ArrayView2<'_, f32>| {
+            let innovations: f64 = trace
+                .rows()
+                .into_iter()
+                .flat_map(|row| {
+                    row.windows(2)
+                        .into_iter()
+                        .map(|pair| f64::from(pair[1]) - indicator.g * f64::from(pair[0]))
+                        .collect::<Vec<_>>()
+                })
+                .sum();
+            let mean_count = (innovations / n_steps - indicator.baseline) / indicator.gain;
+            (mean_count as f32, trace.std(0.0))
+        };
+        let (mean_counts, sd) = fluor
+            .axis_iter(ndarray::Axis(2))
+            .map(per_neuron)
+            .unzip();
+        Self { mean_counts, sd }
+    }
+}
+
+impl LadderConfig {
+    /// Fresh weights for fluorescence with the given statistics, in bins of `dt_s` seconds.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for a setting outside its range.
+    pub fn init(
+        &self,
+        statistics: &FluorStatistics,
+        indicator: Indicator,
+        dt_s: f64,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Ladder, ModelError> {
+        self.validate()?;
+        require(dt_s > 0.0, "dt_s", dt_s, "above 0")?;
+        require(
+            (0.0..1.0).contains(&indicator.g),
+            "indicator.g",
+            indicator.g,
+            "in [0, 1)",
+        )?;
+        require(
+            indicator.gain > 0.0,
+            "indicator.gain",
+            indicator.gain,
+            "above 0",
+        )?;
+        let mut noise = Noise::new(seed, INIT_STEP, device);
+        let log_rates = log_rates_from_counts(&statistics.mean_counts, dt_s);
+        Ok(Ladder {
+            dynamics: self.dynamics.init(&log_rates, &mut noise, device),
+            shallow: Shallow::new(self, statistics, indicator, &mut noise, device),
+            log_dt: dt_s.ln(),
+            config: self.clone(),
+        })
+    }
+
+    fn validate(&self) -> Result<(), ModelError> {
+        self.dynamics.validate()?;
+        for (field, size) in [
+            ("n_encoder", self.n_encoder),
+            ("n_controller", self.n_controller),
+            ("n_latent", self.n_latent),
+        ] {
+            require(size > 0, field, size, "at least 1")?;
+        }
+        require(
+            (0.0..1.0).contains(&self.dropout),
+            "dropout",
+            self.dropout,
+            "in [0, 1)",
+        )?;
+        require(
+            self.latent_prior_variance > 0.0,
+            "latent_prior_variance",
+            self.latent_prior_variance,
+            "above 0",
+        )
+    }
+}
+
+/// The ladder: a deep level that explains spikes, a shallow one that explains fluorescence.
+#[derive(Module, Debug)]
+pub struct Ladder {
+    dynamics: Dynamics,
+    shallow: Shallow,
+    #[module(skip)]
+    log_dt: f64,
+    #[module(skip)]
+    config: LadderConfig,
+}
+
+/// The shallow level: x → Q(z|x) → spikes → calcium.
+#[derive(Module, Debug)]
+struct Shallow {
+    encoder: Gru,
+    controller: Gru,
+    initial_posterior: Linear,
+    latent_prior: Prior,
+    initial_prior: Prior,
+    posterior_from_controller: Linear,
+    posterior_from_factors: Param<Tensor<2>>,
+    posterior_from_innovations: Option<Param<Tensor<2>>>,
+    posterior_from_spikes: Param<Tensor<2>>,
+    spikes_from_factors: Linear,
+    spikes_from_latent: Param<Tensor<2>>,
+    log_noise: Param<Tensor<1>>,
+    #[module(skip)]
+    indicator: Indicator,
+}
+
+/// What the shallow encoders make of a batch.
+#[derive(Clone, Debug)]
+pub struct ShallowEncoded {
+    initial: DiagonalGaussian<2>,
+    drive: Tensor<3>,
+}
+
+/// One sample of the shallow level.
+struct ShallowDraw {
+    initial: DiagonalGaussian<2>,
+    latent: DiagonalGaussian<3>,
+    spikes: Tensor<3>,
+    calcium: Tensor<3>,
+}
+
+/// Innovations that the skip connection reads per bin: its own, the next and the one after.
+const SKIP_LEADS: usize = 3;
+
+impl Shallow {
+    fn new(
+        config: &LadderConfig,
+        statistics: &FluorStatistics,
+        indicator: Indicator,
+        noise: &mut Noise,
+        device: &Device,
+    ) -> Self {
+        let n_neurons = statistics.sd.len();
+        let (n_latent, n_factors) = (config.n_latent, config.dynamics.n_factors);
+        let spec = GruSpec {
+            reset: ResetGate::AfterProduct,
+            clip: Some(config.dynamics.state_clip as f32),
+        };
+        let prior_width = config.latent_prior_variance.ln();
+        let posterior_bias = || {
+            Tensor::cat(
+                vec![
+                    Tensor::zeros([n_latent], device),
+                    Tensor::full([n_latent], prior_width, device),
+                ],
+                0,
+            )
+        };
+        let spike_bias: Vec<f32> = statistics
+            .mean_counts
+            .iter()
+            .map(|&count| count.max(0.01).ln_1p())
+            .collect();
+        // Half the standard deviation: loose at first, so that no early error explodes.
+        let log_noise: Vec<f32> = statistics
+            .sd
+            .iter()
+            .map(|&sd| (0.5 * sd.max(1e-3)).ln())
+            .collect();
+        let encoder = Gru::new(2, n_neurons, config.n_encoder, spec, noise);
+        let controller = Gru::new(1, 2 * config.n_encoder, config.n_controller, spec, noise);
+        let mut weight = |n_in: usize, n_out: usize, scale: f64| {
+            Param::from_tensor(normal_weight([n_in, n_out], n_in, scale, noise))
+        };
+        let posterior_from_factors = weight(n_factors, 2 * n_latent, 0.1);
+        let posterior_from_spikes = weight(n_neurons, 2 * n_latent, 0.1);
+        let posterior_from_innovations = config
+            .innovation_skip
+            .then(|| weight(SKIP_LEADS * n_neurons, 2 * n_latent, 1.0));
+        let spikes_from_latent = weight(n_latent, n_neurons, 1.0);
+        Self {
+            encoder,
+            controller,
+            initial_posterior: Linear::new(2 * config.n_encoder, posterior_bias(), 0.1, noise),
+            latent_prior: Prior::new(n_latent, config.latent_prior_variance, true, device),
+            initial_prior: Prior::new(n_latent, config.latent_prior_variance, true, device),
+            posterior_from_controller: Linear::new(
+                config.n_controller,
+                posterior_bias(),
+                1.0,
+                noise,
+            ),
+            posterior_from_factors,
+            posterior_from_innovations,
+            posterior_from_spikes,
+            spikes_from_factors: Linear::new(
+                n_factors,
+                Tensor::from_floats(spike_bias.as_slice(), device),
+                0.1,
+                noise,
+            ),
+            spikes_from_latent,
+            log_noise: Param::from_tensor(Tensor::from_floats(log_noise.as_slice(), device)),
+            indicator,
+        }
+    }
+
+    /// e_t = x_t − γ x_{t−1} − β, the local statistic of α s_t; e_1 assumes the trial starts
+    /// from rest.
+    fn innovations(&self, x: &Tensor<3>) -> Tensor<3> {
+        let [n_bins, n_trials, n_neurons] = x.dims();
+        let before = Tensor::cat(
+            vec![
+                Tensor::zeros([1, n_trials, n_neurons], &x.device()),
+                x.clone().narrow(0, 0, n_bins - 1),
+            ],
+            0,
+        );
+        x.clone() - before.mul_scalar(self.indicator.g) - self.indicator.baseline
+    }
+
+    fn encode(
+        &self,
+        x: Tensor<3>,
+        innovations: &Tensor<3>,
+        dropout: f64,
+        pass: Option<&mut Pass<'_>>,
+    ) -> ShallowEncoded {
+        let states = self.encoder.forward(x);
+        let finals = self.encoder.final_states(&states);
+        let control = drop_out(self.controller.forward(states), dropout, pass);
+        let mut drive = self.posterior_from_controller.forward_sequence(control);
+        if let Some(weights) = &self.posterior_from_innovations {
+            let [n_bins, n_trials, n_neurons] = innovations.dims();
+            let leads = with_leads(innovations, SKIP_LEADS);
+            let local = leads
+                .reshape([n_bins * n_trials, SKIP_LEADS * n_neurons])
+                .matmul(weights.val());
+            drive = drive.clone() + local.reshape(drive.dims());
+        }
+        ShallowEncoded {
+            initial: DiagonalGaussian::from_parameters(self.initial_posterior.forward(finals)),
+            drive,
+        }
+    }
+
+    /// Samples z, spikes and calcium given the deep level's factors, `[time, trial, factor]`,
+    /// and those before the first bin.
+    fn draw(
+        &self,
+        encoded: &ShallowEncoded,
+        initial_factors: Tensor<2>,
+        factors: Tensor<3>,
+        noise: &mut Noise,
+    ) -> ShallowDraw {
+        let [n_bins, n_trials, n_factors] = factors.dims();
+        let previous = Tensor::cat(
+            vec![
+                initial_factors.clone().unsqueeze_dim(0),
+                factors.clone().narrow(0, 0, n_bins - 1),
+            ],
+            0,
+        );
+        let from_factors = previous
+            .reshape([n_bins * n_trials, n_factors])
+            .matmul(self.posterior_from_factors.val())
+            .reshape(encoded.drive.dims());
+        let z0 = encoded.initial.sample(noise);
+        let w_spike = self.spikes_from_latent.val();
+        let initial_log =
+            self.spikes_from_factors.forward(initial_factors) + z0.matmul(w_spike.clone());
+        let initial_spikes = spikes_from_log(initial_log);
+        let n_latent = w_spike.dims()[0];
+        let SpikeLoop { params, spikes } = spike_loop(
+            encoded.drive.clone() + from_factors,
+            self.spikes_from_factors.forward_sequence(factors),
+            initial_spikes.clone(),
+            self.posterior_from_spikes.val(),
+            w_spike,
+            noise.normal([n_bins, n_trials, n_latent]),
+            MAX_LOG_SPIKES,
+        );
+        let Indicator { g, gain, baseline } = self.indicator;
+        let n_neurons = spikes.dims()[2];
+        let calcium = ar1_filter(
+            spikes.clone().mul_scalar(gain).add_scalar(baseline),
+            initial_spikes.mul_scalar(gain),
+            &vec![g as f32; n_neurons],
+        );
+        ShallowDraw {
+            initial: encoded.initial.clone(),
+            latent: DiagonalGaussian::from_parameters(params),
+            spikes,
+            calcium,
+        }
+    }
+
+    /// −log N(x; y, σ²) with one learned σ per neuron, mean over trials.
+    fn reconstruction(&self, x: Tensor<3>, calcium: Tensor<3>) -> Tensor<1> {
+        let [n_bins, n_trials, n_neurons] = x.dims();
+        let log_noise: Tensor<3> = self.log_noise.val().reshape([1, 1, n_neurons]);
+        let squares: Tensor<3> = (x - calcium).square().sum_dims(&[0, 1]);
+        let precision = log_noise.clone().mul_scalar(-2.0).exp();
+        let n = (n_bins * n_trials) as f64;
+        let fixed = 0.5 * n * n_neurons as f64 * (2.0 * std::f64::consts::PI).ln();
+        let sum = (squares * precision).sum().mul_scalar(0.5) + log_noise.sum().mul_scalar(n);
+        sum.add_scalar(fixed).div_scalar(n_trials as f64)
+    }
+
+    fn kl(&self, draw: &ShallowDraw) -> Tensor<1> {
+        let n_trials = draw.initial.mean.dims()[0] as f64;
+        let sum = draw.latent.kl(&self.latent_prior) + draw.initial.kl(&self.initial_prior);
+        sum.div_scalar(n_trials)
+    }
+}
+
+/// ReLU(e^a − 1), linear above [`MAX_LOG_SPIKES`].
+fn spikes_from_log(log: Tensor<2>) -> Tensor<2> {
+    let bounded = log.clone().clamp_max(MAX_LOG_SPIKES);
+    let beyond = (log - MAX_LOG_SPIKES).clamp_min(0.0);
+    (bounded.exp() - 1.0).clamp_min(0.0) + beyond.mul_scalar(MAX_LOG_SPIKES.exp())
+}
+
+/// `[x_t, x_{t+1}, …]`, zeros past the end: `[time, trial, neuron]` →
+/// `[time, trial, lead·neuron]`.
+fn with_leads(x: &Tensor<3>, n_leads: usize) -> Tensor<3> {
+    let [n_bins, n_trials, n_neurons] = x.dims();
+    let shifted = (0..n_leads)
+        .map(|lead| {
+            let lead = lead.min(n_bins);
+            let past_end = Tensor::zeros([lead, n_trials, n_neurons], &x.device());
+            Tensor::cat(vec![x.clone().narrow(0, lead, n_bins - lead), past_end], 0)
+        })
+        .collect();
+    Tensor::cat(shifted, 2)
+}
+
+/// What the encoders of both levels make of a batch.
+#[derive(Clone, Debug)]
+pub struct LadderEncoded {
+    ic: DiagonalGaussian<2>,
+    shallow: ShallowEncoded,
+}
+
+impl Ladder {
+    /// −log p(s | λ) with the value and the spikes' gradient of the plain term, while the
+    /// rates' gradient comes from the bins hidden from the deep encoder (coordinated dropout).
+    fn spike_term(&self, log_rates: Tensor<3>, spikes: Tensor<3>, split: &Coordinated) -> Tensor<1> {
+        let n_trials = spikes.dims()[1] as f64;
+        let log_counts = log_rates.add_scalar(self.log_dt);
+        let log_prob = if split.weights.is_none() {
+            poisson_log_prob(log_counts, spikes).sum()
+        } else {
+            let hidden = split.weigh(poisson_log_prob(log_counts.clone(), spikes.clone().detach()));
+            let plain = poisson_log_prob(log_counts.detach(), spikes).sum();
+            plain + hidden.clone() - hidden.detach()
+        };
+        log_prob.neg().div_scalar(n_trials)
+    }
+
+    fn shallow_elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
+        let [n_bins, n_trials, n_neurons] = x.dims();
+        let device = x.device();
+        let n_factors = self.dynamics.config().n_factors;
+        let innovations = self.shallow.innovations(&x);
+        let encoded =
+            self.shallow
+                .encode(x.clone(), &innovations, self.config.dropout, Some(&mut *pass));
+        let draw = self.shallow.draw(
+            &encoded,
+            Tensor::zeros([n_trials, n_factors], &device),
+            Tensor::zeros([n_bins, n_trials, n_factors], &device),
+            pass.noise,
+        );
+        let constant_rates = self
+            .dynamics
+            .baseline_log_rates()
+            .detach()
+            .reshape([1, 1, n_neurons])
+            .expand([n_bins, n_trials, n_neurons]);
+        let whole = Coordinated {
+            input: innovations,
+            weights: None,
+        };
+        Elbo {
+            spikes: Some(self.spike_term(constant_rates, draw.spikes.clone(), &whole)),
+            kl_shallow: Some(self.shallow.kl(&draw)),
+            reconstruction: self.shallow.reconstruction(x, draw.calcium),
+            kl_ic: None,
+            l2: None,
+        }
+    }
+}
+
+impl SequentialVae for Ladder {
+    type Encoded = LadderEncoded;
+
+    fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
+        if !pass.weights.deep_level {
+            return self.shallow_elbo(x, pass);
+        }
+        let n_bins = x.dims()[0];
+        let innovations = self.shallow.innovations(&x);
+        let hidden = self.dynamics.config().coordinated_dropout;
+        let split = Coordinated::split(innovations.clone(), hidden, pass);
+        let posterior = self.dynamics.encode(split.input.clone(), Some(&mut *pass));
+        let ic = posterior.sample(pass.noise);
+        let initial_factors = self.dynamics.initial_factors(ic.clone());
+        let factors = self.dynamics.factors(ic, n_bins, Some(&mut *pass));
+        let log_rates = self.dynamics.log_rates(factors.clone());
+        let top_down = |factors: Tensor<3>| match self.config.top_down_gradient {
+            true => factors,
+            false => factors.detach(),
+        };
+        let initial_factors = top_down(initial_factors.unsqueeze_dim(0)).squeeze_dim(0);
+        let encoded =
+            self.shallow
+                .encode(x.clone(), &innovations, self.config.dropout, Some(&mut *pass));
+        let draw = self
+            .shallow
+            .draw(&encoded, initial_factors, top_down(factors), pass.noise);
+        Elbo {
+            spikes: Some(self.spike_term(log_rates, draw.spikes.clone(), &split)),
+            kl_shallow: Some(self.shallow.kl(&draw)),
+            reconstruction: self.shallow.reconstruction(x, draw.calcium),
+            kl_ic: Some(self.dynamics.kl(&posterior)),
+            l2: Some(self.dynamics.l2()),
+        }
+    }
+
+    fn encode(&self, x: Tensor<3>) -> LadderEncoded {
+        let innovations = self.shallow.innovations(&x);
+        LadderEncoded {
+            ic: self.dynamics.encode(innovations.clone(), None),
+            shallow: self.shallow.encode(x, &innovations, 0.0, None),
+        }
+    }
+
+    fn draw(&self, encoded: &LadderEncoded, noise: &mut Noise) -> Draw {
+        let n_bins = encoded.shallow.drive.dims()[0];
+        let ic = encoded.ic.sample(noise);
+        let initial_factors = self.dynamics.initial_factors(ic.clone());
+        let factors = self.dynamics.factors(ic, n_bins, None);
+        let shallow = self
+            .shallow
+            .draw(&encoded.shallow, initial_factors, factors.clone(), noise);
+        Draw {
+            log_rates: self.dynamics.log_rates(factors.clone()),
+            factors,
+            spikes: Some(shallow.spikes),
+            fluor: Some(shallow.calcium),
+        }
+    }
+
+    fn project(mut self) -> Self {
+        self.dynamics = self.dynamics.project();
+        self
+    }
+
+    fn reset_dynamics(mut self, noise: &mut Noise) -> Self {
+        self.dynamics = self.dynamics.reset(noise);
+        self
+    }
+}

@@ -1,0 +1,126 @@
+//! The trainable blocks both models share: linear maps and whole-sequence GRUs.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use gru::{GruSpec, GruWeights, gru_sequence};
+
+use crate::noise::Noise;
+
+/// An affine map of the last axis.
+#[derive(Module, Debug)]
+pub struct Linear {
+    weight: Param<Tensor<2>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// Weights N(0, `scale`²/inputs), given biases.
+    pub fn new(n_inputs: usize, bias: Tensor<1>, scale: f64, noise: &mut Noise) -> Self {
+        let n_outputs = bias.dims()[0];
+        Self {
+            weight: Param::from_tensor(normal_weight([n_inputs, n_outputs], n_inputs, scale, noise)),
+            bias: Param::from_tensor(bias),
+        }
+    }
+
+    /// `[row, input]` → `[row, output]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
+    }
+
+    /// `[time, trial, input]` → `[time, trial, output]`.
+    pub fn forward_sequence(&self, x: Tensor<3>) -> Tensor<3> {
+        let [n_bins, n_trials, n_inputs] = x.dims();
+        let flat = self.forward(x.reshape([n_bins * n_trials, n_inputs]));
+        let n_outputs = flat.dims()[1];
+        flat.reshape([n_bins, n_trials, n_outputs])
+    }
+
+    /// The biases, `[output]`.
+    pub fn bias(&self) -> Tensor<1> {
+        self.bias.val()
+    }
+}
+
+/// A GRU of one or two directions over a whole sequence, with learned initial states.
+#[derive(Module, Debug)]
+pub struct Gru {
+    w_in: Param<Tensor<3>>,
+    w_rec: Param<Tensor<3>>,
+    b_in: Param<Tensor<2>>,
+    b_rec: Param<Tensor<2>>,
+    initial: Param<Tensor<2>>,
+    #[module(skip)]
+    spec: GruSpec,
+}
+
+impl Gru {
+    /// Weights N(0, 1/fan-in), zero initial states.
+    pub fn new(
+        n_directions: usize,
+        n_inputs: usize,
+        n_hidden: usize,
+        spec: GruSpec,
+        noise: &mut Noise,
+    ) -> Self {
+        let w_in = normal_weight([n_directions, n_inputs, 3 * n_hidden], n_inputs, 1.0, noise);
+        let w_rec = normal_weight([n_directions, n_hidden, 3 * n_hidden], n_hidden, 1.0, noise);
+        let device = w_in.device();
+        Self {
+            w_in: Param::from_tensor(w_in),
+            w_rec: Param::from_tensor(w_rec),
+            b_in: Param::from_tensor(Tensor::zeros([n_directions, 3 * n_hidden], &device)),
+            b_rec: Param::from_tensor(Tensor::zeros([n_directions, 3 * n_hidden], &device)),
+            initial: Param::from_tensor(Tensor::zeros([n_directions, n_hidden], &device)),
+            spec,
+        }
+    }
+
+    /// States of every bin: `[time, trial, input]` → `[time, trial, direction·hidden]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [_, n_trials, _] = x.dims();
+        let [n_directions, n_hidden] = self.initial.dims();
+        let initial = self
+            .initial
+            .val()
+            .unsqueeze_dim::<3>(1)
+            .expand([n_directions, n_trials, n_hidden]);
+        let weights = GruWeights {
+            w_in: self.w_in.val(),
+            w_rec: self.w_rec.val(),
+            b_in: self.b_in.val(),
+            b_rec: self.b_rec.val(),
+        };
+        gru_sequence(x, initial, weights, self.spec)
+    }
+
+    /// The last state of each direction, from what [`Gru::forward`] returned: the forward
+    /// half's last bin beside the backward half's first, `[trial, direction·hidden]`.
+    pub fn final_states(&self, states: &Tensor<3>) -> Tensor<2> {
+        let [n_directions, n_hidden] = self.initial.dims();
+        let [n_bins, _, _] = states.dims();
+        let last_bins = [n_bins - 1, 0];
+        let finals = (0..n_directions)
+            .map(|direction| {
+                states
+                    .clone()
+                    .narrow(0, last_bins[direction], 1)
+                    .narrow(2, direction * n_hidden, n_hidden)
+                    .squeeze_dim::<2>(0)
+            })
+            .collect();
+        Tensor::cat(finals, 1)
+    }
+}
+
+/// A weight drawn from N(0, `scale`²/`fan_in`).
+pub fn normal_weight<const D: usize>(
+    shape: [usize; D],
+    fan_in: usize,
+    scale: f64,
+    noise: &mut Noise,
+) -> Tensor<D> {
+    noise
+        .normal(shape)
+        .mul_scalar(scale / (fan_in as f64).sqrt())
+}

@@ -1,0 +1,230 @@
+//! How the learning rate and the weights of the bound change over a training.
+
+use serde::{Deserialize, Serialize};
+
+use crate::elbo::TermWeights;
+use crate::error::{ModelError, require};
+
+/// The learning rate over the steps of a training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "kind")]
+pub enum LearningRate {
+    /// `peak` for a fraction of the steps, then half a cosine down to a fraction of it.
+    Cosine {
+        /// Rate at the start.
+        peak: f64,
+        /// Fraction of the steps at the full rate.
+        constant_fraction: f64,
+        /// Last rate, as a fraction of `peak`.
+        final_fraction: f64,
+    },
+    /// Multiplied by `factor` whenever the training loss has not improved for
+    /// `patience_epochs`; training ends at `floor`.
+    Plateau {
+        /// Rate at the start.
+        initial: f64,
+        /// Factor of each decay.
+        factor: f64,
+        /// Epochs without improvement before a decay.
+        patience_epochs: usize,
+        /// Lowest rate.
+        floor: f64,
+    },
+}
+
+impl LearningRate {
+    pub(crate) fn validate(&self) -> Result<(), ModelError> {
+        match *self {
+            Self::Cosine {
+                peak,
+                constant_fraction,
+                final_fraction,
+            } => {
+                require(peak > 0.0, "learning_rate.peak", peak, "above 0")?;
+                for (field, fraction) in [
+                    ("learning_rate.constant_fraction", constant_fraction),
+                    ("learning_rate.final_fraction", final_fraction),
+                ] {
+                    require((0.0..=1.0).contains(&fraction), field, fraction, "in [0, 1]")?;
+                }
+                Ok(())
+            }
+            Self::Plateau {
+                initial,
+                factor,
+                patience_epochs,
+                floor,
+            } => {
+                require(initial > 0.0, "learning_rate.initial", initial, "above 0")?;
+                require(
+                    factor > 0.0 && factor < 1.0,
+                    "learning_rate.factor",
+                    factor,
+                    "in (0, 1)",
+                )?;
+                require(
+                    patience_epochs > 0,
+                    "learning_rate.patience_epochs",
+                    patience_epochs,
+                    "at least 1",
+                )?;
+                require(
+                    floor > 0.0 && floor < initial,
+                    "learning_rate.floor",
+                    floor,
+                    "above 0 and below `initial`",
+                )
+            }
+        }
+    }
+
+    /// The rate at `step` of `n_steps`, for a plateau schedule after `decays` decays.
+    pub fn at(&self, step: usize, n_steps: usize, decays: usize) -> f64 {
+        match *self {
+            Self::Cosine {
+                peak,
+                constant_fraction,
+                final_fraction,
+            } => {
+                let progress = step as f64 / n_steps as f64;
+                let decay = (progress - constant_fraction) / (1.0 - constant_fraction).max(1e-9);
+                let phase = std::f64::consts::PI * decay.clamp(0.0, 1.0);
+                let cosine = 0.5 * (1.0 + phase.cos());
+                peak * (final_fraction + (1.0 - final_fraction) * cosine)
+            }
+            Self::Plateau {
+                initial,
+                factor,
+                floor,
+                ..
+            } => (initial * factor.powi(decays as i32)).max(floor),
+        }
+    }
+}
+
+/// Counts epochs without improvement of the training loss, for [`LearningRate::Plateau`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PlateauState {
+    best: Option<f64>,
+    epochs_since_best: usize,
+    pub decays: usize,
+}
+
+impl PlateauState {
+    pub const NEW: Self = Self {
+        best: None,
+        epochs_since_best: 0,
+        decays: 0,
+    };
+
+    pub fn observe(&mut self, loss: f64, schedule: &LearningRate) {
+        let LearningRate::Plateau {
+            patience_epochs, ..
+        } = *schedule
+        else {
+            return;
+        };
+        if self.best.is_none_or(|best| loss < best) {
+            self.best = Some(loss);
+            self.epochs_since_best = 0;
+            return;
+        }
+        self.epochs_since_best += 1;
+        if self.epochs_since_best >= patience_epochs {
+            self.decays += 1;
+            self.epochs_since_best = 0;
+        }
+    }
+}
+
+/// When each level joins in, in optimiser steps.
+///
+/// The shallow level's KL weight w¹ ramps first, with the deep level absent (its weights are
+/// untouched and rates constant in time); the deep level joins at `deep_start`, and its
+/// weight w² then ramps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WarmUp {
+    /// Steps over which w¹ ramps from 0 to 1.
+    pub shallow_steps: usize,
+    /// Step at which the deep level joins.
+    pub deep_start: usize,
+    /// Steps over which w² ramps from 0 to 1 after that.
+    pub deep_steps: usize,
+}
+
+impl Default for WarmUp {
+    fn default() -> Self {
+        Self {
+            shallow_steps: 0,
+            deep_start: 0,
+            deep_steps: 1600,
+        }
+    }
+}
+
+impl WarmUp {
+    /// The weights at `step`, where the deep level joined (or was reset) at `deep_start`.
+    pub fn at(&self, step: usize, deep_start: usize) -> TermWeights {
+        TermWeights {
+            kl_shallow: ramp(step, self.shallow_steps),
+            kl_deep: ramp(step.saturating_sub(deep_start), self.deep_steps),
+            deep_level: step >= deep_start,
+        }
+    }
+}
+
+fn ramp(step: usize, n_steps: usize) -> f64 {
+    if step >= n_steps {
+        return 1.0;
+    }
+    step as f64 / n_steps as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cosine_holds_then_falls_to_its_fraction() {
+        let schedule = LearningRate::Cosine {
+            peak: 0.01,
+            constant_fraction: 0.5,
+            final_fraction: 0.1,
+        };
+        assert_eq!(schedule.at(0, 100, 0), 0.01);
+        assert_eq!(schedule.at(50, 100, 0), 0.01);
+        assert!((schedule.at(75, 100, 0) - 0.0055).abs() < 1e-12);
+        assert!((schedule.at(100, 100, 0) - 0.001).abs() < 1e-12);
+    }
+
+    #[test]
+    fn plateau_decays_after_patience_and_stops_at_the_floor() {
+        let schedule = LearningRate::Plateau {
+            initial: 0.01,
+            factor: 0.5,
+            patience_epochs: 2,
+            floor: 0.004,
+        };
+        let mut state = PlateauState::NEW;
+        for loss in [3.0, 2.0, 2.5, 2.0] {
+            state.observe(loss, &schedule);
+        }
+        assert_eq!(state.decays, 1);
+        assert_eq!(schedule.at(0, 10, 1), 0.005);
+        assert_eq!(schedule.at(0, 10, 5), 0.004);
+    }
+
+    #[test]
+    fn deep_level_waits_for_the_shallow_ramp() {
+        let warm_up = WarmUp {
+            shallow_steps: 10,
+            deep_start: 20,
+            deep_steps: 10,
+        };
+        let early = warm_up.at(5, 20);
+        assert_eq!((early.kl_shallow, early.deep_level), (0.5, false));
+        let late = warm_up.at(25, 20);
+        assert_eq!((late.kl_shallow, late.kl_deep, late.deep_level), (1.0, 0.5, true));
+    }
+}
