@@ -14,6 +14,14 @@ pub enum SynthError {
         /// What is wanted.
         expected: &'static str,
     },
+    /// A time constant that gives no calcium dynamics.
+    #[error("`observation.kinetics.{field}`: {source}")]
+    Kinetics {
+        /// Field of the kinetics, such as `ar1.tau_s`.
+        field: &'static str,
+        /// What is wrong with it.
+        source: calcium::CalciumError,
+    },
     /// The text is no recipe.
     #[error("the recipe cannot be read: {0}")]
     Recipe(String),
@@ -28,6 +36,14 @@ pub enum SynthError {
         step: usize,
         /// Coordinate that is not finite.
         state: f64,
+    },
+    /// No network passes the test for chaos.
+    #[error(
+        "none of {attempts} random networks is chaotic enough; raise `gain` or `n_units`, or lower `min_lyapunov`"
+    )]
+    NotChaotic {
+        /// Networks tried.
+        attempts: usize,
     },
     /// Nothing moves, so nothing can be inferred.
     #[error(
@@ -90,4 +106,14 @@ pub(crate) fn check_not_negative(field: &'static str, value: f64) -> Result<(), 
 /// `Ok` if `value` is at least 1.
 pub(crate) fn check_count(field: &'static str, value: usize) -> Result<(), SynthError> {
     check(value >= 1, field, value, "1 or more")
+}
+
+/// `Ok` if the burn-in ends in this lifetime.
+pub(crate) fn check_burn_in(steps: usize) -> Result<(), SynthError> {
+    check(
+        steps <= 10_000_000,
+        "burn_in_steps",
+        steps,
+        "at most 10 million",
+    )
 }

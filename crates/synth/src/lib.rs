@@ -9,7 +9,8 @@ mod readout;
 mod seed;
 
 pub use benchmark::{Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, Pulse};
+pub use calcium::Discretisation;
 pub use design::{HeldOut, TrialDesign};
 pub use dynamics::lorenz::Lorenz;
 pub use error::SynthError;
-pub use observe::{Discretisation, Hill, Kinetics, Observation};
+pub use observe::{Hill, Kinetics, Observation};

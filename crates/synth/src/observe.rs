@@ -1,6 +1,7 @@
 //! From rates to what a microscope sees: Poisson counts, calcium, fluorescence.
 
-use ndarray::{Array2, ArrayView2};
+use calcium::{Ar1, Discretisation};
+use ndarray::{Array2, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::SynthError;
@@ -12,8 +13,8 @@ pub(crate) const MAX_COUNTS_PER_BIN: f64 = 1e7;
 
 /// How the population is observed.
 ///
-/// s_t ~ Poisson(rate · dt); y_t = Σ_k g_k y_{t−k} + `gain` · s_t + `baseline`, from rest
-/// (y = 0 before the trial); fluorescence = `saturation`(y_t) + N(0, `noise_sd`²).
+/// s(t) ~ Poisson(rate(t) · dt); y(t) = g y(t−1) + `gain` · s(t) + `baseline`, from rest (y = 0
+/// before the trial); fluorescence(t) = `saturation`(y(t)) + N(0, `noise_sd`²).
 ///
 /// # Source
 /// Prince & Richards 2019, section 3.
@@ -56,35 +57,37 @@ impl Default for Observation {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Kinetics {
-    /// Instant rise, exponential decay: g_1 = g(tau).
+    /// Instant rise, exponential decay: y(t) = g y(t−1) + ….
     Ar1 {
         /// Decay time, seconds.
         tau_s: f64,
         /// g(tau).
-        #[serde(default)]
+        #[serde(with = "DiscretisationName", default = "euler")]
         discretisation: Discretisation,
     },
-    /// Exponential rise and decay: g_1 = g_d + g_r, g_2 = −g_d g_r.
+    /// Exponential rise and decay: y(t) = (g + h) y(t−1) − g h y(t−2) + …, with g = g(decay)
+    /// and h = g(rise).
     Ar2 {
         /// Rise time, seconds.
         tau_rise_s: f64,
         /// Decay time, seconds, longer than the rise time.
         tau_decay_s: f64,
         /// g(tau), for both times.
-        #[serde(default)]
+        #[serde(with = "DiscretisationName", default = "euler")]
         discretisation: Discretisation,
     },
 }
 
-/// How a time constant becomes the coefficient of a recursion in bins of dt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Discretisation {
-    /// g = 1 − dt/tau, the paper's; needs tau > dt.
-    #[default]
+/// [`Discretisation`] as recipes write it.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Discretisation", rename_all = "snake_case")]
+enum DiscretisationName {
     Euler,
-    /// g = exp(−dt/tau).
     Exact,
+}
+
+const fn euler() -> Discretisation {
+    Discretisation::Euler
 }
 
 /// Saturating indicator: `scale` · y^n / (y^n + k^n).
@@ -112,23 +115,41 @@ impl Observation {
         check_positive("observation.gain", self.gain)?;
         check_not_negative("observation.baseline", self.baseline)?;
         check_not_negative("observation.noise_sd", self.noise_sd)?;
-        self.kinetics.validate(dt_s)?;
+        self.kinetics.filters(dt_s)?;
         self.saturation.as_ref().map_or(Ok(()), Hill::validate)
     }
 
-    /// Observes one trial whose rates are `rates_hz` `[time, neuron]`.
-    pub(crate) fn observe(
-        &self,
-        rates_hz: ArrayView2<'_, f64>,
-        dt_s: f64,
-        seed: RootSeed,
-        trial: usize,
-    ) -> Observed {
-        let mut draws = seed.draws(Stream::Spikes, trial);
-        let spikes = rates_hz.map(|rate| draws.poisson(rate * dt_s));
-        let calcium = self.calcium(spikes.view(), dt_s);
-        let mut draws = seed.draws(Stream::Noise, trial);
-        let fluor = calcium.map(|&y| (self.indicator(y) + self.noise_sd * draws.normal()) as f32);
+    /// An observer of trials in bins of `dt_s`.
+    pub(crate) fn observer(&self, dt_s: f64, root: RootSeed) -> Result<Observer<'_>, SynthError> {
+        Ok(Observer {
+            observation: self,
+            filters: self.kinetics.filters(dt_s)?,
+            dt_s,
+            root,
+        })
+    }
+
+    fn indicator(&self, calcium: f64) -> f64 {
+        self.saturation
+            .map_or(calcium, |hill| hill.fluorescence(calcium))
+    }
+}
+
+/// An [`Observation`] at work.
+pub(crate) struct Observer<'a> {
+    observation: &'a Observation,
+    filters: Vec<Ar1>,
+    dt_s: f64,
+    root: RootSeed,
+}
+
+impl Observer<'_> {
+    /// Observes trial number `trial`, whose rates are `[time, neuron]`.
+    pub fn observe(&self, rates_hz: &Array2<f64>, trial: usize) -> Observed {
+        let mut draws = self.root.draws(Stream::Spikes, trial);
+        let spikes = rates_hz.map(|rate| draws.poisson(rate * self.dt_s));
+        let calcium = self.calcium(&spikes);
+        let fluor = self.fluorescence(&calcium, trial);
         Observed {
             spikes: spikes.map(|&s| s as f32),
             calcium: calcium.map(|&y| y as f32),
@@ -136,23 +157,23 @@ impl Observation {
         }
     }
 
-    fn calcium(&self, spikes: ArrayView2<'_, f64>, dt_s: f64) -> Array2<f64> {
-        let [g1, g2] = self.kinetics.coefficients(dt_s);
-        let mut calcium = Array2::zeros(spikes.dim());
-        for neuron in 0..spikes.ncols() {
-            let (mut previous, mut before) = (0.0, 0.0);
-            for (bin, s) in spikes.column(neuron).iter().enumerate() {
-                let y = g1 * previous + g2 * before + self.gain * s + self.baseline;
-                calcium[[bin, neuron]] = y;
-                (previous, before) = (y, previous);
-            }
+    fn calcium(&self, spikes: &Array2<f64>) -> Array2<f64> {
+        let Observation { gain, baseline, .. } = self.observation;
+        let mut calcium = spikes.map(|s| gain * s + baseline);
+        for mut trace in calcium.axis_iter_mut(Axis(1)) {
+            let drive = trace.to_vec();
+            let filtered = self.filters.iter().fold(drive, |x, ar| ar.convolve(&x));
+            Zip::from(&mut trace)
+                .and(&filtered)
+                .for_each(|y, f| *y = *f);
         }
         calcium
     }
 
-    fn indicator(&self, calcium: f64) -> f64 {
-        self.saturation
-            .map_or(calcium, |hill| hill.fluorescence(calcium))
+    fn fluorescence(&self, calcium: &Array2<f64>, trial: usize) -> Array2<f32> {
+        let mut draws = self.root.draws(Stream::Noise, trial);
+        let noise_sd = self.observation.noise_sd;
+        calcium.map(|&y| (self.observation.indicator(y) + noise_sd * draws.normal()) as f32)
     }
 }
 
@@ -165,80 +186,46 @@ impl Kinetics {
         }
     }
 
-    /// How time constants become coefficients.
-    pub(crate) fn discretisation(&self) -> Discretisation {
+    /// Name of the discretisation in files.
+    pub(crate) fn discretisation(&self) -> &'static str {
         match *self {
-            Self::Ar1 { discretisation, .. } | Self::Ar2 { discretisation, .. } => discretisation,
+            Self::Ar1 { discretisation, .. } | Self::Ar2 { discretisation, .. } => {
+                match discretisation {
+                    Discretisation::Euler => "euler",
+                    Discretisation::Exact => "exact",
+                }
+            }
         }
     }
 
-    fn validate(&self, dt_s: f64) -> Result<(), SynthError> {
+    /// AR(1) filters to apply one after the other: AR(2) is a decay after a rise.
+    fn filters(&self, dt_s: f64) -> Result<Vec<Ar1>, SynthError> {
+        let filter = |field, tau_s, discretisation| {
+            Ar1::from_tau(tau_s, dt_s, discretisation)
+                .map_err(|source| SynthError::Kinetics { field, source })
+        };
         match *self {
             Self::Ar1 {
                 tau_s,
                 discretisation,
-            } => discretisation.check("observation.kinetics.ar1.tau_s", tau_s, dt_s),
+            } => Ok(vec![filter("ar1.tau_s", tau_s, discretisation)?]),
             Self::Ar2 {
                 tau_rise_s,
                 tau_decay_s,
                 discretisation,
             } => {
-                discretisation.check("observation.kinetics.ar2.tau_rise_s", tau_rise_s, dt_s)?;
-                discretisation.check("observation.kinetics.ar2.tau_decay_s", tau_decay_s, dt_s)?;
                 check(
                     tau_decay_s > tau_rise_s,
                     "observation.kinetics.ar2.tau_decay_s",
                     tau_decay_s,
                     "longer than `tau_rise_s`",
-                )
+                )?;
+                Ok(vec![
+                    filter("ar2.tau_rise_s", tau_rise_s, discretisation)?,
+                    filter("ar2.tau_decay_s", tau_decay_s, discretisation)?,
+                ])
             }
         }
-    }
-
-    /// [g_1, g_2] of y_t = g_1 y_{t−1} + g_2 y_{t−2} + ….
-    fn coefficients(&self, dt_s: f64) -> [f64; 2] {
-        match *self {
-            Self::Ar1 {
-                tau_s,
-                discretisation,
-            } => [discretisation.coefficient(tau_s, dt_s), 0.0],
-            Self::Ar2 {
-                tau_rise_s,
-                tau_decay_s,
-                discretisation,
-            } => {
-                let rise = discretisation.coefficient(tau_rise_s, dt_s);
-                let decay = discretisation.coefficient(tau_decay_s, dt_s);
-                [decay + rise, -decay * rise]
-            }
-        }
-    }
-}
-
-impl Discretisation {
-    /// Name in files.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Euler => "euler",
-            Self::Exact => "exact",
-        }
-    }
-
-    fn coefficient(self, tau_s: f64, dt_s: f64) -> f64 {
-        match self {
-            Self::Euler => 1.0 - dt_s / tau_s,
-            Self::Exact => libm::exp(-dt_s / tau_s),
-        }
-    }
-
-    fn check(self, field: &'static str, tau_s: f64, dt_s: f64) -> Result<(), SynthError> {
-        check_positive(field, tau_s)?;
-        check(
-            self == Self::Exact || tau_s > dt_s,
-            field,
-            tau_s,
-            "longer than `dt_s` under Euler (1 - dt/tau); or use discretisation = \"exact\"",
-        )
     }
 }
 

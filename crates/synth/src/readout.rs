@@ -1,6 +1,6 @@
 //! From latent states to binned latents and firing rates.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use crate::SynthError;
 use crate::observe::MAX_COUNTS_PER_BIN;
@@ -23,7 +23,7 @@ pub(crate) struct Binned {
 
 impl Readout {
     /// Averages over bins; `states` is `[step, latent]`, a whole number of bins long.
-    pub fn bin(&self, states: ArrayView2<'_, f64>) -> Binned {
+    pub fn bin(&self, states: &ArrayView2<'_, f64>) -> Binned {
         let (n_latents, n_neurons) = self.loadings.dim();
         let n_bins = states.nrows() / self.steps_per_bin;
         let mut latent = Array2::zeros((n_bins, n_latents));
@@ -31,7 +31,7 @@ impl Readout {
         for (step, state) in states.outer_iter().enumerate() {
             let bin = step / self.steps_per_bin;
             latent.row_mut(bin).scaled_add(1.0, &state);
-            for (rate, log_rate) in rates_hz.row_mut(bin).iter_mut().zip(self.drive(state)) {
+            for (rate, log_rate) in rates_hz.row_mut(bin).iter_mut().zip(self.drive(&state)) {
                 *rate += self.base_rate_hz * libm::exp(log_rate);
             }
         }
@@ -44,7 +44,7 @@ impl Readout {
 
     /// state · loadings, summed in the order of the latents: a BLAS-like product would
     /// round as the processor at hand prefers.
-    fn drive(&self, state: ndarray::ArrayView1<'_, f64>) -> Vec<f64> {
+    fn drive(&self, state: &ArrayView1<'_, f64>) -> Vec<f64> {
         let mut drive = vec![0.0; self.loadings.ncols()];
         for (z, weights) in state.iter().zip(self.loadings.outer_iter()) {
             for (d, w) in drive.iter_mut().zip(weights) {
@@ -58,7 +58,7 @@ impl Readout {
 impl Binned {
     /// Refuses rates whose counts would not be exact in 32-bit floats.
     pub fn check(self, condition: usize, dt_s: f64) -> Result<Self, SynthError> {
-        let too_high = |rate: f64| !(rate * dt_s <= MAX_COUNTS_PER_BIN);
+        let too_high = |rate: f64| rate.is_nan() || rate * dt_s > MAX_COUNTS_PER_BIN;
         let found = self.rates_hz.indexed_iter().find(|(_, r)| too_high(**r));
         match found {
             None => Ok(self),

@@ -129,3 +129,123 @@ impl Draws {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draws(index: usize) -> Draws {
+        RootSeed(11).draws(Stream::Spikes, index)
+    }
+
+    /// Mean and variance of `n` values.
+    fn moments(n: usize, mut value: impl FnMut() -> f64) -> (f64, f64) {
+        let values: Vec<f64> = (0..n).map(|_| value()).collect();
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let square = values.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>();
+        (mean, square / n as f64)
+    }
+
+    #[test]
+    fn every_name_fits_the_key_and_no_two_agree() {
+        let all = [
+            Stream::InitialState,
+            Stream::Loadings,
+            Stream::Noise,
+            Stream::Pulse,
+            Stream::Recurrence,
+            Stream::Spikes,
+        ];
+        let mut first: Vec<u64> = all
+            .iter()
+            .map(|&stream| RootSeed(5).draws(stream, 0).uniform().to_bits())
+            .collect();
+        first.sort_unstable();
+        first.dedup();
+        assert_eq!(first.len(), all.len());
+    }
+
+    #[test]
+    fn streams_differ_by_seed_and_index_and_repeat_themselves() {
+        let value = |seed, index| {
+            RootSeed(seed)
+                .draws(Stream::Noise, index)
+                .uniform()
+                .to_bits()
+        };
+        assert_eq!(value(1, 2), value(1, 2));
+        assert_ne!(value(1, 2), value(1, 3));
+        assert_ne!(value(1, 2), value(2, 2));
+    }
+
+    #[test]
+    fn normal_deviates_fill_the_quantiles_of_the_normal_distribution() {
+        let mut draws = draws(0);
+        let n = 200_000;
+        let mut below = [0.0; 5];
+        let cuts = [-2.0, -1.0, 0.0, 1.0, 2.0];
+        for _ in 0..n {
+            let x = draws.normal();
+            for (count, cut) in below.iter_mut().zip(cuts) {
+                *count += f64::from(x < cut);
+            }
+        }
+        for (count, cut) in below.iter().zip(cuts) {
+            let p = 0.5 * libm::erfc(-cut / std::f64::consts::SQRT_2);
+            let z = (count - f64::from(n) * p) / (f64::from(n) * p * (1.0 - p)).sqrt();
+            assert!(z.abs() < 4.0, "{z} standard errors below {cut}");
+        }
+    }
+
+    #[test]
+    fn poisson_counts_have_their_mean_as_mean_and_variance() {
+        for (i, mean) in [1e-3, 0.13, 1.0, 9.99, 10.0, 11.5, 80.0, 1e4, 9e6]
+            .into_iter()
+            .enumerate()
+        {
+            let n = 100_000;
+            let mut draws = draws(i);
+            let (found, variance) = moments(n, || draws.poisson(mean));
+            let z_mean = (found - mean) / (mean / n as f64).sqrt();
+            // Var of the sample variance: (mu_4 − mu_2²)/n with mu_4 = mean + 3 mean².
+            let sd = ((mean + 2.0 * mean * mean) / n as f64).sqrt();
+            let z_variance = (variance - mean) / sd;
+            assert!(
+                z_mean.abs() < 4.0 && z_variance.abs() < 4.0,
+                "{mean}: {z_mean}, {z_variance}"
+            );
+        }
+    }
+
+    #[test]
+    fn poisson_counts_have_the_poisson_distribution() {
+        for (i, mean) in [0.3, 6.0, 10.0, 25.0].into_iter().enumerate() {
+            let n = 200_000;
+            let mut draws = draws(100 + i);
+            let mut seen = [0.0; 100];
+            for _ in 0..n {
+                seen[draws.poisson(mean) as usize] += 1.0;
+            }
+            let mut chi2 = 0.0;
+            let mut cells = 0.0_f64;
+            for (count, found) in seen.iter().enumerate() {
+                let k = count as f64;
+                let wanted = f64::from(n) * (k * mean.ln() - mean - libm::lgamma(k + 1.0)).exp();
+                if wanted > 5.0 {
+                    chi2 += (found - wanted) * (found - wanted) / wanted;
+                    cells += 1.0;
+                }
+            }
+            assert!(
+                chi2 < cells + 4.0 * (2.0 * cells).sqrt(),
+                "{mean}: chi2 {chi2} of {cells}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_expected_where_the_rate_is_zero() {
+        let mut draws = draws(0);
+        assert!((0..100).all(|_| draws.poisson(0.0) == 0.0));
+    }
+}

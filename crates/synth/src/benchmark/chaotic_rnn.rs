@@ -9,17 +9,18 @@ use super::{Benchmark, Common};
 use crate::SynthError;
 use crate::design::{Trial, TrialDesign, TrialId};
 use crate::dynamics::chaotic_rnn::ChaoticRnn;
-use crate::error::{check, check_count, check_not_negative, check_positive};
-use crate::observe::Observation;
+use crate::error::{check, check_burn_in, check_count, check_not_negative, check_positive};
+use crate::observe::{Observation, Observer};
 use crate::readout::Readout;
 use crate::seed::{RootSeed, Stream};
 
 /// Recipe of the chaotic-network benchmark.
 ///
-/// `time_constant_s` · dx/dt = −x + W tanh x + input, W_ij ~ N(0, `gain`²/N). Neurons fire
-/// at `base_rate_hz` · exp(tanh(x) P), P_ij ~ N(0, `log_rate_sd`²/N). In the data set,
-/// `latent` is tanh x, `[trial, time, unit]`; `inputs` is the jump of x caused by the pulse,
-/// `[trial, time, unit]`, in the bin at whose start it comes, and zero elsewhere.
+/// `time_constant_s` · dx/dt = −x + W tanh x, with entries of W from N(0, `gain`²/N).
+/// Neurons fire at `base_rate_hz` · exp(tanh(x) P), entries of P from N(0, `log_rate_sd`²/N).
+/// In the data set, `latent` is tanh x, `[trial, time, unit]`, averaged over each bin, and
+/// `loadings` is P; `inputs`, `[trial, time, unit]`, is the jump of x that the pulse causes,
+/// in the bin at whose start it comes, and zero elsewhere.
 ///
 /// # Source
 /// Sussillo et al. 2016, "LFADS", section 4.3, with our time scale.
@@ -36,8 +37,11 @@ pub struct ChaoticRnnBenchmark {
     pub burn_in_steps: usize,
     /// N: units of the network.
     pub n_units: usize,
-    /// Gain of the recurrent weights; chaotic above 1.
+    /// Gain of the recurrent weights.
     pub gain: f64,
+    /// Least Lyapunov exponent, per time constant: networks are drawn until one has it.
+    /// `-inf` takes the first network, which at this size is most often not chaotic.
+    pub min_lyapunov: f64,
     /// Time constant of the units, seconds.
     pub time_constant_s: f64,
     /// Number of neurons.
@@ -80,9 +84,10 @@ impl Default for ChaoticRnnBenchmark {
             n_bins: 100,
             steps_per_bin: 2,
             dt_s: 0.1,
-            burn_in_steps: 200,
+            burn_in_steps: 400,
             n_units: 50,
             gain: 2.5,
+            min_lyapunov: 0.05,
             time_constant_s: 1.0,
             n_neurons: 30,
             log_rate_sd: 1.0,
@@ -94,8 +99,9 @@ impl Default for ChaoticRnnBenchmark {
 }
 
 /// What all trials share.
-struct World {
+struct World<'a> {
     root: RootSeed,
+    observer: Observer<'a>,
     rnn: ChaoticRnn,
     readout: Readout,
     /// One per condition.
@@ -109,9 +115,16 @@ impl ChaoticRnnBenchmark {
     /// [`SynthError::BadField`], naming the field, its value and what it must be.
     pub fn validate(&self) -> Result<(), SynthError> {
         self.common().validate()?;
+        check_burn_in(self.burn_in_steps)?;
         check_count("n_units", self.n_units)?;
         self.common().check_size(self.n_units)?;
         check_not_negative("gain", self.gain)?;
+        check(
+            !self.min_lyapunov.is_nan(),
+            "min_lyapunov",
+            self.min_lyapunov,
+            "a number, or -inf",
+        )?;
         check_positive("time_constant_s", self.time_constant_s)?;
         check_not_negative("log_rate_sd", self.log_rate_sd)?;
         check(
@@ -126,10 +139,10 @@ impl ChaoticRnnBenchmark {
     /// Simulates the benchmark; trials of each split are ordered by condition, then repeat.
     ///
     /// # Errors
-    /// A bad field, or rates too high to count.
+    /// A bad field, no chaotic network found, or rates too high to count.
     pub fn simulate(&self, seed: u64) -> Result<Dataset, SynthError> {
         self.validate()?;
-        let world = self.world(RootSeed(seed));
+        let world = self.world(RootSeed(seed))?;
         let splits = self.design.run(|id| self.trial(&world, id))?;
         let recipe = Benchmark::ChaoticRnn(self.clone());
         self.common()
@@ -151,9 +164,14 @@ impl ChaoticRnnBenchmark {
         self.dt_s / self.steps_per_bin as f64
     }
 
-    fn world(&self, root: RootSeed) -> World {
-        let mut draws = root.draws(Stream::Recurrence, 0);
-        let rnn = ChaoticRnn::new(self.n_units, self.gain, self.time_constant_s, &mut draws);
+    fn world(&self, root: RootSeed) -> Result<World<'_>, SynthError> {
+        let rnn = ChaoticRnn::search(
+            self.n_units,
+            self.gain,
+            self.time_constant_s,
+            self.min_lyapunov,
+            root,
+        )?;
         let initial_states = (0..self.design.n_conditions)
             .into_par_iter()
             .map(|condition| {
@@ -161,12 +179,13 @@ impl ChaoticRnnBenchmark {
                 rnn.settle(&mut draws, self.step_s(), self.burn_in_steps)
             })
             .collect();
-        World {
+        Ok(World {
             root,
+            observer: self.observation.observer(self.dt_s, root)?,
             rnn,
             readout: self.readout(root),
             initial_states,
-        }
+        })
     }
 
     fn readout(&self, root: RootSeed) -> Readout {
@@ -180,7 +199,7 @@ impl ChaoticRnnBenchmark {
         }
     }
 
-    fn trial(&self, world: &World, id: TrialId) -> Result<Trial, SynthError> {
+    fn trial(&self, world: &World<'_>, id: TrialId) -> Result<Trial, SynthError> {
         let (pulse_bin, jump) = self.draw_pulse(world.root, id);
         let mut activity = Array2::zeros((self.n_bins * self.steps_per_bin, self.n_units));
         world.rnn.run(
@@ -189,15 +208,13 @@ impl ChaoticRnnBenchmark {
             (pulse_bin * self.steps_per_bin, &jump),
             activity.view_mut(),
         );
-        let binned = world.readout.bin(activity.view());
+        let binned = world.readout.bin(&activity.view());
         let binned = binned.check(id.condition, self.dt_s)?;
         let mut inputs = Array2::zeros((self.n_bins, self.n_units));
         let row = inputs.row_mut(pulse_bin);
         row.into_iter().zip(&jump).for_each(|(u, j)| *u = *j as f32);
         let rates_hz = &binned.rates_hz;
-        let seen = self
-            .observation
-            .observe(rates_hz.view(), self.dt_s, world.root, id.index);
+        let seen = world.observer.observe(rates_hz, id.index);
         Ok(Trial::new(&binned.latent, Some(inputs), rates_hz, seen))
     }
 

@@ -9,7 +9,7 @@ use super::{Benchmark, Common};
 use crate::SynthError;
 use crate::design::{Trial, TrialDesign};
 use crate::dynamics::lorenz::{Lorenz, normalise};
-use crate::error::{check, check_positive};
+use crate::error::{check, check_burn_in, check_positive};
 use crate::observe::Observation;
 use crate::readout::{Binned, Readout};
 use crate::seed::{Draws, RootSeed, Stream};
@@ -17,8 +17,8 @@ use crate::seed::{Draws, RootSeed, Stream};
 /// Recipe of the Lorenz benchmark; the default is the published setting.
 ///
 /// The three coordinates are centred over conditions and time and divided by their one
-/// largest absolute value. Neuron i fires at `base_rate_hz` · exp(z · w_i), with |w_ij|
-/// uniform in `loading_magnitude` and random signs. Latents and rates of a bin are means
+/// largest absolute value. A neuron fires at `base_rate_hz` · exp(z · w), the entries of
+/// w with magnitudes uniform in `loading_magnitude` and random signs. Latents and rates of a bin are means
 /// over its integration steps, so that rate · dt is the expected count exactly.
 ///
 /// # Source
@@ -73,6 +73,7 @@ impl LorenzBenchmark {
     pub fn validate(&self) -> Result<(), SynthError> {
         self.common().validate()?;
         check_positive("step", self.step)?;
+        check_burn_in(self.burn_in_steps)?;
         let [least, greatest] = self.loading_magnitude;
         check(
             0.0 <= least && least <= greatest && greatest.is_finite(),
@@ -92,11 +93,10 @@ impl LorenzBenchmark {
         let root = RootSeed(seed);
         let readout = self.readout(root);
         let conditions = self.conditions(&readout, root)?;
+        let observer = self.observation.observer(self.dt_s, root)?;
         let splits = self.design.run(|id| {
             let Binned { latent, rates_hz } = &conditions[id.condition];
-            let seen = self
-                .observation
-                .observe(rates_hz.view(), self.dt_s, root, id.index);
+            let seen = observer.observe(rates_hz, id.index);
             Ok(Trial::new(latent, None, rates_hz, seen))
         })?;
         let recipe = Benchmark::Lorenz(self.clone());
@@ -145,7 +145,7 @@ impl LorenzBenchmark {
         let trajectories: Vec<_> = states.outer_iter().enumerate().collect();
         trajectories
             .into_par_iter()
-            .map(|(condition, states)| readout.bin(states).check(condition, self.dt_s))
+            .map(|(condition, states)| readout.bin(&states).check(condition, self.dt_s))
             .collect()
     }
 }

@@ -108,7 +108,7 @@ impl Common<'_> {
         Ok(Dataset {
             dt_s: self.dt_s,
             tau_s: Some(kinetics.tau_decay_s()),
-            discretisation: Some(kinetics.discretisation().name().to_owned()),
+            discretisation: Some(kinetics.discretisation().to_owned()),
             loadings: Some(loadings.map(|&w| w as f32)),
             seed: Some(seed),
             recipe: Some(benchmark.to_recipe()?),
