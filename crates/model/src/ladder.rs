@@ -269,7 +269,7 @@ impl Shallow {
             posterior_from_controller: Linear::new(
                 config.n_controller,
                 posterior_bias(),
-                1.0,
+                0.1,
                 noise,
             ),
             posterior_from_factors,

@@ -1,0 +1,108 @@
+//! Small data and models for the integration tests.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use burn::tensor::Device;
+use model::{
+    DynamicsConfig, FluorStatistics, Indicator, Ladder, LadderConfig, LearningRate, Lfads,
+    LfadsConfig, TrainConfig, TrainData, WarmUp,
+};
+use synth::{LorenzBenchmark, TrialDesign};
+
+pub const DT_S: f64 = 0.1;
+pub const INDICATOR: Indicator = Indicator {
+    g: 0.75,
+    gain: 1.0,
+    baseline: 0.0,
+};
+
+pub fn benchmark() -> data::Dataset {
+    let recipe = LorenzBenchmark {
+        n_bins: 20,
+        n_neurons: 6,
+        design: TrialDesign {
+            n_conditions: 4,
+            n_repeats: 6,
+            held_out: synth::HeldOut::Repeats(2),
+        },
+        ..LorenzBenchmark::default()
+    };
+    recipe.simulate(11).expect("the recipe is valid")
+}
+
+pub fn counts() -> TrainData {
+    let benchmark = benchmark();
+    TrainData::new(
+        benchmark.train.spikes.expect("simulated"),
+        benchmark.valid.spikes.expect("simulated"),
+    )
+    .expect("simulated data is finite")
+}
+
+pub fn fluorescence() -> TrainData {
+    let benchmark = benchmark();
+    TrainData::new(
+        benchmark.train.fluor.expect("simulated"),
+        benchmark.valid.fluor.expect("simulated"),
+    )
+    .expect("simulated data is finite")
+}
+
+pub fn dynamics() -> DynamicsConfig {
+    DynamicsConfig {
+        n_encoder: 9,
+        n_generator: 8,
+        n_ic: 5,
+        ..DynamicsConfig::default()
+    }
+}
+
+pub fn lfads(device: &Device) -> Lfads {
+    LfadsConfig {
+        dynamics: dynamics(),
+    }
+    .init(&[0.2; 6], DT_S, 3, device)
+    .expect("the configuration is valid")
+}
+
+pub fn ladder(device: &Device) -> Ladder {
+    ladder_with(dynamics(), device)
+}
+
+pub fn ladder_with(dynamics: DynamicsConfig, device: &Device) -> Ladder {
+    let data = fluorescence();
+    LadderConfig {
+        dynamics,
+        n_encoder: 10,
+        n_controller: 7,
+        n_latent: 6,
+        innovation_skip: true,
+        ..LadderConfig::default()
+    }
+    .init(
+        &FluorStatistics::measure(data.train(), &INDICATOR),
+        INDICATOR,
+        DT_S,
+        3,
+        device,
+    )
+    .expect("the configuration is valid")
+}
+
+pub fn training(n_steps: usize) -> TrainConfig {
+    TrainConfig {
+        n_steps,
+        batch_size: 5,
+        learning_rate: LearningRate::Cosine {
+            peak: 0.01,
+            constant_fraction: 0.5,
+            final_fraction: 0.1,
+        },
+        warm_up: WarmUp {
+            shallow_steps: 4,
+            deep_start: 6,
+            deep_steps: 4,
+        },
+        validate_every: 1,
+        ..TrainConfig::default()
+    }
+}

@@ -1,0 +1,168 @@
+//! Trainings end to end: same bits, resumption, recovery from divergence and collapse.
+
+mod common;
+
+use burn::tensor::Device;
+use common::{counts, fluorescence, ladder, lfads, training};
+use model::train::{Event, Observer, StepReport};
+use model::{
+    Fitted, LearningRate, ModelError, SequentialVae, TrainConfig, TrainData, fit, posterior_mean,
+};
+use ndarray::{Array3, ArrayView3};
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+/// What a trained model infers, which any change of any weight would change.
+fn rates<M: SequentialVae>(fitted: &Fitted<M>, x: ArrayView3<'_, f32>) -> Array3<f32> {
+    posterior_mean(&fitted.model, x, 3, 1).unwrap().rates_hz
+}
+
+#[derive(Default)]
+struct Events(Vec<Event>);
+
+impl Observer for Events {
+    fn on_event(&mut self, event: &Event) {
+        self.0.push(event.clone());
+    }
+}
+
+/// Fails the training, as a killed process would, after so many steps.
+struct StopAfter(usize);
+
+impl Observer for StopAfter {
+    fn on_step(&mut self, report: &StepReport) {
+        assert!(report.step < self.0, "stopped");
+    }
+}
+
+#[test]
+fn both_models_improve_their_bound() {
+    let config = training(150);
+    let first_and_last = |history: &[model::train::ValidationReport]| {
+        let deep: Vec<f64> = history
+            .iter()
+            .filter(|report| report.valid.kl_ic.is_some())
+            .map(|report| report.valid.negative_bound())
+            .collect();
+        (deep[0], deep[deep.len() - 1])
+    };
+    let fitted = fit(lfads(&device()), &counts(), &config, 1, None, &mut ()).unwrap();
+    let (first, last) = first_and_last(&fitted.history);
+    assert!(last < first, "LFADS: {first} to {last}");
+    let fitted = fit(ladder(&device()), &fluorescence(), &config, 1, None, &mut ()).unwrap();
+    let (first, last) = first_and_last(&fitted.history);
+    assert!(last < first - 10.0, "ladder: {first} to {last}");
+}
+
+#[test]
+fn thread_counts_do_not_change_a_bit() {
+    let with_threads = |n_threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(n_threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let data = fluorescence();
+            let fitted = fit(ladder(&device()), &data, &training(12), 1, None, &mut ()).unwrap();
+            rates(&fitted, data.valid())
+        })
+    };
+    assert_eq!(with_threads(1), with_threads(2));
+}
+
+#[test]
+fn an_interrupted_training_ends_with_the_same_bits() {
+    let data = fluorescence();
+    let config = training(17);
+    let whole = fit(ladder(&device()), &data, &config, 1, None, &mut ()).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let interrupted = std::panic::catch_unwind(|| {
+        let mut stop = StopAfter(11);
+        fit(ladder(&device()), &data, &config, 1, Some(folder.path()), &mut stop)
+    });
+    assert!(interrupted.is_err());
+    let mut events = Events::default();
+    let resumed = fit(
+        ladder(&device()),
+        &data,
+        &config,
+        1,
+        Some(folder.path()),
+        &mut events,
+    )
+    .unwrap();
+    assert!(matches!(events.0[0], Event::Resumed { step: 8 }), "{events:?}", events = events.0);
+    assert_eq!(resumed.history, whole.history);
+    assert_eq!(rates(&resumed, data.valid()), rates(&whole, data.valid()));
+}
+
+#[test]
+fn the_best_checkpoint_loads_into_a_fresh_model() {
+    let data = counts();
+    let folder = tempfile::tempdir().unwrap();
+    fit(lfads(&device()), &data, &training(20), 1, Some(folder.path()), &mut ()).unwrap();
+    let best = folder.path().join("best.ckpt");
+    let model = model::load_weights(lfads(&device()), &best).unwrap();
+    let inferred = posterior_mean(&model, data.valid(), 2, 1).unwrap();
+    assert!(inferred.rates_hz.iter().all(|rate| *rate > 0.0));
+
+    let other = model::load_weights(ladder(&device()), &best).unwrap_err();
+    assert!(other.to_string().contains("another model"), "{other}");
+}
+
+#[test]
+fn a_hopeless_learning_rate_is_named_after_every_recovery() {
+    let config = TrainConfig {
+        learning_rate: LearningRate::Cosine {
+            peak: 1e30,
+            constant_fraction: 1.0,
+            final_fraction: 1.0,
+        },
+        ..training(20)
+    };
+    let mut events = Events::default();
+    let error = fit(ladder(&device()), &fluorescence(), &config, 1, None, &mut events).unwrap_err();
+    assert!(matches!(error, ModelError::Diverged { recoveries: 5, .. }), "{error}");
+    assert_eq!(events.0.len(), 5);
+}
+
+#[test]
+fn a_collapsed_deep_level_is_reset_and_counted() {
+    // Constant counts hold nothing for the deep level to say.
+    let silent = Array3::zeros((10, 20, 6));
+    let data = TrainData::new(silent.clone(), silent).unwrap();
+    let config = TrainConfig {
+        average_decay: 0.0,
+        ..training(400)
+    };
+    let mut events = Events::default();
+    let fitted = fit(lfads(&device()), &data, &config, 1, None, &mut events).unwrap();
+    let resets = events
+        .0
+        .iter()
+        .filter(|event| matches!(event, Event::Collapsed { reset: true, .. }))
+        .count();
+    assert!(resets >= 1, "{:?}", events.0);
+    assert_eq!(fitted.recoveries, resets);
+    assert!(fitted.steps > 400, "a reset extends the training");
+}
+
+#[test]
+fn bad_settings_and_observations_are_named() {
+    let config = TrainConfig {
+        beta_2: 1.5,
+        ..training(5)
+    };
+    let error = fit(lfads(&device()), &counts(), &config, 1, None, &mut ()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "model or training setting `beta_2` is 1.5; it must be in [0, 1)"
+    );
+    let mut bad = Array3::zeros((2, 3, 1));
+    bad[[1, 2, 0]] = f32::NAN;
+    let error = TrainData::new(bad, Array3::zeros((1, 3, 1))).unwrap_err();
+    assert!(error.to_string().contains("(1, 2, 0)"), "{error}");
+}
