@@ -6,6 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::noise::Noise;
 
+/// Which levels of a ladder take part; single-level models are always [`Stage::Joint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The shallow level alone, under rates constant in time.
+    Shallow,
+    /// The deep level alone, on spikes the shallow level inferred.
+    Deep,
+    /// Both levels, end to end.
+    Joint,
+}
+
 /// Warm-up state: which terms of the bound count, and how much.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TermWeights {
@@ -13,8 +25,8 @@ pub struct TermWeights {
     pub kl_shallow: f64,
     /// Weight of the deep level's KL divergences and L2 penalty, w².
     pub kl_deep: f64,
-    /// Whether the deep level takes part; before that, rates are constant in time.
-    pub deep_level: bool,
+    /// Which levels take part.
+    pub stage: Stage,
 }
 
 impl TermWeights {
@@ -22,7 +34,7 @@ impl TermWeights {
     pub const FULL: Self = Self {
         kl_shallow: 1.0,
         kl_deep: 1.0,
-        deep_level: true,
+        stage: Stage::Joint,
     };
 }
 
@@ -35,12 +47,15 @@ pub struct Pass<'a> {
     pub training: bool,
     /// Source of posterior samples and dropout masks.
     pub noise: &'a mut Noise,
+    /// In [`Stage::Deep`]: the spikes to explain, `[time, trial, neuron]`, as
+    /// [`SequentialVae::infer_spikes`] gave them.
+    pub spikes: Option<Tensor<3>>,
 }
 
 /// The terms of the negative bound, each the mean over trials, in nats.
 #[derive(Clone, Debug)]
 pub struct Elbo {
-    /// −log p(x | ·), the observations given what is inferred.
+    /// −log p(x | ·), the observations given what is inferred (zero in [`Stage::Deep`]).
     pub reconstruction: Tensor<1>,
     /// −log p(s | λ), inferred spikes under the inferred rates (ladder only).
     pub spikes: Option<Tensor<1>>,
@@ -166,6 +181,12 @@ pub trait SequentialVae: Module + 'static {
 
     /// The bound on a batch of observations.
     fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo;
+
+    /// The shallow level's own estimate of the spikes, without the deep level; none for models
+    /// of one level.
+    fn infer_spikes(&self, _x: Tensor<3>, _noise: &mut Noise) -> Option<Tensor<3>> {
+        None
+    }
 
     /// Posterior parameters, without dropout.
     fn encode(&self, x: Tensor<3>) -> Self::Encoded;

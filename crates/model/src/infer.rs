@@ -70,6 +70,25 @@ pub fn posterior_mean<M: SequentialVae>(
     })
 }
 
+/// The shallow level's own spikes, the mean of `n_samples`; none for models of one level.
+pub(crate) fn mean_spikes<M: SequentialVae>(
+    model: &M,
+    x: ArrayView3<'_, f32>,
+    n_samples: usize,
+    noise: &mut Noise,
+) -> Option<Array3<f32>> {
+    let device = device_of(model);
+    let mut sum = Array3::zeros(x.dim());
+    for first in (0..x.dim().0).step_by(BATCH) {
+        let trials: Vec<usize> = (first..x.dim().0.min(first + BATCH)).collect();
+        let batch = time_major(x, &trials, &device);
+        for _ in 0..n_samples {
+            add_to_trials(&mut sum, first, model.infer_spikes(batch.clone(), noise)?);
+        }
+    }
+    Some(sum / n_samples as f32)
+}
+
 /// Running sums of the four quantities of a draw.
 struct Means {
     n_trials: usize,

@@ -5,11 +5,11 @@ use burn::tensor::{Device, Tensor};
 use gru::{GruSpec, ResetGate, SpikeLoop, ar1_filter, poisson_log_prob, spike_loop};
 use serde::{Deserialize, Serialize};
 
-use crate::dynamics::{Coordinated, Dynamics, DynamicsConfig, drop_out};
-use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
+use crate::dynamics::{Coordinated, Dynamics, DynamicsConfig};
+use crate::elbo::{Draw, Elbo, Pass, SequentialVae, Stage};
 use crate::error::{ModelError, require};
 use crate::gaussian::{DiagonalGaussian, Prior};
-use crate::layers::{Gru, Linear, normal_weight};
+use crate::layers::{Gru, Linear, delay, innovations, normal_weight};
 use crate::lfads::{INIT_STEP, log_rates_from_counts};
 use crate::noise::Noise;
 
@@ -254,11 +254,13 @@ impl Shallow {
         let mut weight = |n_in: usize, n_out: usize, scale: f64| {
             Param::from_tensor(normal_weight([n_in, n_out], n_in, scale, noise))
         };
-        let posterior_from_factors = weight(n_factors, 2 * n_latent, 0.1);
-        let posterior_from_spikes = weight(n_neurons, 2 * n_latent, 0.1);
+        // The factors come in when the deep level joins: smoothly, from zero. The spikes' loop
+        // of exponentials must not have gain before it has learned.
+        let posterior_from_factors = weight(n_factors, 2 * n_latent, 0.0);
+        let posterior_from_spikes = weight(n_neurons, 2 * n_latent, 0.0);
         let posterior_from_innovations = config
             .innovation_skip
-            .then(|| weight(SKIP_LEADS * n_neurons, 2 * n_latent, 1.0));
+            .then(|| weight(SKIP_LEADS * n_neurons, 2 * n_latent, 0.3));
         let spikes_from_latent = weight(n_latent, n_neurons, 1.0);
         Self {
             encoder,
@@ -278,7 +280,7 @@ impl Shallow {
             spikes_from_factors: Linear::new(
                 n_factors,
                 Tensor::from_floats(spike_bias.as_slice(), device),
-                0.1,
+                0.0,
                 noise,
             ),
             spikes_from_latent,
@@ -287,30 +289,23 @@ impl Shallow {
         }
     }
 
-    /// e_t = x_t − γ x_{t−1} − β, the local statistic of α s_t; e_1 assumes the trial starts
-    /// from rest.
+    /// e_t = x_t − γ x_{t−1} − β, the local statistic of α s_t.
     fn innovations(&self, x: &Tensor<3>) -> Tensor<3> {
-        let [n_bins, n_trials, n_neurons] = x.dims();
-        let before = Tensor::cat(
-            vec![
-                Tensor::zeros([1, n_trials, n_neurons], &x.device()),
-                x.clone().narrow(0, 0, n_bins - 1),
-            ],
-            0,
-        );
-        x.clone() - before.mul_scalar(self.indicator.g) - self.indicator.baseline
+        innovations(x, self.indicator.g, self.indicator.baseline)
     }
 
     fn encode(
         &self,
         x: Tensor<3>,
         innovations: &Tensor<3>,
-        dropout: f64,
-        pass: Option<&mut Pass<'_>>,
+        dropout: Option<(f64, &mut Noise)>,
     ) -> ShallowEncoded {
         let states = self.encoder.forward(x);
         let finals = self.encoder.final_states(&states);
-        let control = drop_out(self.controller.forward(states), dropout, pass);
+        let mut control = self.controller.forward(states);
+        if let Some((probability, noise)) = dropout {
+            control = noise.dropout(control, probability);
+        }
         let mut drive = self.posterior_from_controller.forward_sequence(control);
         if let Some(weights) = &self.posterior_from_innovations {
             let [n_bins, n_trials, n_neurons] = innovations.dims();
@@ -336,13 +331,7 @@ impl Shallow {
         noise: &mut Noise,
     ) -> ShallowDraw {
         let [n_bins, n_trials, n_factors] = factors.dims();
-        let previous = Tensor::cat(
-            vec![
-                initial_factors.clone().unsqueeze_dim(0),
-                factors.clone().narrow(0, 0, n_bins - 1),
-            ],
-            0,
-        );
+        let previous = delay(factors.clone(), initial_factors.clone());
         let from_factors = previous
             .reshape([n_bins * n_trials, n_factors])
             .matmul(self.posterior_from_factors.val())
@@ -409,9 +398,12 @@ fn with_leads(x: &Tensor<3>, n_leads: usize) -> Tensor<3> {
     let [n_bins, n_trials, n_neurons] = x.dims();
     let shifted = (0..n_leads)
         .map(|lead| {
-            let lead = lead.min(n_bins);
-            let past_end = Tensor::zeros([lead, n_trials, n_neurons], &x.device());
-            Tensor::cat(vec![x.clone().narrow(0, lead, n_bins - lead), past_end], 0)
+            let shape = [lead.min(n_bins), n_trials, n_neurons];
+            let past_end = Tensor::zeros(shape, &x.device());
+            match n_bins.saturating_sub(lead) {
+                0 => past_end,
+                n_left => Tensor::cat(vec![x.clone().narrow(0, lead, n_left), past_end], 0),
+            }
         })
         .collect();
     Tensor::cat(shifted, 2)
@@ -440,81 +432,137 @@ impl Ladder {
         log_prob.neg().div_scalar(n_trials)
     }
 
+    fn dropout(&self, pass: &Pass<'_>) -> f64 {
+        match pass.training {
+            true => self.config.dropout,
+            false => 0.0,
+        }
+    }
+
+    /// The shallow level alone: no factors, rates constant in time.
     fn shallow_elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
-        let [n_bins, n_trials, n_neurons] = x.dims();
-        let device = x.device();
-        let n_factors = self.dynamics.config().n_factors;
-        let innovations = self.shallow.innovations(&x);
-        let encoded =
-            self.shallow
-                .encode(x.clone(), &innovations, self.config.dropout, Some(&mut *pass));
-        let draw = self.shallow.draw(
-            &encoded,
-            Tensor::zeros([n_trials, n_factors], &device),
-            Tensor::zeros([n_bins, n_trials, n_factors], &device),
-            pass.noise,
-        );
+        let dims = x.dims();
+        let draw = self.draw_shallow(x.clone(), self.dropout(pass), pass.noise);
         let constant_rates = self
             .dynamics
             .baseline_log_rates()
             .detach()
-            .reshape([1, 1, n_neurons])
-            .expand([n_bins, n_trials, n_neurons]);
-        let whole = Coordinated {
-            input: innovations,
-            weights: None,
-        };
+            .reshape([1, 1, dims[2]])
+            .expand(dims);
+        let spikes = poisson_log_prob(
+            constant_rates.add_scalar(self.log_dt),
+            draw.spikes.clone(),
+        );
         Elbo {
-            spikes: Some(self.spike_term(constant_rates, draw.spikes.clone(), &whole)),
+            spikes: Some(spikes.sum().neg().div_scalar(dims[1] as f64)),
             kl_shallow: Some(self.shallow.kl(&draw)),
             reconstruction: self.shallow.reconstruction(x, draw.calcium),
             kl_ic: None,
             l2: None,
         }
     }
+
+    fn draw_shallow(
+        &self,
+        x: Tensor<3>,
+        dropout: f64,
+        noise: &mut Noise,
+    ) -> ShallowDraw {
+        let [n_bins, n_trials, _] = x.dims();
+        let device = x.device();
+        let n_factors = self.dynamics.config().n_factors;
+        let innovations = self.shallow.innovations(&x);
+        let encoded = self.shallow.encode(x, &innovations, Some((dropout, &mut *noise)));
+        self.shallow.draw(
+            &encoded,
+            Tensor::zeros([n_trials, n_factors], &device),
+            Tensor::zeros([n_bins, n_trials, n_factors], &device),
+            noise,
+        )
+    }
+
+    /// The deep level alone, on given spikes.
+    fn deep_elbo(&self, x: Tensor<3>, spikes: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
+        let deep = self.draw_deep(&self.shallow.innovations(&x), pass);
+        Elbo {
+            reconstruction: Tensor::zeros([1], &x.device()),
+            spikes: Some(self.spike_term(deep.log_rates, spikes, &deep.split)),
+            kl_shallow: None,
+            kl_ic: Some(self.dynamics.kl(&deep.posterior)),
+            l2: Some(self.dynamics.l2()),
+        }
+    }
+
+    /// Both levels, end to end.
+    fn joint_elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
+        let innovations = self.shallow.innovations(&x);
+        let deep = self.draw_deep(&innovations, pass);
+        let (initial_factors, factors) = match self.config.top_down_gradient {
+            true => (deep.initial_factors, deep.factors),
+            false => (deep.initial_factors.detach(), deep.factors.detach()),
+        };
+        let dropout = self.dropout(pass);
+        let encoded = self
+            .shallow
+            .encode(x.clone(), &innovations, Some((dropout, &mut *pass.noise)));
+        let draw = self
+            .shallow
+            .draw(&encoded, initial_factors, factors, pass.noise);
+        Elbo {
+            spikes: Some(self.spike_term(deep.log_rates, draw.spikes.clone(), &deep.split)),
+            kl_shallow: Some(self.shallow.kl(&draw)),
+            reconstruction: self.shallow.reconstruction(x, draw.calcium),
+            kl_ic: Some(self.dynamics.kl(&deep.posterior)),
+            l2: Some(self.dynamics.l2()),
+        }
+    }
+
+    fn draw_deep(&self, innovations: &Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
+        let n_bins = innovations.dims()[0];
+        let hidden = self.dynamics.config().coordinated_dropout;
+        let split = Coordinated::split(innovations.clone(), hidden, pass);
+        let posterior = self.dynamics.encode(split.input.clone(), Some(&mut *pass));
+        let ic = posterior.sample(pass.noise);
+        let factors = self.dynamics.factors(ic.clone(), n_bins, Some(&mut *pass));
+        DeepDraw {
+            initial_factors: self.dynamics.initial_factors(ic),
+            log_rates: self.dynamics.log_rates(factors.clone()),
+            factors,
+            posterior,
+            split,
+        }
+    }
+}
+
+/// One sample of the deep level.
+struct DeepDraw {
+    split: Coordinated,
+    posterior: DiagonalGaussian<2>,
+    initial_factors: Tensor<2>,
+    factors: Tensor<3>,
+    log_rates: Tensor<3>,
 }
 
 impl SequentialVae for Ladder {
     type Encoded = LadderEncoded;
 
     fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
-        if !pass.weights.deep_level {
-            return self.shallow_elbo(x, pass);
+        match (pass.weights.stage, pass.spikes.take()) {
+            (Stage::Shallow, _) => self.shallow_elbo(x, pass),
+            (Stage::Deep, Some(spikes)) => self.deep_elbo(x, spikes, pass),
+            _ => self.joint_elbo(x, pass),
         }
-        let n_bins = x.dims()[0];
-        let innovations = self.shallow.innovations(&x);
-        let hidden = self.dynamics.config().coordinated_dropout;
-        let split = Coordinated::split(innovations.clone(), hidden, pass);
-        let posterior = self.dynamics.encode(split.input.clone(), Some(&mut *pass));
-        let ic = posterior.sample(pass.noise);
-        let initial_factors = self.dynamics.initial_factors(ic.clone());
-        let factors = self.dynamics.factors(ic, n_bins, Some(&mut *pass));
-        let log_rates = self.dynamics.log_rates(factors.clone());
-        let top_down = |factors: Tensor<3>| match self.config.top_down_gradient {
-            true => factors,
-            false => factors.detach(),
-        };
-        let initial_factors = top_down(initial_factors.unsqueeze_dim(0)).squeeze_dim(0);
-        let encoded =
-            self.shallow
-                .encode(x.clone(), &innovations, self.config.dropout, Some(&mut *pass));
-        let draw = self
-            .shallow
-            .draw(&encoded, initial_factors, top_down(factors), pass.noise);
-        Elbo {
-            spikes: Some(self.spike_term(log_rates, draw.spikes.clone(), &split)),
-            kl_shallow: Some(self.shallow.kl(&draw)),
-            reconstruction: self.shallow.reconstruction(x, draw.calcium),
-            kl_ic: Some(self.dynamics.kl(&posterior)),
-            l2: Some(self.dynamics.l2()),
-        }
+    }
+
+    fn infer_spikes(&self, x: Tensor<3>, noise: &mut Noise) -> Option<Tensor<3>> {
+        Some(self.draw_shallow(x, 0.0, noise).spikes)
     }
 
     fn encode(&self, x: Tensor<3>) -> LadderEncoded {
         let innovations = self.shallow.innovations(&x);
         LadderEncoded {
             ic: self.dynamics.encode(innovations.clone(), None),
-            shallow: self.shallow.encode(x, &innovations, 0.0, None),
+            shallow: self.shallow.encode(x, &innovations, None),
         }
     }
 

@@ -113,6 +113,23 @@ impl Gru {
     }
 }
 
+/// `before`, then all but the last bin of `x`: `[time, trial, ·]` one bin later.
+pub fn delay(x: Tensor<3>, before: Tensor<2>) -> Tensor<3> {
+    let n_bins = x.dims()[0];
+    let before = before.unsqueeze_dim(0);
+    if n_bins == 1 {
+        return before;
+    }
+    Tensor::cat(vec![before, x.narrow(0, 0, n_bins - 1)], 0)
+}
+
+/// x_t − γ x_{t−1} − β, what is new in each bin; a trial starts from rest.
+pub fn innovations(x: &Tensor<3>, g: f64, baseline: f64) -> Tensor<3> {
+    let [_, n_trials, n_neurons] = x.dims();
+    let rest = Tensor::zeros([n_trials, n_neurons], &x.device());
+    x.clone() - delay(x.clone(), rest).mul_scalar(g) - baseline
+}
+
 /// A weight drawn from N(0, `scale`²/`fan_in`).
 pub fn normal_weight<const D: usize>(
     shape: [usize; D],

@@ -17,7 +17,7 @@ pub mod train;
 
 pub use batch::TrainData;
 pub use dynamics::{Dynamics, DynamicsConfig};
-pub use elbo::{Draw, Elbo, ElboValues, Pass, SequentialVae, TermWeights};
+pub use elbo::{Draw, Elbo, ElboValues, Pass, SequentialVae, Stage, TermWeights};
 pub use error::ModelError;
 pub use gaussian::{DiagonalGaussian, Prior};
 pub use infer::{Inferred, posterior_mean};

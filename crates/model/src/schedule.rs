@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::elbo::TermWeights;
+use crate::elbo::{Stage, TermWeights};
 use crate::error::{ModelError, require};
 
 /// The learning rate over the steps of a training.
@@ -139,9 +139,12 @@ impl PlateauState {
 
 /// When each level joins in, in optimiser steps.
 ///
-/// The shallow level's KL weight w¹ ramps first, with the deep level absent (its weights are
-/// untouched and rates constant in time); the deep level joins at `deep_start`, and its
-/// weight w² then ramps.
+/// The shallow level comes first, its KL weight w¹ ramping up. From `deep_start` the deep level
+/// learns alone for `deep_alone` steps from the spikes that the shallow level has found, its
+/// weight w² ramping up; then both go on together. The paper has no time alone for the deep
+/// level (`deep_alone` 0). It is there because a deep step costs an eighth of a joint one and
+/// the deep level needs thousands; and because a deep level that already explains the spikes
+/// when the levels meet does not collapse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WarmUp {
@@ -149,7 +152,9 @@ pub struct WarmUp {
     pub shallow_steps: usize,
     /// Step at which the deep level joins.
     pub deep_start: usize,
-    /// Steps over which w² ramps from 0 to 1 after that.
+    /// Steps the deep level then trains alone.
+    pub deep_alone: usize,
+    /// Steps over which w² ramps from 0 to 1 after `deep_start`.
     pub deep_steps: usize,
 }
 
@@ -158,6 +163,7 @@ impl Default for WarmUp {
         Self {
             shallow_steps: 0,
             deep_start: 0,
+            deep_alone: 0,
             deep_steps: 1600,
         }
     }
@@ -169,7 +175,13 @@ impl WarmUp {
         TermWeights {
             kl_shallow: ramp(step, self.shallow_steps),
             kl_deep: ramp(step.saturating_sub(deep_start), self.deep_steps),
-            deep_level: step >= deep_start,
+            stage: if step < deep_start {
+                Stage::Shallow
+            } else if step < deep_start + self.deep_alone {
+                Stage::Deep
+            } else {
+                Stage::Joint
+            },
         }
     }
 }
@@ -216,15 +228,19 @@ mod tests {
     }
 
     #[test]
-    fn deep_level_waits_for_the_shallow_ramp() {
+    fn levels_train_apart_then_together() {
         let warm_up = WarmUp {
             shallow_steps: 10,
             deep_start: 20,
+            deep_alone: 5,
             deep_steps: 10,
         };
-        let early = warm_up.at(5, 20);
-        assert_eq!((early.kl_shallow, early.deep_level), (0.5, false));
-        let late = warm_up.at(25, 20);
-        assert_eq!((late.kl_shallow, late.kl_deep, late.deep_level), (1.0, 0.5, true));
+        let at = |step| {
+            let weights = warm_up.at(step, 20);
+            (weights.kl_shallow, weights.kl_deep, weights.stage)
+        };
+        assert_eq!(at(5), (0.5, 0.0, Stage::Shallow));
+        assert_eq!(at(22), (1.0, 0.2, Stage::Deep));
+        assert_eq!(at(25), (1.0, 0.5, Stage::Joint));
     }
 }

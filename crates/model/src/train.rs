@@ -7,13 +7,14 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
+use ndarray::{Array3, ArrayView3};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{TrainData, shuffled, time_major};
 use crate::checkpoint::Checkpoint;
-use crate::elbo::{ElboValues, Pass, SequentialVae, TermWeights};
+use crate::elbo::{ElboValues, Pass, SequentialVae, Stage, TermWeights};
 use crate::error::{ModelError, require};
-use crate::infer::device_of;
+use crate::infer::{device_of, mean_spikes};
 use crate::noise::Noise;
 use crate::optimizer::{blend, clip_global_norm};
 use crate::schedule::{LearningRate, PlateauState, WarmUp};
@@ -30,7 +31,10 @@ const MAX_DIVERGENCES: usize = 5;
 const MAX_RESETS: usize = 3;
 /// Noise streams beside those of the optimiser steps.
 const VALIDATION_STEP: u64 = u64::MAX - 1;
-const RESET_STEP: u64 = u64::MAX - 2;
+const SPIKES_STEP: u64 = u64::MAX - 2;
+const RESET_STEP: u64 = u64::MAX - 3;
+/// Samples averaged into the spikes from which the deep level learns alone.
+const N_SPIKE_SAMPLES: usize = 4;
 
 /// Every number of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,7 +88,11 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    fn validate(&self) -> Result<(), ModelError> {
+    /// Checks every number, as [`fit`] does before it starts.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] naming the field, the value and the valid range.
+    pub fn validate(&self) -> Result<(), ModelError> {
         self.learning_rate.validate()?;
         for (field, size) in [
             ("n_steps", self.n_steps),
@@ -253,6 +261,8 @@ struct Trainer<'a, M> {
     average: M,
     optimizer: ModuleOptimizer,
     state: State,
+    /// In [`Stage::Deep`]: what the shallow level found, `[trial, time, neuron]`.
+    spikes: Option<Array3<f32>>,
     data: &'a TrainData,
     config: &'a TrainConfig,
     seed: u64,
@@ -299,6 +309,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
                 losses: Vec::new(),
                 history: Vec::new(),
             },
+            spikes: None,
             data,
             config,
             seed,
@@ -367,6 +378,28 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         Ok(())
     }
 
+    fn weights(&self) -> TermWeights {
+        self.config
+            .warm_up
+            .at(self.state.step, self.state.deep_start)
+    }
+
+    /// Has the shallow level infer the spikes when the deep level's time alone begins, and
+    /// forgets them when it ends.
+    fn update_spikes(&mut self) {
+        if self.weights().stage != Stage::Deep {
+            self.spikes = None;
+        } else if self.spikes.is_none() {
+            self.spikes = self.infer_spikes(self.data.train());
+        }
+    }
+
+    fn infer_spikes(&self, x: ArrayView3<'_, f32>) -> Option<Array3<f32>> {
+        let device = device_of(&self.average);
+        let mut noise = Noise::new(self.seed, SPIKES_STEP, &device);
+        mean_spikes(&self.average, x, N_SPIKE_SAMPLES, &mut noise)
+    }
+
     fn steps_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<(), (&'static str, f64)> {
         // After a divergence the retried epoch sees another order and other noise.
         let seed = self.seed.wrapping_add((self.state.divergences as u64) << 32);
@@ -384,8 +417,9 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
     }
 
     fn step(&mut self, trials: &[usize], seed: u64) -> Result<StepReport, (&'static str, f64)> {
+        self.update_spikes();
         let step = self.state.step;
-        let weights = self.config.warm_up.at(step, self.state.deep_start);
+        let weights = self.weights();
         let rate = self.state.rate_scale
             * self
                 .config
@@ -399,6 +433,10 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
                 weights,
                 training: true,
                 noise: &mut noise,
+                spikes: self
+                    .spikes
+                    .as_ref()
+                    .map(|spikes| time_major(spikes.view(), trials, &self.device)),
             },
         );
         let terms = elbo.values();
@@ -453,12 +491,13 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         tracing::debug!(?report, "validation");
         observer.on_validation(&report);
         self.state.history.push(report);
-        let weights = self.config.warm_up.at(self.state.step, self.state.deep_start);
-        let warm = weights.deep_level && weights.kl_deep >= 1.0 && weights.kl_shallow >= 1.0;
-        if !warm {
+        let weights = self.weights();
+        if weights.stage == Stage::Shallow || weights.kl_deep < 1.0 || weights.kl_shallow < 1.0 {
             return Ok(());
         }
-        self.recover_from_collapse(&valid, factor_sd, observer);
+        if self.recover_from_collapse(&valid, factor_sd, observer) || weights.stage == Stage::Deep {
+            return Ok(());
+        }
         self.track_best(valid.negative_bound(), observer)
     }
 
@@ -466,10 +505,13 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
     fn evaluate(&self) -> (ElboValues, f64) {
         let valid = self.data.valid();
         let device = device_of(&self.average);
-        let mut weights = self.config.warm_up.at(self.state.step, self.state.deep_start);
-        weights = TermWeights {
-            deep_level: weights.deep_level,
+        let weights = TermWeights {
+            stage: self.weights().stage,
             ..TermWeights::FULL
+        };
+        let spikes = match weights.stage {
+            Stage::Deep => self.infer_spikes(valid),
+            _ => None,
         };
         let mut noise = Noise::new(self.seed, VALIDATION_STEP, &device);
         let trials: Vec<usize> = (0..valid.dim().0).collect();
@@ -478,15 +520,19 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             .chunks(self.config.batch_size)
             .map(|trials| {
                 let x = time_major(valid, trials, &device);
-                if weights.deep_level {
+                if weights.stage != Stage::Shallow {
                     let encoded = self.average.encode(x.clone());
                     let factors = self.average.draw(&encoded, &mut noise).factors;
                     spread.push(f64::from(factors.var(0).mean().into_scalar::<f32>()));
                 }
+                let spikes = spikes
+                    .as_ref()
+                    .map(|spikes| time_major(spikes.view(), trials, &device));
                 let mut pass = Pass {
                     weights,
                     training: false,
                     noise: &mut noise,
+                    spikes,
                 };
                 self.average.elbo(x, &mut pass).values()
             })
@@ -494,15 +540,18 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         (ElboValues::mean(&values), mean(&spread).sqrt())
     }
 
+    /// Resets a collapsed deep level; tells whether it did.
     fn recover_from_collapse(
         &mut self,
         valid: &ElboValues,
         factor_sd: f64,
         observer: &mut dyn Observer,
-    ) {
-        let Some(kl_ic) = valid.kl_ic else { return };
+    ) -> bool {
+        let Some(kl_ic) = valid.kl_ic else {
+            return false;
+        };
         if kl_ic > COLLAPSED_KL && factor_sd > COLLAPSED_FACTOR_SD {
-            return;
+            return false;
         }
         let step = self.state.step;
         let reset = self.state.resets < MAX_RESETS;
@@ -514,7 +563,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             reset,
         });
         if !reset {
-            return;
+            return false;
         }
         self.state.resets += 1;
         let stream = RESET_STEP - self.state.resets as u64;
@@ -524,6 +573,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         self.state.n_steps += step - self.state.deep_start;
         self.state.deep_start = step;
         self.state.best_valid = None;
+        true
     }
 
     fn track_best(&mut self, bound: f64, observer: &mut dyn Observer) -> Result<(), ModelError> {
@@ -563,12 +613,15 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             .optimizer
             .into_bytes()
             .map_err(|error| fail(error.to_string()))?;
+        let spikes = self.spikes.iter().flatten();
+        let spikes = spikes.flat_map(|spike| spike.to_le_bytes()).collect();
         Checkpoint {
             state: self.state.clone(),
             blobs: vec![
                 ("model".into(), weights(&self.model)?),
                 ("average".into(), weights(&self.average)?),
                 ("optimizer".into(), optimizer),
+                ("spikes".into(), Bytes::from_bytes_vec(spikes)),
             ],
         }
         .write(&path)
@@ -590,6 +643,16 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             .clone()
             .from_bytes(checkpoint.take(&path, "optimizer")?)
             .map_err(|error| other_model(&path, &error))?;
+        let spikes = checkpoint.take(&path, "spikes")?;
+        if !spikes.is_empty() {
+            let spikes = spikes
+                .chunks_exact(4)
+                .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+                .collect();
+            let spikes = Array3::from_shape_vec(self.data.train().dim(), spikes)
+                .map_err(|error| other_model(&path, &error))?;
+            self.spikes = Some(spikes);
+        }
         self.state = checkpoint.state;
         Ok(Some(self.state.step))
     }
@@ -609,7 +672,7 @@ fn other_model(path: &Path, error: &impl std::fmt::Display) -> ModelError {
 }
 
 fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
+    values.iter().fold(0.0, |sum, value| sum + value) / values.len().max(1) as f64
 }
 
 /// Loads the averaged weights of a checkpoint into a model of the same configuration.

@@ -43,7 +43,7 @@ fn both_models_improve_their_bound() {
     let first_and_last = |history: &[model::train::ValidationReport]| {
         let deep: Vec<f64> = history
             .iter()
-            .filter(|report| report.valid.kl_ic.is_some())
+            .filter(|report| report.valid.kl_ic.is_some() && report.valid.reconstruction != 0.0)
             .map(|report| report.valid.negative_bound())
             .collect();
         (deep[0], deep[deep.len() - 1])

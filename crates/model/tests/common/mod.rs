@@ -100,6 +100,7 @@ pub fn training(n_steps: usize) -> TrainConfig {
         warm_up: WarmUp {
             shallow_steps: 4,
             deep_start: 6,
+            deep_alone: 4,
             deep_steps: 4,
         },
         validate_every: 1,

@@ -1,0 +1,84 @@
+//! Edgeworth LFADS: fluorescence with four time-varying cumulants.
+
+use std::f64::consts::PI;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use model::{DynamicsConfig, ModelError, TermWeights};
+use serde::{Deserialize, Serialize};
+
+use crate::filtered_poisson::{
+    Cumulants, Data, FilteredPoisson, Moments, sequential_vae,
+};
+
+/// Standardised cumulants are clipped to plus or minus this.
+const MAX_STANDARDISED: f64 = 0.8;
+/// The density of the standardised variable is kept above this.
+const MIN_DENSITY: f64 = 1e-8;
+
+/// Sizes and regularisation of [`EdgeworthLfads`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EdgeworthLfadsConfig {
+    /// The deep level.
+    pub dynamics: DynamicsConfig,
+    /// How rates map to cumulants.
+    pub moments: Moments,
+}
+
+impl EdgeworthLfadsConfig {
+    /// Fresh weights.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for a setting outside its range.
+    pub fn init(
+        &self,
+        data: Data<'_>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<EdgeworthLfads, ModelError> {
+        let process =
+            FilteredPoisson::new(&self.dynamics, self.moments, 4, data, seed, device)?;
+        Ok(EdgeworthLfads { process })
+    }
+}
+
+/// LFADS whose fluorescence has the density
+/// φ(z)·[1 + w (k₃ He₃(z)/6 + k₄ He₄(z)/24 + k₃² He₆(z)/72)] / √κ₂ with z = (x − κ₁)/√κ₂ and
+/// k_n = κ_n/κ₂^{n/2}; w follows the warm-up of the KL term.
+#[derive(Module, Debug)]
+pub struct EdgeworthLfads {
+    process: FilteredPoisson,
+}
+
+sequential_vae!(EdgeworthLfads, log_density);
+
+fn log_density(weights: TermWeights) -> impl Fn(Tensor<3>, Cumulants) -> Tensor<3> {
+    move |x, cumulants| edgeworth_log_density(x, cumulants, weights.kl_deep)
+}
+
+fn edgeworth_log_density(x: Tensor<3>, cumulants: Cumulants, weight: f64) -> Tensor<3> {
+    let Cumulants {
+        mean,
+        variance,
+        higher,
+    } = cumulants;
+    let [third, fourth]: [Tensor<3>; 2] = higher.try_into().expect("four orders were asked for");
+    let sd = variance.clone().sqrt();
+    let k3 = (third / (variance.clone() * sd.clone())).clamp(-MAX_STANDARDISED, MAX_STANDARDISED);
+    let k4 = (fourth / variance.clone().square()).clamp(-MAX_STANDARDISED, MAX_STANDARDISED);
+    let z = (x - mean) / sd.clone();
+    let series = correction(z.clone(), k3, k4).mul_scalar(weight) + 1.0;
+    let normal = z.square().mul_scalar(-0.5).exp().div_scalar((2.0 * PI).sqrt());
+    (normal * series).clamp_min(MIN_DENSITY).log() - sd.log()
+}
+
+/// k₃ He₃(z)/6 + k₄ He₄(z)/24 + k₃² He₆(z)/72, with the probabilists' Hermite polynomials.
+fn correction(z: Tensor<3>, k3: Tensor<3>, k4: Tensor<3>) -> Tensor<3> {
+    let z2 = z.clone().square();
+    let z4 = z2.clone().square();
+    let he3 = z * (z2.clone() - 3.0);
+    let he4 = z4.clone() - z2.clone().mul_scalar(6.0) + 3.0;
+    let he6 = z4.clone() * (z2.clone() - 15.0) + z2.mul_scalar(45.0) - 15.0;
+    k3.clone() * he3.div_scalar(6.0) + k4 * he4.div_scalar(24.0) + k3.square() * he6.div_scalar(72.0)
+}

@@ -1,0 +1,259 @@
+//! LFADS whose rates become moments of a filtered Poisson process (Brigham & Destexhe 2015).
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use gru::ar1_filter;
+use model::dynamics::Coordinated;
+use model::layers::{innovations, normal_weight};
+use model::{
+    DiagonalGaussian, Draw, Dynamics, DynamicsConfig, Elbo, FluorStatistics, INIT_STEP, Indicator,
+    ModelError, Noise, Pass, log_rates_from_counts,
+};
+use serde::{Deserialize, Serialize};
+
+/// Taps of the learned kernels.
+const N_TAPS: usize = 5;
+/// Variances are kept above this.
+const MIN_VARIANCE: f64 = 1e-4;
+
+/// How rates map to the cumulants of the fluorescence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moments {
+    /// One learned causal kernel of five taps per order, shared by all neurons; the generator
+    /// runs four bins ahead so that no bin needs padding.
+    AsPublished,
+    /// The cumulants of an exponential kernel: Σ_k γ^{nk} αⁿ λ_{t−k} dt, and a learned noise
+    /// variance per neuron for n = 2.
+    #[default]
+    Exact,
+}
+
+/// Time-varying cumulants of the fluorescence, each `[time, trial, neuron]`.
+pub(crate) struct Cumulants {
+    pub mean: Tensor<3>,
+    pub variance: Tensor<3>,
+    /// Orders 3 and up, as many as the likelihood asked for.
+    pub higher: Vec<Tensor<3>>,
+}
+
+/// The deep level of LFADS with a filtered Poisson process on top.
+#[derive(Module, Debug)]
+pub(crate) struct FilteredPoisson {
+    dynamics: Dynamics,
+    /// Logarithms of the taps, `[order, tap]`; moments of a Poisson process are positive.
+    log_taps: Option<Param<Tensor<2>>>,
+    log_noise: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    order: usize,
+    #[module(skip)]
+    indicator: Indicator,
+    #[module(skip)]
+    dt_s: f64,
+}
+
+/// What the likelihood of a model makes of data and cumulants: elementwise log-density.
+pub(crate) type LogDensity<'a> = &'a dyn Fn(Tensor<3>, Cumulants) -> Tensor<3>;
+
+impl FilteredPoisson {
+    pub fn new(
+        config: &DynamicsConfig,
+        moments: Moments,
+        order: usize,
+        data: Data<'_>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        config.validate()?;
+        let mut noise = Noise::new(seed, INIT_STEP, device);
+        let log_rates = log_rates_from_counts(&data.statistics.mean_counts, data.dt_s);
+        let dynamics = config.init(&log_rates, &mut noise, device);
+        let learned = moments == Moments::AsPublished;
+        let log_noise: Vec<f32> = data
+            .statistics
+            .sd
+            .iter()
+            .map(|&sd| (0.5 * sd.max(1e-3)).ln())
+            .collect();
+        Ok(Self {
+            dynamics,
+            log_taps: learned.then(|| {
+                let flat = (1.0 / N_TAPS as f64).ln();
+                let jitter = normal_weight([order, N_TAPS], 1, 0.1, &mut noise);
+                Param::from_tensor(jitter.add_scalar(flat))
+            }),
+            log_noise: (!learned)
+                .then(|| Param::from_tensor(Tensor::from_floats(log_noise.as_slice(), device))),
+            order,
+            indicator: data.indicator,
+            dt_s: data.dt_s,
+        })
+    }
+
+    /// Bins the generator runs before the first observed one.
+    fn n_lead_in(&self) -> usize {
+        match self.log_taps {
+            Some(_) => N_TAPS - 1,
+            None => 0,
+        }
+    }
+
+    fn cumulants(&self, log_rates: Tensor<3>) -> Cumulants {
+        let counts = log_rates.exp().mul_scalar(self.dt_s);
+        let mut orders: Vec<Tensor<3>> = match &self.log_taps {
+            Some(log_taps) => (0..self.order)
+                .map(|order| convolve(&counts, log_taps.val().narrow(0, order, 1).exp()))
+                .collect(),
+            None => (1..=self.order)
+                .map(|order| self.exact_cumulant(counts.clone(), order as i32))
+                .collect(),
+        };
+        let higher = orders.split_off(2);
+        let noise_variance = self.log_noise.as_ref().map(|log_noise| {
+            let n_neurons = log_noise.dims()[0];
+            log_noise
+                .val()
+                .mul_scalar(2.0)
+                .exp()
+                .reshape([1, 1, n_neurons])
+        });
+        let variance = orders.remove(1);
+        Cumulants {
+            mean: orders.remove(0),
+            variance: match noise_variance {
+                Some(noise) => variance + noise,
+                None => variance,
+            }
+            .clamp_min(MIN_VARIANCE),
+            higher,
+        }
+    }
+
+    /// κ_n(t) = γⁿ κ_n(t−1) + αⁿ λ_t dt (+ β for n = 1).
+    fn exact_cumulant(&self, counts: Tensor<3>, order: i32) -> Tensor<3> {
+        let Indicator { g, gain, baseline } = self.indicator;
+        let [_, n_trials, n_neurons] = counts.dims();
+        let at_rest = Tensor::zeros([n_trials, n_neurons], &counts.device());
+        let drive = counts.mul_scalar(gain.powi(order));
+        let drive = match order {
+            1 => drive.add_scalar(baseline),
+            _ => drive,
+        };
+        ar1_filter(drive, at_rest, &vec![g.powi(order) as f32; n_neurons])
+    }
+
+    fn innovations(&self, x: &Tensor<3>) -> Tensor<3> {
+        innovations(x, self.indicator.g, self.indicator.baseline)
+    }
+
+    pub fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>, log_density: LogDensity<'_>) -> Elbo {
+        let [n_bins, n_trials, _] = x.dims();
+        let hidden = self.dynamics.config().coordinated_dropout;
+        let split = Coordinated::split(self.innovations(&x), hidden, pass);
+        let posterior = self.dynamics.encode(split.input.clone(), Some(&mut *pass));
+        let ic = posterior.sample(pass.noise);
+        let n_generated = n_bins + self.n_lead_in();
+        let factors = self.dynamics.factors(ic, n_generated, Some(&mut *pass));
+        let cumulants = self.cumulants(self.dynamics.log_rates(factors));
+        let log_prob = split.weigh(log_density(x, cumulants));
+        Elbo {
+            reconstruction: log_prob.neg().div_scalar(n_trials as f64),
+            spikes: None,
+            kl_shallow: None,
+            kl_ic: Some(self.dynamics.kl(&posterior)),
+            l2: Some(self.dynamics.l2()),
+        }
+    }
+
+    pub fn encode(&self, x: &Tensor<3>) -> (DiagonalGaussian<2>, usize) {
+        let n_bins = x.dims()[0];
+        (self.dynamics.encode(self.innovations(x), None), n_bins)
+    }
+
+    pub fn draw(&self, (posterior, n_bins): &(DiagonalGaussian<2>, usize), noise: &mut Noise) -> Draw {
+        let lead_in = self.n_lead_in();
+        let ic = posterior.sample(noise);
+        let factors = self.dynamics.factors(ic, n_bins + lead_in, None);
+        let log_rates = self.dynamics.log_rates(factors.clone());
+        let cumulants = self.cumulants(log_rates.clone());
+        Draw {
+            factors: factors.narrow(0, lead_in, *n_bins),
+            log_rates: log_rates.narrow(0, lead_in, *n_bins),
+            spikes: None,
+            fluor: Some(cumulants.mean),
+        }
+    }
+
+    #[must_use]
+    pub fn project(mut self) -> Self {
+        self.dynamics = self.dynamics.project();
+        self
+    }
+
+    #[must_use]
+    pub fn reset_dynamics(mut self, noise: &mut Noise) -> Self {
+        self.dynamics = self.dynamics.reset(noise);
+        self
+    }
+}
+
+/// What a model must know of the data before it can be initialised.
+#[derive(Clone, Copy, Debug)]
+pub struct Data<'a> {
+    /// Moments of the fluorescence.
+    pub statistics: &'a FluorStatistics,
+    /// The indicator's dynamics.
+    pub indicator: Indicator,
+    /// Bin width in seconds.
+    pub dt_s: f64,
+}
+
+/// Σ_j taps_j counts_{t−j} for every bin that has all its predecessors.
+fn convolve(counts: &Tensor<3>, taps: Tensor<2>) -> Tensor<3> {
+    let n_bins = counts.dims()[0] + 1 - N_TAPS;
+    (0..N_TAPS)
+        .map(|lag| {
+            let tap = taps.clone().narrow(1, lag, 1).reshape([1, 1, 1]);
+            counts.clone().narrow(0, N_TAPS - 1 - lag, n_bins) * tap
+        })
+        .reduce(|sum, term| sum + term)
+        .unwrap_or_else(|| counts.clone())
+}
+
+/// Implements `SequentialVae` for a newtype-like model around [`FilteredPoisson`], whose
+/// likelihood is `$log_density(weights) -> impl Fn(x, cumulants)`.
+macro_rules! sequential_vae {
+    ($model:ty, $log_density:path) => {
+        impl model::SequentialVae for $model {
+            type Encoded = (model::DiagonalGaussian<2>, usize);
+
+            fn elbo(
+                &self,
+                x: burn::tensor::Tensor<3>,
+                pass: &mut model::Pass<'_>,
+            ) -> model::Elbo {
+                let log_density = $log_density(pass.weights);
+                self.process.elbo(x, pass, &log_density)
+            }
+
+            fn encode(&self, x: burn::tensor::Tensor<3>) -> Self::Encoded {
+                self.process.encode(&x)
+            }
+
+            fn draw(&self, encoded: &Self::Encoded, noise: &mut model::Noise) -> model::Draw {
+                self.process.draw(encoded, noise)
+            }
+
+            fn project(mut self) -> Self {
+                self.process = self.process.project();
+                self
+            }
+
+            fn reset_dynamics(mut self, noise: &mut model::Noise) -> Self {
+                self.process = self.process.reset_dynamics(noise);
+                self
+            }
+        }
+    };
+}
+pub(crate) use sequential_vae;
