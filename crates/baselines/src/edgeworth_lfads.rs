@@ -7,9 +7,7 @@ use burn::tensor::{Device, Tensor};
 use model::{DynamicsConfig, ModelError, TermWeights};
 use serde::{Deserialize, Serialize};
 
-use crate::filtered_poisson::{
-    Cumulants, Data, FilteredPoisson, Moments, sequential_vae,
-};
+use crate::filtered_poisson::{Cumulants, Data, FilteredPoisson, Moments, sequential_vae};
 
 /// Standardised cumulants are clipped to plus or minus this.
 const MAX_STANDARDISED: f64 = 0.8;
@@ -37,8 +35,7 @@ impl EdgeworthLfadsConfig {
         seed: u64,
         device: &Device,
     ) -> Result<EdgeworthLfads, ModelError> {
-        let process =
-            FilteredPoisson::new(&self.dynamics, self.moments, 4, data, seed, device)?;
+        let process = FilteredPoisson::new(&self.dynamics, self.moments, 4, data, seed, device)?;
         Ok(EdgeworthLfads { process })
     }
 }
@@ -69,7 +66,11 @@ fn edgeworth_log_density(x: Tensor<3>, cumulants: Cumulants, weight: f64) -> Ten
     let k4 = (fourth / variance.clone().square()).clamp(-MAX_STANDARDISED, MAX_STANDARDISED);
     let z = (x - mean) / sd.clone();
     let series = correction(z.clone(), k3, k4).mul_scalar(weight) + 1.0;
-    let normal = z.square().mul_scalar(-0.5).exp().div_scalar((2.0 * PI).sqrt());
+    let normal = z
+        .square()
+        .mul_scalar(-0.5)
+        .exp()
+        .div_scalar((2.0 * PI).sqrt());
     (normal * series).clamp_min(MIN_DENSITY).log() - sd.log()
 }
 
@@ -80,5 +81,7 @@ fn correction(z: Tensor<3>, k3: Tensor<3>, k4: Tensor<3>) -> Tensor<3> {
     let he3 = z * (z2.clone() - 3.0);
     let he4 = z4.clone() - z2.clone().mul_scalar(6.0) + 3.0;
     let he6 = z4.clone() * (z2.clone() - 15.0) + z2.mul_scalar(45.0) - 15.0;
-    k3.clone() * he3.div_scalar(6.0) + k4 * he4.div_scalar(24.0) + k3.square() * he6.div_scalar(72.0)
+    k3.clone() * he3.div_scalar(6.0)
+        + k4 * he4.div_scalar(24.0)
+        + k3.square() * he6.div_scalar(72.0)
 }

@@ -142,14 +142,19 @@ impl FilteredPoisson {
         ar1_filter(drive, at_rest, &vec![g.powi(order) as f32; n_neurons])
     }
 
-    fn innovations(&self, x: &Tensor<3>) -> Tensor<3> {
-        innovations(x, self.indicator.g, self.indicator.baseline)
+    /// What the encoder reads: the fluorescence as published, else its innovations, which
+    /// carry the news of one bin each and so suit coordinated dropout.
+    fn encoder_input(&self, x: &Tensor<3>) -> Tensor<3> {
+        match self.log_taps {
+            Some(_) => x.clone(),
+            None => innovations(x, self.indicator.g, self.indicator.baseline),
+        }
     }
 
     pub fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>, log_density: LogDensity<'_>) -> Elbo {
         let [n_bins, n_trials, _] = x.dims();
         let hidden = self.dynamics.config().coordinated_dropout;
-        let split = Coordinated::split(self.innovations(&x), hidden, pass);
+        let split = Coordinated::split(self.encoder_input(&x), hidden, pass);
         let posterior = self.dynamics.encode(split.input.clone(), Some(&mut *pass));
         let ic = posterior.sample(pass.noise);
         let n_generated = n_bins + self.n_lead_in();
@@ -167,10 +172,14 @@ impl FilteredPoisson {
 
     pub fn encode(&self, x: &Tensor<3>) -> (DiagonalGaussian<2>, usize) {
         let n_bins = x.dims()[0];
-        (self.dynamics.encode(self.innovations(x), None), n_bins)
+        (self.dynamics.encode(self.encoder_input(x), None), n_bins)
     }
 
-    pub fn draw(&self, (posterior, n_bins): &(DiagonalGaussian<2>, usize), noise: &mut Noise) -> Draw {
+    pub fn draw(
+        &self,
+        (posterior, n_bins): &(DiagonalGaussian<2>, usize),
+        noise: &mut Noise,
+    ) -> Draw {
         let lead_in = self.n_lead_in();
         let ic = posterior.sample(noise);
         let factors = self.dynamics.factors(ic, n_bins + lead_in, None);
@@ -227,11 +236,7 @@ macro_rules! sequential_vae {
         impl model::SequentialVae for $model {
             type Encoded = (model::DiagonalGaussian<2>, usize);
 
-            fn elbo(
-                &self,
-                x: burn::tensor::Tensor<3>,
-                pass: &mut model::Pass<'_>,
-            ) -> model::Elbo {
+            fn elbo(&self, x: burn::tensor::Tensor<3>, pass: &mut model::Pass<'_>) -> model::Elbo {
                 let log_density = $log_density(pass.weights);
                 self.process.elbo(x, pass, &log_density)
             }

@@ -7,9 +7,7 @@ use burn::tensor::{Device, Tensor};
 use model::{DynamicsConfig, ModelError, TermWeights};
 use serde::{Deserialize, Serialize};
 
-use crate::filtered_poisson::{
-    Cumulants, Data, FilteredPoisson, Moments, sequential_vae,
-};
+use crate::filtered_poisson::{Cumulants, Data, FilteredPoisson, Moments, sequential_vae};
 
 /// Sizes and regularisation of [`GaussianLfads`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,8 +30,7 @@ impl GaussianLfadsConfig {
         seed: u64,
         device: &Device,
     ) -> Result<GaussianLfads, ModelError> {
-        let process =
-            FilteredPoisson::new(&self.dynamics, self.moments, 2, data, seed, device)?;
+        let process = FilteredPoisson::new(&self.dynamics, self.moments, 2, data, seed, device)?;
         Ok(GaussianLfads { process })
     }
 }

@@ -25,10 +25,11 @@ struct Header<S> {
 impl<S: Serialize + for<'de> Deserialize<'de>> Checkpoint<S> {
     /// Writes beside `path`, then renames, so that a reader never sees half a checkpoint.
     pub fn write(self, path: &Path) -> Result<(), ModelError> {
-        self.try_write(path).map_err(|error| ModelError::Checkpoint {
-            path: path.to_owned(),
-            problem: format!("cannot be written: {error}"),
-        })
+        self.try_write(path)
+            .map_err(|error| ModelError::Checkpoint {
+                path: path.to_owned(),
+                problem: format!("cannot be written: {error}"),
+            })
     }
 
     fn try_write(self, path: &Path) -> std::io::Result<()> {
@@ -60,7 +61,8 @@ impl<S: Serialize + for<'de> Deserialize<'de>> Checkpoint<S> {
             path: path.to_owned(),
             problem: format!("{problem}; delete it to start again"),
         };
-        let bytes = std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
+        let bytes =
+            std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
         Self::parse(&bytes).ok_or_else(|| {
             fail(format!(
                 "is not a checkpoint of this program or was cut short ({} bytes)",

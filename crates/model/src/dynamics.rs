@@ -167,12 +167,7 @@ impl Dynamics {
     /// Runs the generator from an initial condition `[trial, ic]`: factors
     /// `[time, trial, factor]`, f_t = W_fac g_t. Dropout acts on g_t on its way to the factors
     /// only, never on the recurrent path.
-    pub fn factors(
-        &self,
-        ic: Tensor<2>,
-        n_bins: usize,
-        pass: Option<&mut Pass<'_>>,
-    ) -> Tensor<3> {
+    pub fn factors(&self, ic: Tensor<2>, n_bins: usize, pass: Option<&mut Pass<'_>>) -> Tensor<3> {
         let state = self.initial_state(ic);
         let [n_trials, n_hidden] = state.dims();
         let states = gru_generate(

@@ -97,10 +97,7 @@ impl FluorStatistics {
             let mean_count = (innovations / n_steps - indicator.baseline) / indicator.gain;
             (mean_count as f32, trace.std(0.0))
         };
-        let (mean_counts, sd) = fluor
-            .axis_iter(ndarray::Axis(2))
-            .map(per_neuron)
-            .unzip();
+        let (mean_counts, sd) = fluor.axis_iter(ndarray::Axis(2)).map(per_neuron).unzip();
         Self { mean_counts, sd }
     }
 }
@@ -419,13 +416,21 @@ pub struct LadderEncoded {
 impl Ladder {
     /// −log p(s | λ) with the value and the spikes' gradient of the plain term, while the
     /// rates' gradient comes from the bins hidden from the deep encoder (coordinated dropout).
-    fn spike_term(&self, log_rates: Tensor<3>, spikes: Tensor<3>, split: &Coordinated) -> Tensor<1> {
+    fn spike_term(
+        &self,
+        log_rates: Tensor<3>,
+        spikes: Tensor<3>,
+        split: &Coordinated,
+    ) -> Tensor<1> {
         let n_trials = spikes.dims()[1] as f64;
         let log_counts = log_rates.add_scalar(self.log_dt);
         let log_prob = if split.weights.is_none() {
             poisson_log_prob(log_counts, spikes).sum()
         } else {
-            let hidden = split.weigh(poisson_log_prob(log_counts.clone(), spikes.clone().detach()));
+            let hidden = split.weigh(poisson_log_prob(
+                log_counts.clone(),
+                spikes.clone().detach(),
+            ));
             let plain = poisson_log_prob(log_counts.detach(), spikes).sum();
             plain + hidden.clone() - hidden.detach()
         };
@@ -449,10 +454,7 @@ impl Ladder {
             .detach()
             .reshape([1, 1, dims[2]])
             .expand(dims);
-        let spikes = poisson_log_prob(
-            constant_rates.add_scalar(self.log_dt),
-            draw.spikes.clone(),
-        );
+        let spikes = poisson_log_prob(constant_rates.add_scalar(self.log_dt), draw.spikes.clone());
         Elbo {
             spikes: Some(spikes.sum().neg().div_scalar(dims[1] as f64)),
             kl_shallow: Some(self.shallow.kl(&draw)),
@@ -462,17 +464,14 @@ impl Ladder {
         }
     }
 
-    fn draw_shallow(
-        &self,
-        x: Tensor<3>,
-        dropout: f64,
-        noise: &mut Noise,
-    ) -> ShallowDraw {
+    fn draw_shallow(&self, x: Tensor<3>, dropout: f64, noise: &mut Noise) -> ShallowDraw {
         let [n_bins, n_trials, _] = x.dims();
         let device = x.device();
         let n_factors = self.dynamics.config().n_factors;
         let innovations = self.shallow.innovations(&x);
-        let encoded = self.shallow.encode(x, &innovations, Some((dropout, &mut *noise)));
+        let encoded = self
+            .shallow
+            .encode(x, &innovations, Some((dropout, &mut *noise)));
         self.shallow.draw(
             &encoded,
             Tensor::zeros([n_trials, n_factors], &device),
@@ -502,9 +501,9 @@ impl Ladder {
             false => (deep.initial_factors.detach(), deep.factors.detach()),
         };
         let dropout = self.dropout(pass);
-        let encoded = self
-            .shallow
-            .encode(x.clone(), &innovations, Some((dropout, &mut *pass.noise)));
+        let encoded =
+            self.shallow
+                .encode(x.clone(), &innovations, Some((dropout, &mut *pass.noise)));
         let draw = self
             .shallow
             .draw(&encoded, initial_factors, factors, pass.noise);

@@ -18,7 +18,12 @@ impl Linear {
     pub fn new(n_inputs: usize, bias: Tensor<1>, scale: f64, noise: &mut Noise) -> Self {
         let n_outputs = bias.dims()[0];
         Self {
-            weight: Param::from_tensor(normal_weight([n_inputs, n_outputs], n_inputs, scale, noise)),
+            weight: Param::from_tensor(normal_weight(
+                [n_inputs, n_outputs],
+                n_inputs,
+                scale,
+                noise,
+            )),
             bias: Param::from_tensor(bias),
         }
     }
@@ -80,11 +85,11 @@ impl Gru {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [_, n_trials, _] = x.dims();
         let [n_directions, n_hidden] = self.initial.dims();
-        let initial = self
-            .initial
-            .val()
-            .unsqueeze_dim::<3>(1)
-            .expand([n_directions, n_trials, n_hidden]);
+        let initial =
+            self.initial
+                .val()
+                .unsqueeze_dim::<3>(1)
+                .expand([n_directions, n_trials, n_hidden]);
         let weights = GruWeights {
             w_in: self.w_in.val(),
             w_rec: self.w_rec.val(),

@@ -365,7 +365,9 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             return Ok(());
         }
         let epoch_loss = mean(&self.state.losses[good.3.losses.len()..]);
-        self.state.plateau.observe(epoch_loss, &self.config.learning_rate);
+        self.state
+            .plateau
+            .observe(epoch_loss, &self.config.learning_rate);
         self.state.epoch += 1;
         let due = self.state.epoch.is_multiple_of(self.config.validate_every) || self.finished();
         if due {
@@ -402,7 +404,9 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
 
     fn steps_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<(), (&'static str, f64)> {
         // After a divergence the retried epoch sees another order and other noise.
-        let seed = self.seed.wrapping_add((self.state.divergences as u64) << 32);
+        let seed = self
+            .seed
+            .wrapping_add((self.state.divergences as u64) << 32);
         let train = self.data.train();
         let order = shuffled(train.dim().0, seed, self.state.epoch);
         for trials in order.chunks(self.config.batch_size) {
@@ -475,7 +479,11 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         } else if step.is_multiple_of(AVERAGE_EVERY) || last {
             // A young average forgets faster, so that it never clings to the initial weights.
             let young = step as f64 / (step as f64 + 10.0 * AVERAGE_EVERY as f64);
-            let decay = self.config.average_decay.powi(AVERAGE_EVERY as i32).min(young);
+            let decay = self
+                .config
+                .average_decay
+                .powi(AVERAGE_EVERY as i32)
+                .min(young);
             self.average = blend(self.average.clone(), &self.model.valid(), decay).project();
         }
     }
@@ -555,7 +563,13 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         }
         let step = self.state.step;
         let reset = self.state.resets < MAX_RESETS;
-        tracing::warn!(step, kl_ic, factor_sd, reset, "the deep level has collapsed");
+        tracing::warn!(
+            step,
+            kl_ic,
+            factor_sd,
+            reset,
+            "the deep level has collapsed"
+        );
         observer.on_event(&Event::Collapsed {
             step,
             kl_ic,
@@ -637,7 +651,11 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         }
         let mut checkpoint = Checkpoint::<State>::read(&path)?;
         self.model = load(self.model.clone(), checkpoint.take(&path, "model")?, &path)?;
-        self.average = load(self.average.clone(), checkpoint.take(&path, "average")?, &path)?;
+        self.average = load(
+            self.average.clone(),
+            checkpoint.take(&path, "average")?,
+            &path,
+        )?;
         self.optimizer = self
             .optimizer
             .clone()

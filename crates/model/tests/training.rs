@@ -51,7 +51,15 @@ fn both_models_improve_their_bound() {
     let fitted = fit(lfads(&device()), &counts(), &config, 1, None, &mut ()).unwrap();
     let (first, last) = first_and_last(&fitted.history);
     assert!(last < first, "LFADS: {first} to {last}");
-    let fitted = fit(ladder(&device()), &fluorescence(), &config, 1, None, &mut ()).unwrap();
+    let fitted = fit(
+        ladder(&device()),
+        &fluorescence(),
+        &config,
+        1,
+        None,
+        &mut (),
+    )
+    .unwrap();
     let (first, last) = first_and_last(&fitted.history);
     assert!(last < first - 10.0, "ladder: {first} to {last}");
 }
@@ -81,7 +89,14 @@ fn an_interrupted_training_ends_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let interrupted = std::panic::catch_unwind(|| {
         let mut stop = StopAfter(11);
-        fit(ladder(&device()), &data, &config, 1, Some(folder.path()), &mut stop)
+        fit(
+            ladder(&device()),
+            &data,
+            &config,
+            1,
+            Some(folder.path()),
+            &mut stop,
+        )
     });
     assert!(interrupted.is_err());
     let mut events = Events::default();
@@ -94,7 +109,11 @@ fn an_interrupted_training_ends_with_the_same_bits() {
         &mut events,
     )
     .unwrap();
-    assert!(matches!(events.0[0], Event::Resumed { step: 8 }), "{events:?}", events = events.0);
+    assert!(
+        matches!(events.0[0], Event::Resumed { step: 8 }),
+        "{events:?}",
+        events = events.0
+    );
     assert_eq!(resumed.history, whole.history);
     assert_eq!(rates(&resumed, data.valid()), rates(&whole, data.valid()));
 }
@@ -103,7 +122,15 @@ fn an_interrupted_training_ends_with_the_same_bits() {
 fn the_best_checkpoint_loads_into_a_fresh_model() {
     let data = counts();
     let folder = tempfile::tempdir().unwrap();
-    fit(lfads(&device()), &data, &training(20), 1, Some(folder.path()), &mut ()).unwrap();
+    fit(
+        lfads(&device()),
+        &data,
+        &training(20),
+        1,
+        Some(folder.path()),
+        &mut (),
+    )
+    .unwrap();
     let best = folder.path().join("best.ckpt");
     let model = model::load_weights(lfads(&device()), &best).unwrap();
     let inferred = posterior_mean(&model, data.valid(), 2, 1).unwrap();
@@ -124,8 +151,19 @@ fn a_hopeless_learning_rate_is_named_after_every_recovery() {
         ..training(20)
     };
     let mut events = Events::default();
-    let error = fit(ladder(&device()), &fluorescence(), &config, 1, None, &mut events).unwrap_err();
-    assert!(matches!(error, ModelError::Diverged { recoveries: 5, .. }), "{error}");
+    let error = fit(
+        ladder(&device()),
+        &fluorescence(),
+        &config,
+        1,
+        None,
+        &mut events,
+    )
+    .unwrap_err();
+    assert!(
+        matches!(error, ModelError::Diverged { recoveries: 5, .. }),
+        "{error}"
+    );
     assert_eq!(events.0.len(), 5);
 }
 
