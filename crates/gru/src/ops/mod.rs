@@ -2,30 +2,23 @@
 
 use burn::tensor::Tensor;
 
+use crate::kernels::GruSpec;
+
+#[cfg(feature = "flex")]
+mod fused;
 pub mod plain;
 
-/// Where the reset gate r acts in the candidate n.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetGate {
-    /// n = tanh(x `W_in` + `b_in` + (r⊙h) `W_rec` + `b_rec`): Cho et al. 2014; LFADS.
-    BeforeProduct,
-    /// n = tanh(x `W_in` + `b_in` + r⊙(h `W_rec` + `b_rec`)): cuDNN, PyTorch.
-    AfterProduct,
-}
-
-/// What varies between gated recurrent units of the same size.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GruSpec {
-    /// Where the reset gate acts.
-    pub reset: ResetGate,
-    /// The state is clipped to ±`clip` after each step; a clipped element passes no gradient.
-    pub clip: Option<f32>,
-}
+#[cfg(feature = "flex")]
+use burn::backend::{Dispatch, DispatchDevice, DispatchTensor};
+#[cfg(feature = "flex")]
+use burn::tensor::DType;
+#[cfg(feature = "flex")]
+use fused::{Fused, Output};
 
 /// Weights of one or two directions.
 ///
 /// Gate order along the last axis is r, z, n, and the state follows h' = z⊙h + (1−z)⊙n with
-/// r = σ(x `W_in` + `b_in` + h `W_rec` + `b_rec`), z likewise, n as [`ResetGate`] says.
+/// r = σ(x `W_in` + `b_in` + h `W_rec` + `b_rec`), z likewise, n as [`ResetGate`](crate::ResetGate) says.
 #[derive(Clone, Debug)]
 pub struct GruWeights {
     /// `[direction, input, 3·hidden]`.
@@ -51,7 +44,8 @@ pub struct SpikeLoop {
 ///
 /// Direction 0 reads forward in time, direction 1 backward: its state at bin t has read
 /// `x[t..]`, so the final states are the *last* bin of the first half of the last axis and the
-/// *first* bin of the second half. Gradients flow to `x`, `h0` and every weight.
+/// *first* bin of the second half. Gradients flow to `x`, `h0` and every weight; that of an
+/// untracked `x` is not computed.
 ///
 /// # Shapes
 /// `x`: `[time, trial, input]`, `h0`: `[direction, trial, hidden]`, result:
@@ -59,30 +53,35 @@ pub struct SpikeLoop {
 /// # Panics
 /// If a shape disagrees with the others, naming it.
 /// # Source
-/// Cho et al. 2014, equations 5–8 (with the roles of z and 1−z as in `PyTorch`).
+/// Cho et al. 2014, equations 5–8.
 pub fn gru_sequence(x: Tensor<3>, h0: Tensor<3>, weights: GruWeights, spec: GruSpec) -> Tensor<3> {
-    let [n_bins, n_trials, n_inputs] = x.dims();
-    let [n_directions, _, hidden] = h0.dims();
-    assert!(
-        n_bins > 0 && (1..=2).contains(&n_directions),
-        "gru_sequence needs at least one bin and one or two directions, got x {:?} and h0 {:?}",
-        x.dims(),
-        h0.dims()
-    );
-    check("h0", h0.dims(), [n_directions, n_trials, hidden]);
-    check(
-        "w_in",
-        weights.w_in.dims(),
-        [n_directions, n_inputs, 3 * hidden],
-    );
-    check(
-        "w_rec",
-        weights.w_rec.dims(),
-        [n_directions, hidden, 3 * hidden],
-    );
-    check("b_in", weights.b_in.dims(), [n_directions, 3 * hidden]);
-    check("b_rec", weights.b_rec.dims(), [n_directions, 3 * hidden]);
+    check_gru(&x, &h0, &weights);
+    #[cfg(feature = "flex")]
+    if has_fused(&x) {
+        return Tensor::from_dispatch(run_gru(x, h0, weights, spec, Output::EveryBin));
+    }
     plain::gru_sequence(x, h0, weights, spec)
+}
+
+/// Runs a gated recurrent unit over a whole sequence and returns the state of each direction
+/// after its last step; cheaper than slicing [`gru_sequence`].
+///
+/// # Shapes
+/// As for [`gru_sequence`]; result: `[trial, direction·hidden]`.
+/// # Panics
+/// If a shape disagrees with the others, naming it.
+pub fn gru_final_states(
+    x: Tensor<3>,
+    h0: Tensor<3>,
+    weights: GruWeights,
+    spec: GruSpec,
+) -> Tensor<2> {
+    check_gru(&x, &h0, &weights);
+    #[cfg(feature = "flex")]
+    if has_fused(&x) {
+        return Tensor::from_dispatch(run_gru(x, h0, weights, spec, Output::FinalStates));
+    }
+    plain::gru_final_states(x, h0, weights, spec)
 }
 
 /// Runs a gated recurrent unit without inputs from its initial state, as the LFADS generator.
@@ -103,6 +102,16 @@ pub fn gru_generate(
     assert!(n_bins > 0, "gru_generate needs at least one bin");
     check("w_rec", w_rec.dims(), [hidden, 3 * hidden]);
     check("bias", bias.dims(), [3 * hidden]);
+    #[cfg(feature = "flex")]
+    if has_fused(&h0) {
+        let tensors = (
+            h0.into_dispatch(),
+            w_rec.into_dispatch(),
+            bias.into_dispatch(),
+        );
+        let states = <Dispatch as Fused>::generate(tensors.0, tensors.1, tensors.2, n_bins, spec);
+        return Tensor::from_dispatch(states);
+    }
     plain::gru_generate(h0, w_rec, bias, n_bins, spec)
 }
 
@@ -120,6 +129,11 @@ pub fn ar1_filter(s: Tensor<3>, initial: Tensor<2>, g: &[f32]) -> Tensor<3> {
     let [_, n_trials, n_neurons] = s.dims();
     check("initial", initial.dims(), [n_trials, n_neurons]);
     check("g", [g.len()], [n_neurons]);
+    #[cfg(feature = "flex")]
+    if has_fused(&s) {
+        let (s, initial) = (s.into_dispatch(), initial.into_dispatch());
+        return Tensor::from_dispatch(<Dispatch as Fused>::ar1(s, initial, g.to_vec()));
+    }
     plain::ar1_filter(s, initial, g)
 }
 
@@ -136,6 +150,11 @@ pub fn ar1_filter(s: Tensor<3>, initial: Tensor<2>, g: &[f32]) -> Tensor<3> {
 /// If the shapes differ.
 pub fn poisson_log_prob(log_mean: Tensor<3>, s: Tensor<3>) -> Tensor<3> {
     check("s", s.dims(), log_mean.dims());
+    #[cfg(feature = "flex")]
+    if has_fused(&s) {
+        let (log_mean, s) = (log_mean.into_dispatch(), s.into_dispatch());
+        return Tensor::from_dispatch(<Dispatch as Fused>::poisson(log_mean, s));
+    }
     plain::poisson_log_prob(log_mean, s)
 }
 
@@ -177,15 +196,90 @@ pub fn spike_loop(
     check("w_feedback", w_feedback.dims(), [n_neurons, 2 * latent]);
     check("w_spike", w_spike.dims(), [latent, n_neurons]);
     check("noise", noise.dims(), [n_bins, n_trials, latent]);
+    let noise = noise.detach();
+    #[cfg(feature = "flex")]
+    if has_fused(&drive) {
+        let output = Tensor::<3>::from_dispatch(<Dispatch as Fused>::shallow(
+            drive.into_dispatch(),
+            spike_drive.into_dispatch(),
+            initial_spikes.into_dispatch(),
+            w_feedback.into_dispatch(),
+            w_spike.into_dispatch(),
+            noise.into_dispatch(),
+            max_log,
+        ));
+        return SpikeLoop {
+            params: output.clone().narrow(2, 0, 2 * latent),
+            spikes: output.narrow(2, 2 * latent, n_neurons),
+        };
+    }
     plain::spike_loop(
         drive,
         spike_drive,
         initial_spikes,
         w_feedback,
         w_spike,
-        noise.detach(),
+        noise,
         max_log,
     )
+}
+
+/// Whether the fused bodies serve this tensor's device and number type.
+#[cfg(feature = "flex")]
+fn has_fused<const D: usize>(tensor: &Tensor<D>) -> bool {
+    let device = tensor.device();
+    let is_flex = match device.as_dispatch() {
+        DispatchDevice::Autodiff(inner) => matches!(**inner, DispatchDevice::Flex(_)),
+        DispatchDevice::Flex(_) => true,
+        #[allow(unreachable_patterns)]
+        _ => false,
+    };
+    is_flex && tensor.dtype() == DType::F32
+}
+
+#[cfg(feature = "flex")]
+fn run_gru(
+    x: Tensor<3>,
+    h0: Tensor<3>,
+    weights: GruWeights,
+    spec: GruSpec,
+    output: Output,
+) -> DispatchTensor {
+    <Dispatch as Fused>::gru(
+        x.into_dispatch(),
+        h0.into_dispatch(),
+        weights.w_in.into_dispatch(),
+        weights.w_rec.into_dispatch(),
+        weights.b_in.into_dispatch(),
+        weights.b_rec.into_dispatch(),
+        spec,
+        output,
+    )
+}
+
+fn check_gru(x: &Tensor<3>, h0: &Tensor<3>, weights: &GruWeights) {
+    let [n_bins, n_trials, n_inputs] = x.dims();
+    let [n_directions, _, hidden] = h0.dims();
+    assert!(
+        n_bins > 0 && (1..=2).contains(&n_directions),
+        "a gated recurrent unit needs at least one bin and one or two directions, got x {:?} and \
+         h0 {:?}",
+        x.dims(),
+        h0.dims()
+    );
+    check("h0", h0.dims(), [n_directions, n_trials, hidden]);
+    check(
+        "w_in",
+        weights.w_in.dims(),
+        [n_directions, n_inputs, 3 * hidden],
+    );
+    check(
+        "w_rec",
+        weights.w_rec.dims(),
+        [n_directions, hidden, 3 * hidden],
+    );
+    check("b_in", weights.b_in.dims(), [n_directions, 3 * hidden]);
+    check("b_rec", weights.b_rec.dims(), [n_directions, 3 * hidden]);
 }
 
 fn check<const D: usize>(name: &str, got: [usize; D], want: [usize; D]) {

@@ -5,9 +5,13 @@
 
 use std::f64::consts::TAU;
 
-use burn::tensor::{Tensor, activation::sigmoid};
+use burn::tensor::{
+    Tensor,
+    activation::{relu, sigmoid},
+};
 
-use super::{GruSpec, GruWeights, ResetGate, SpikeLoop};
+use super::{GruWeights, SpikeLoop};
+use crate::kernels::{GruSpec, ResetGate};
 
 /// See [`crate::gru_sequence`].
 pub fn gru_sequence(x: Tensor<3>, h0: Tensor<3>, weights: GruWeights, spec: GruSpec) -> Tensor<3> {
@@ -37,6 +41,22 @@ pub fn gru_sequence(x: Tensor<3>, h0: Tensor<3>, weights: GruWeights, spec: GruS
         Tensor::stack::<3>(states, 0)
     });
     Tensor::cat(directions.collect(), 2)
+}
+
+/// See [`crate::gru_final_states`].
+pub fn gru_final_states(
+    x: Tensor<3>,
+    h0: Tensor<3>,
+    weights: GruWeights,
+    spec: GruSpec,
+) -> Tensor<2> {
+    let [n_directions, _, hidden] = h0.dims();
+    let [n_bins, _, _] = x.dims();
+    let states = gru_sequence(x, h0, weights, spec);
+    let last = [n_bins - 1, 0];
+    let finals = (0..n_directions)
+        .map(|direction| at(&states, last[direction]).narrow(1, direction * hidden, hidden));
+    Tensor::cat(finals.collect(), 1)
 }
 
 /// See [`crate::gru_generate`].
@@ -89,7 +109,7 @@ pub fn spike_loop(
         let sd = both.clone().narrow(1, latent, latent).mul_scalar(0.5).exp();
         let z = mean + sd * at(&noise, bin);
         let log_spikes = at(&spike_drive, bin) + z.matmul(w_spike.clone());
-        previous = (exp_bounded(log_spikes, max_log) - 1.0).clamp_min(0.0);
+        previous = relu(exp_bounded(log_spikes, max_log) - 1.0);
         params.push(both);
         spikes.push(previous.clone());
     }
@@ -151,11 +171,11 @@ fn exp_bounded(a: Tensor<2>, max_log: f32) -> Tensor<2> {
 /// ln Γ(s + 1) for s ≥ 0: Stirling's series at s + 6, brought down by the recurrence
 /// Γ(x + 1) = x Γ(x); the first term left out is below 1e-7.
 fn ln_gamma_1p(s: Tensor<3>) -> Tensor<3> {
-    let x = s.clone() + 6.0;
-    let product = (2..6).fold(s.clone() + 1.0, |product, k| product * (s.clone() + k));
+    let rising = (2..6).fold(s.clone().log1p(), |sum, k| sum + (s.clone() + k).log());
+    let x = s + 6.0;
     let inverse = x.clone().recip();
-    let series = inverse.clone() * (1.0 / 12.0 - inverse.powi_scalar(2) / 360.0);
-    (x.clone() - 0.5) * x.clone().log() - x + 0.5 * TAU.ln() + series - product.log()
+    let series = inverse.clone() * (inverse.powi_scalar(2) / -360.0 + 1.0 / 12.0);
+    (x.clone() - 0.5) * x.clone().log() - x + 0.5 * TAU.ln() + series - rising
 }
 
 fn at(tensor: &Tensor<3>, index: usize) -> Tensor<2> {

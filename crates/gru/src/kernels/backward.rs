@@ -1,0 +1,447 @@
+//! The backward pass of a gated recurrent unit over a whole sequence.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::forward::{GruTrace, TaskTrace};
+use super::gemm::{Left, Packed, Right, Size, Start, gemm};
+use super::pool::Buffer;
+use super::simd::Isa;
+use super::{BLOCK_ROWS, GruShape, GruSlices, GruSpec, ResetGate, gates};
+
+/// Gradient of the loss with respect to the output of a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Upstream<'a> {
+    /// Of the states of every bin: `[time, trial, direction·hidden]`.
+    States(&'a [f32]),
+    /// Of the final states alone: `[trial, direction·hidden]`.
+    FinalStates(&'a [f32]),
+}
+
+/// Gradients of a run; shapes as those of its arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GruGradients<F = f32> {
+    /// `[time, trial, input]`, if asked for.
+    pub x: Option<Vec<F>>,
+    /// `[direction, trial, hidden]`.
+    pub h0: Vec<F>,
+    /// `[direction, input, 3·hidden]`.
+    pub w_in: Vec<F>,
+    /// `[direction, hidden, 3·hidden]`.
+    pub w_rec: Vec<F>,
+    /// `[direction, 3·hidden]`.
+    pub b_in: Vec<F>,
+    /// `[direction, 3·hidden]`.
+    pub b_rec: Vec<F>,
+}
+
+/// Differentiates a kept run of [`super::forward`] with the same `isa`, `x` and `weights`;
+/// `with_x` asks for the gradient of `x`.
+///
+/// # Panics
+/// If a slice is shorter than the shape needs, or the trace was not kept.
+pub fn backward(
+    isa: Isa,
+    trace: &GruTrace,
+    x: &[f32],
+    weights: GruSlices<'_>,
+    upstream: Upstream<'_>,
+    with_x: bool,
+) -> GruGradients {
+    let shape = trace.shape;
+    let packed: Vec<Weights> = (0..shape.n_directions)
+        .map(|direction| Weights::pack(isa, &shape, weights.direction(direction, &shape), with_x))
+        .collect();
+    let parts: Vec<TaskGradients> = trace
+        .tasks
+        .par_iter()
+        .map(|saved| Task::new(isa, trace, saved, &packed[saved.direction]).run(x, upstream))
+        .collect();
+    GruGradients {
+        x: with_x.then(|| sum_inputs(isa, trace, &parts)),
+        h0: parts
+            .iter()
+            .flat_map(|part| part.h0.iter().copied())
+            .collect(),
+        ..sum_weights(trace, &parts)
+    }
+}
+
+/// Adds up both directions' gradients of the inputs.
+fn sum_inputs(isa: Isa, trace: &GruTrace, parts: &[TaskGradients]) -> Vec<f32> {
+    let GruShape {
+        n_bins,
+        n_trials,
+        n_inputs,
+        ..
+    } = trace.shape;
+    let mut sum = vec![0.0; n_bins * n_trials * n_inputs];
+    if sum.is_empty() {
+        return sum;
+    }
+    sum.par_chunks_exact_mut(n_trials * n_inputs)
+        .enumerate()
+        .for_each(|(bin, sum)| {
+            for (task, part) in trace.tasks.iter().zip(parts) {
+                let step = trace.shape.bin(task.direction, bin);
+                let len = task.trials.len() * n_inputs;
+                let from = &part.x[step * len..(step + 1) * len];
+                let to = &mut sum[task.trials.start * n_inputs..][..len];
+                gates::add_rows(isa, from, len, to, len);
+            }
+        });
+    sum
+}
+
+/// Adds up the chunks' gradients of the weights, always in the same order, and puts the gates
+/// back in the order r, z, n.
+fn sum_weights(trace: &GruTrace, parts: &[TaskGradients]) -> GruGradients {
+    let GruShape {
+        n_directions,
+        n_inputs,
+        hidden,
+        ..
+    } = trace.shape;
+    let gates = 3 * hidden;
+    let zeros = |rows: usize| vec![0.0; n_directions * rows * gates];
+    let (mut w_in, mut w_rec) = (zeros(n_inputs), zeros(hidden));
+    let (mut b_in, mut b_rec) = (zeros(1), zeros(1));
+    let (rz, n) = (0..2 * hidden, 2 * hidden..gates);
+    let recurrent_n = match trace.spec.reset {
+        ResetGate::BeforeProduct => 0,
+        ResetGate::AfterProduct => gates,
+    };
+    for (task, part) in trace.tasks.iter().zip(parts) {
+        let of = |rows: usize| task.direction * rows * gates..(task.direction + 1) * rows * gates;
+        let width = part.bias.len();
+        let w_in = &mut w_in[of(n_inputs)];
+        add_columns(w_in, gates, rz.clone(), &part.input, gates, hidden);
+        add_columns(w_in, gates, n.clone(), &part.input, gates, 0);
+        let w_rec = &mut w_rec[of(hidden)];
+        add_columns(w_rec, gates, rz.clone(), &part.reset_update, 2 * hidden, 0);
+        add_columns(w_rec, gates, n.clone(), &part.candidate, hidden, 0);
+        let b_in = &mut b_in[of(1)];
+        add_columns(b_in, gates, rz.clone(), &part.bias, width, hidden);
+        add_columns(b_in, gates, n.clone(), &part.bias, width, 0);
+        let b_rec = &mut b_rec[of(1)];
+        add_columns(b_rec, gates, rz.clone(), &part.bias, width, hidden);
+        add_columns(b_rec, gates, n.clone(), &part.bias, width, recurrent_n);
+    }
+    GruGradients {
+        x: None,
+        h0: Vec::new(),
+        w_in,
+        w_rec,
+        b_in,
+        b_rec,
+    }
+}
+
+/// Adds the columns of `from` that begin at `first` to the columns `columns` of `to`.
+fn add_columns(
+    to: &mut [f32],
+    to_stride: usize,
+    columns: Range<usize>,
+    from: &[f32],
+    from_stride: usize,
+    first: usize,
+) {
+    for (to, from) in to
+        .chunks_exact_mut(to_stride)
+        .zip(from.chunks_exact(from_stride))
+    {
+        let from = &from[first..first + columns.len()];
+        for (sum, value) in to[columns.clone()].iter_mut().zip(from) {
+            *sum += value;
+        }
+    }
+}
+
+/// Transposed weights of one direction, packed.
+struct Weights {
+    /// `[n r z, input]`.
+    input: Option<Packed>,
+    /// `[r z, hidden]`.
+    reset_update: Packed,
+    /// `[n, hidden]`.
+    candidate: Packed,
+}
+
+impl Weights {
+    fn pack(isa: Isa, shape: &GruShape, slices: GruSlices<'_>, with_x: bool) -> Self {
+        let hidden = shape.hidden;
+        let (rz, n) = (0..2 * hidden, 2 * hidden..3 * hidden);
+        let pack =
+            |matrix, columns: &[Range<usize>]| Packed::transposed(isa, matrix, 3 * hidden, columns);
+        Self {
+            input: with_x.then(|| pack(slices.w_in, &[n.clone(), rz.clone()])),
+            reset_update: pack(slices.w_rec, std::slice::from_ref(&rz)),
+            candidate: pack(slices.w_rec, std::slice::from_ref(&n)),
+        }
+    }
+}
+
+/// What one task adds to the gradients; gate columns in the order of [`gates`].
+struct TaskGradients {
+    /// `[step, trial, input]`, empty if not asked for.
+    x: Buffer,
+    /// `[trial, hidden]`.
+    h0: Buffer,
+    /// `[input, n r z]`.
+    input: Buffer,
+    /// `[hidden, r z]`.
+    reset_update: Buffer,
+    /// `[hidden, n]`.
+    candidate: Buffer,
+    /// n, r, z and, where it exists, q.
+    bias: Buffer,
+}
+
+/// Intermediate values of a block of steps, `[step, trial, …]`.
+struct Block {
+    /// Gradients of the gates' sums.
+    d_gates: Buffer,
+    /// r⊙h.
+    reset_h: Buffer,
+    /// Its gradient, of one step.
+    d_reset_h: Buffer,
+    /// The inputs.
+    x: Buffer,
+}
+
+struct Task<'a> {
+    isa: Isa,
+    shape: GruShape,
+    spec: GruSpec,
+    saved: &'a TaskTrace,
+    weights: &'a Weights,
+    rows: usize,
+    width: usize,
+}
+
+impl<'a> Task<'a> {
+    fn new(isa: Isa, trace: &GruTrace, saved: &'a TaskTrace, weights: &'a Weights) -> Self {
+        let (shape, spec) = (trace.shape, trace.spec);
+        let width = spec.gate_width(shape.hidden);
+        Self {
+            isa,
+            shape,
+            spec,
+            saved,
+            weights,
+            rows: saved.trials.len(),
+            width,
+        }
+    }
+
+    fn run(self, x: &[f32], upstream: Upstream<'_>) -> TaskGradients {
+        let n_bins = self.shape.n_bins;
+        let steps = (BLOCK_ROWS / self.rows).clamp(1, n_bins);
+        let mut sums = self.zero_gradients();
+        let mut block = self.block(steps);
+        for end in (1..=n_bins).rev().step_by(steps) {
+            let range = end.saturating_sub(steps)..end;
+            for step in range.clone().rev() {
+                self.add_upstream(step, upstream, &mut sums.h0);
+                self.step(step, step - range.start, &mut sums.h0, &mut block);
+            }
+            self.add_block(range, x, &mut block, &mut sums);
+        }
+        sums
+    }
+
+    fn zero_gradients(&self) -> TaskGradients {
+        let GruShape {
+            n_bins,
+            n_inputs,
+            hidden,
+            ..
+        } = self.shape;
+        let with_x = self.weights.input.is_some();
+        TaskGradients {
+            x: Buffer::stale(if with_x {
+                n_bins * self.rows * n_inputs
+            } else {
+                0
+            }),
+            h0: Buffer::zeros(self.rows * hidden),
+            input: Buffer::zeros(n_inputs * 3 * hidden),
+            reset_update: Buffer::zeros(hidden * 2 * hidden),
+            candidate: Buffer::zeros(hidden * hidden),
+            bias: Buffer::zeros(self.width),
+        }
+    }
+
+    fn block(&self, steps: usize) -> Block {
+        let hidden = self.shape.hidden;
+        Block {
+            d_gates: Buffer::stale(steps * self.rows * self.width),
+            reset_h: Buffer::stale(steps * self.rows * hidden),
+            d_reset_h: Buffer::stale(self.rows * hidden),
+            x: Buffer::stale(steps * self.rows * self.shape.n_inputs),
+        }
+    }
+
+    /// Adds the loss's own gradient of the state after a step to the one carried back.
+    fn add_upstream(&self, step: usize, upstream: Upstream<'_>, dh: &mut [f32]) {
+        let GruShape {
+            n_bins,
+            n_trials,
+            hidden,
+            n_directions,
+            ..
+        } = self.shape;
+        let stride = n_directions * hidden;
+        let (all, bin) = match upstream {
+            Upstream::States(all) => (all, self.shape.bin(self.saved.direction, step)),
+            Upstream::FinalStates(all) if step + 1 == n_bins => (all, 0),
+            Upstream::FinalStates(_) => return,
+        };
+        let first = (bin * n_trials + self.saved.trials.start) * stride;
+        let rows = &all[first + self.saved.direction * hidden..];
+        gates::add_rows(self.isa, rows, stride, dh, hidden);
+    }
+
+    /// Carries `dh` from the state after a step to the state before it, and leaves the gradients
+    /// of the gates' sums in the block.
+    fn step(&self, step: usize, slot: usize, dh: &mut [f32], block: &mut Block) {
+        let (isa, hidden, clip, width) =
+            (self.isa, self.shape.hidden, self.spec.bound(), self.width);
+        let (len, gate_len) = (self.rows * hidden, self.rows * width);
+        let gates = &self.saved.gates[step * gate_len..(step + 1) * gate_len];
+        let h = &self.saved.states[step * len..(step + 1) * len];
+        let d_gates = &mut block.d_gates[slot * gate_len..(slot + 1) * gate_len];
+        let n = Size {
+            rows: self.rows,
+            columns: hidden,
+            inner: hidden,
+        };
+        let rz = Size {
+            inner: 2 * hidden,
+            ..n
+        };
+        let candidate = Right::Packed(&self.weights.candidate);
+        gates::step_gradient(isa, gates, width, h, dh, d_gates, hidden, clip);
+        match self.spec.reset {
+            ResetGate::BeforeProduct => {
+                let reset_h = &mut block.reset_h[slot * len..(slot + 1) * len];
+                let d_reset_h = &mut block.d_reset_h;
+                let dn = Left::rows(d_gates, width);
+                gemm(isa, n, dn, candidate, d_reset_h, hidden, Start::Zero);
+                gates::reset_gradient(
+                    isa, gates, width, h, d_reset_h, dh, d_gates, reset_h, hidden,
+                );
+            }
+            ResetGate::AfterProduct => {
+                let dq = Left::rows(&d_gates[3 * hidden..], width);
+                gemm(isa, n, dq, candidate, dh, hidden, Start::Sum);
+            }
+        }
+        let d_rz = Left::rows(&d_gates[hidden..], width);
+        gemm(
+            isa,
+            rz,
+            d_rz,
+            Right::Packed(&self.weights.reset_update),
+            dh,
+            hidden,
+            Start::Sum,
+        );
+    }
+
+    /// Adds a block's share to the gradients of weights, biases and inputs.
+    fn add_block(
+        &self,
+        range: Range<usize>,
+        x: &[f32],
+        block: &mut Block,
+        sums: &mut TaskGradients,
+    ) {
+        let (isa, width) = (self.isa, self.width);
+        let GruShape {
+            n_inputs, hidden, ..
+        } = self.shape;
+        let inner = range.len() * self.rows;
+        let d_gates = &block.d_gates[..inner * width];
+        let states = Left::transposed(
+            &self.saved.states[range.start * self.rows * hidden..],
+            hidden,
+        );
+        let (for_n, n_column) = match self.spec.reset {
+            ResetGate::BeforeProduct => (Left::transposed(&block.reset_h, hidden), 0),
+            ResetGate::AfterProduct => (states, 3 * hidden),
+        };
+        let rz = Size {
+            rows: hidden,
+            columns: 2 * hidden,
+            inner,
+        };
+        let d_rz = Right::Rows(&d_gates[hidden..], width);
+        gemm(
+            isa,
+            rz,
+            states,
+            d_rz,
+            &mut sums.reset_update,
+            2 * hidden,
+            Start::Sum,
+        );
+        let n = Size {
+            columns: hidden,
+            ..rz
+        };
+        let dn = Right::Rows(&d_gates[n_column..], width);
+        gemm(isa, n, for_n, dn, &mut sums.candidate, hidden, Start::Sum);
+        gates::add_column_sums(isa, d_gates, &mut sums.bias);
+        if n_inputs > 0 {
+            self.copy_inputs(&range, x, &mut block.x);
+            let size = Size {
+                rows: n_inputs,
+                columns: 3 * hidden,
+                inner,
+            };
+            let x = Left::transposed(&block.x, n_inputs);
+            gemm(
+                isa,
+                size,
+                x,
+                Right::Rows(d_gates, width),
+                &mut sums.input,
+                3 * hidden,
+                Start::Sum,
+            );
+        }
+        if let Some(input) = &self.weights.input {
+            let size = Size {
+                rows: inner,
+                columns: n_inputs,
+                inner: 3 * hidden,
+            };
+            let dx = &mut sums.x[range.start * self.rows * n_inputs..];
+            let d_nrz = Left::rows(d_gates, width);
+            gemm(
+                isa,
+                size,
+                d_nrz,
+                Right::Packed(input),
+                dx,
+                n_inputs,
+                Start::Zero,
+            );
+        }
+    }
+
+    /// Brings the inputs of a block's steps together.
+    fn copy_inputs(&self, range: &Range<usize>, x: &[f32], block: &mut [f32]) {
+        let GruShape {
+            n_trials, n_inputs, ..
+        } = self.shape;
+        let len = self.rows * n_inputs;
+        for (step, to) in range.clone().zip(block.chunks_exact_mut(len)) {
+            let bin = self.shape.bin(self.saved.direction, step);
+            let first = (bin * n_trials + self.saved.trials.start) * n_inputs;
+            to.copy_from_slice(&x[first..first + len]);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The forward pass of a gated recurrent unit over a whole sequence.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::gemm::{Left, Packed, Right, Size, Start, gemm};
+use super::pool::Buffer;
+use super::simd::Isa;
+use super::{GruShape, GruSlices, GruSpec, ResetGate, chunks, copy_columns, gates};
+
+/// States of a run and, if kept, what its backward pass needs.
+#[derive(Debug)]
+pub struct GruTrace {
+    pub(super) shape: GruShape,
+    pub(super) spec: GruSpec,
+    pub(super) tasks: Vec<TaskTrace>,
+}
+
+/// One direction and chunk of trials; steps are counted in reading order.
+#[derive(Debug)]
+pub(super) struct TaskTrace {
+    pub(super) direction: usize,
+    pub(super) trials: Range<usize>,
+    /// `[step + 1, trial, hidden]`, the first being the initial state.
+    pub(super) states: Buffer,
+    /// `[step, trial, gate]` in the order of [`gates`], or the last step's alone.
+    pub(super) gates: Buffer,
+}
+
+impl GruSpec {
+    /// Gate columns of one trial and step.
+    pub(super) fn gate_width(self, hidden: usize) -> usize {
+        match self.reset {
+            ResetGate::BeforeProduct => 3 * hidden,
+            ResetGate::AfterProduct => 4 * hidden,
+        }
+    }
+
+    /// The bound on the state, infinite if there is none.
+    pub(super) fn bound(self) -> f32 {
+        self.clip.unwrap_or(f32::INFINITY)
+    }
+}
+
+impl GruShape {
+    /// The time bin that a direction reads at a step.
+    pub(super) fn bin(&self, direction: usize, step: usize) -> usize {
+        if direction == 0 {
+            step
+        } else {
+            self.n_bins - 1 - step
+        }
+    }
+}
+
+/// Runs the unit; `keep` says whether [`super::backward`] will follow.
+///
+/// # Shapes
+/// `x`: `[time, trial, input]`, `h0`: `[direction, trial, hidden]`.
+/// # Panics
+/// If a slice is shorter than the shape needs.
+pub fn forward(
+    isa: Isa,
+    shape: GruShape,
+    spec: GruSpec,
+    x: &[f32],
+    h0: &[f32],
+    weights: GruSlices<'_>,
+    keep: bool,
+) -> GruTrace {
+    let packed: Vec<Weights> = (0..shape.n_directions)
+        .map(|direction| Weights::pack(isa, &shape, spec, weights.direction(direction, &shape)))
+        .collect();
+    let tasks: Vec<(usize, Range<usize>)> = (0..shape.n_directions)
+        .flat_map(|direction| {
+            chunks(shape.n_trials)
+                .into_iter()
+                .map(move |c| (direction, c))
+        })
+        .collect();
+    let run = |(direction, trials): (usize, Range<usize>)| {
+        let task = Task {
+            isa,
+            shape,
+            spec,
+            direction,
+            trials,
+            weights: &packed[direction],
+        };
+        task.run(x, h0, keep)
+    };
+    GruTrace {
+        shape,
+        spec,
+        tasks: tasks.into_par_iter().map(run).collect(),
+    }
+}
+
+impl GruTrace {
+    /// Writes the states of every bin: `[time, trial, direction·hidden]`.
+    ///
+    /// # Panics
+    /// If `out` has another length.
+    pub fn write_states(&self, out: &mut [f32]) {
+        let GruShape {
+            n_bins,
+            n_trials,
+            n_directions,
+            ..
+        } = self.shape;
+        let row = n_trials * n_directions * self.shape.hidden;
+        assert_eq!(out.len(), n_bins * row);
+        out.par_chunks_exact_mut(row)
+            .enumerate()
+            .for_each(|(bin, out)| {
+                for task in &self.tasks {
+                    let step = self.shape.bin(task.direction, bin);
+                    task.copy_states(&self.shape, step, out);
+                }
+            });
+    }
+
+    /// Writes the state of each direction after its last step: `[trial, direction·hidden]`.
+    ///
+    /// # Panics
+    /// If `out` has another length.
+    pub fn write_final_states(&self, out: &mut [f32]) {
+        let GruShape {
+            n_bins,
+            n_trials,
+            n_directions,
+            hidden,
+            ..
+        } = self.shape;
+        assert_eq!(out.len(), n_trials * n_directions * hidden);
+        for task in &self.tasks {
+            task.copy_states(&self.shape, n_bins - 1, out);
+        }
+    }
+}
+
+impl TaskTrace {
+    /// Copies the states after a step to their trials and direction of one bin.
+    fn copy_states(&self, shape: &GruShape, step: usize, out: &mut [f32]) {
+        let (hidden, stride) = (shape.hidden, shape.n_directions * shape.hidden);
+        let len = self.trials.len() * hidden;
+        let states = &self.states[(step + 1) * len..(step + 2) * len];
+        let out = &mut out[self.trials.start * stride + self.direction * hidden..];
+        copy_columns(states, hidden, hidden, out, stride);
+    }
+}
+
+/// Packed weights of one direction.
+struct Weights {
+    /// `[input, n r z]`.
+    input: Packed,
+    /// `[hidden, r z]`.
+    reset_update: Packed,
+    /// `[hidden, n]`.
+    candidate: Packed,
+    /// Added to the input's share: n, r, z.
+    bias: Vec<f32>,
+    /// Added to q.
+    candidate_bias: Vec<f32>,
+}
+
+impl Weights {
+    fn pack(isa: Isa, shape: &GruShape, spec: GruSpec, slices: GruSlices<'_>) -> Self {
+        let hidden = shape.hidden;
+        let (rz, n) = (0..2 * hidden, 2 * hidden..3 * hidden);
+        let sum: Vec<f32> = slices
+            .b_in
+            .iter()
+            .zip(slices.b_rec)
+            .map(|(a, b)| a + b)
+            .collect();
+        let candidate_bias = slices.b_rec[n.clone()].to_vec();
+        let n_bias = match spec.reset {
+            ResetGate::BeforeProduct => &sum[n.clone()],
+            ResetGate::AfterProduct => &slices.b_in[n.clone()],
+        };
+        let pack = |matrix, columns: &[Range<usize>]| Packed::new(isa, matrix, 3 * hidden, columns);
+        Self {
+            input: pack(slices.w_in, &[n.clone(), rz.clone()]),
+            reset_update: pack(slices.w_rec, std::slice::from_ref(&rz)),
+            candidate: pack(slices.w_rec, std::slice::from_ref(&n)),
+            bias: [n_bias, &sum[rz]].concat(),
+            candidate_bias,
+        }
+    }
+}
+
+struct Task<'a> {
+    isa: Isa,
+    shape: GruShape,
+    spec: GruSpec,
+    direction: usize,
+    trials: Range<usize>,
+    weights: &'a Weights,
+}
+
+impl Task<'_> {
+    fn run(self, x: &[f32], h0: &[f32], keep: bool) -> TaskTrace {
+        let GruShape {
+            n_bins,
+            n_trials,
+            hidden,
+            ..
+        } = self.shape;
+        let len = self.trials.len() * hidden;
+        let gate_len = self.trials.len() * self.spec.gate_width(hidden);
+        let mut states = Buffer::stale((n_bins + 1) * len);
+        let mut gates = Buffer::stale(if keep { n_bins * gate_len } else { gate_len });
+        let mut reset_h = Buffer::stale(len);
+        let first = (self.direction * n_trials + self.trials.start) * hidden;
+        states[..len].copy_from_slice(&h0[first..first + len]);
+        for step in 0..n_bins {
+            let (past, future) = states.split_at_mut((step + 1) * len);
+            let (h, next) = (&past[step * len..], &mut future[..len]);
+            let slot = if keep { step * gate_len } else { 0 };
+            let gates = &mut gates[slot..slot + gate_len];
+            self.add_input(step, x, gates);
+            self.step(h, next, gates, &mut reset_h);
+        }
+        TaskTrace {
+            direction: self.direction,
+            trials: self.trials,
+            states,
+            gates,
+        }
+    }
+
+    /// n, r, z = bias + x `W_in`.
+    fn add_input(&self, step: usize, x: &[f32], gates: &mut [f32]) {
+        let GruShape {
+            n_trials,
+            n_inputs,
+            hidden,
+            ..
+        } = self.shape;
+        let bin = self.shape.bin(self.direction, step);
+        let x = &x[(bin * n_trials + self.trials.start) * n_inputs..];
+        let size = Size {
+            rows: self.trials.len(),
+            columns: 3 * hidden,
+            inner: n_inputs,
+        };
+        let (left, right) = (Left::rows(x, n_inputs), Right::Packed(&self.weights.input));
+        let width = self.spec.gate_width(hidden);
+        gemm(
+            self.isa,
+            size,
+            left,
+            right,
+            gates,
+            width,
+            Start::Row(&self.weights.bias),
+        );
+    }
+
+    fn step(&self, h: &[f32], next: &mut [f32], gates: &mut [f32], reset_h: &mut [f32]) {
+        let (isa, hidden, clip) = (self.isa, self.shape.hidden, self.spec.bound());
+        let width = self.spec.gate_width(hidden);
+        let rz = Size {
+            rows: self.trials.len(),
+            columns: 2 * hidden,
+            inner: hidden,
+        };
+        let n = Size {
+            columns: hidden,
+            ..rz
+        };
+        let reset_update = Right::Packed(&self.weights.reset_update);
+        let candidate = Right::Packed(&self.weights.candidate);
+        let from_state = Left::rows(h, hidden);
+        gemm(
+            isa,
+            rz,
+            from_state,
+            reset_update,
+            &mut gates[hidden..],
+            width,
+            Start::Sum,
+        );
+        match self.spec.reset {
+            ResetGate::BeforeProduct => {
+                gates::open_reset(isa, gates, width, h, reset_h, hidden);
+                gemm(
+                    isa,
+                    n,
+                    Left::rows(reset_h, hidden),
+                    candidate,
+                    gates,
+                    width,
+                    Start::Sum,
+                );
+                gates::step_before_product(isa, gates, width, h, next, hidden, clip);
+            }
+            ResetGate::AfterProduct => {
+                let (q, bias) = (&mut gates[3 * hidden..], &self.weights.candidate_bias);
+                gemm(isa, n, from_state, candidate, q, width, Start::Row(bias));
+                gates::step_after_product(isa, gates, width, h, next, hidden, clip);
+            }
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! Small matrix products C += A·B, whose operands stay in the cache.
+
+use std::ops::Range;
+
+use super::pool::Buffer;
+use super::simd::{Isa, Simd, dispatch};
+
+/// The left operand, `[row, inner]`, with any strides.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a> {
+    data: &'a [f32],
+    row_stride: usize,
+    inner_stride: usize,
+}
+
+impl<'a> Left<'a> {
+    /// Rows of a row-major matrix.
+    pub(crate) fn rows(data: &'a [f32], stride: usize) -> Self {
+        Self {
+            data,
+            row_stride: stride,
+            inner_stride: 1,
+        }
+    }
+
+    /// The transpose of a row-major matrix.
+    pub(crate) fn transposed(data: &'a [f32], stride: usize) -> Self {
+        Self {
+            data,
+            row_stride: 1,
+            inner_stride: stride,
+        }
+    }
+}
+
+/// The right operand, `[inner, column]`.
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a> {
+    /// A row-major matrix with the given stride between rows.
+    Rows(&'a [f32], usize),
+    /// Panels packed beforehand.
+    Packed(&'a Packed),
+}
+
+/// What C holds before the product is added.
+#[derive(Clone, Copy)]
+pub(crate) enum Start<'a> {
+    Zero,
+    /// Each row starts as this one.
+    Row(&'a [f32]),
+    /// C as it is.
+    Sum,
+}
+
+/// A matrix cut into panels of as many columns as a tile has; missing columns are 0.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    data: Buffer,
+    inner: usize,
+    columns: usize,
+    panel_columns: usize,
+}
+
+impl Packed {
+    /// Packs the given columns of a row-major matrix.
+    pub(crate) fn new(isa: Isa, matrix: &[f32], stride: usize, columns: &[Range<usize>]) -> Self {
+        let inner = matrix.len() / stride;
+        let mut packed = Self::empty(isa, inner, columns.iter().map(ExactSizeIterator::len).sum());
+        let width = packed.panel_columns;
+        for (row, values) in matrix.chunks_exact(stride).enumerate() {
+            let values = columns.iter().flat_map(|columns| &values[columns.clone()]);
+            for (column, value) in values.enumerate() {
+                packed.data[(column / width * inner + row) * width + column % width] = *value;
+            }
+        }
+        packed
+    }
+
+    /// Packs the transpose of the given columns of a row-major matrix.
+    pub(crate) fn transposed(
+        isa: Isa,
+        matrix: &[f32],
+        stride: usize,
+        columns: &[Range<usize>],
+    ) -> Self {
+        let inner = columns.iter().map(ExactSizeIterator::len).sum();
+        let mut packed = Self::empty(isa, inner, matrix.len() / stride);
+        let width = packed.panel_columns;
+        for (column, values) in matrix.chunks_exact(stride).enumerate() {
+            let first = column / width * inner * width + column % width;
+            let values = columns.iter().flat_map(|columns| &values[columns.clone()]);
+            for (row, value) in values.enumerate() {
+                packed.data[first + row * width] = *value;
+            }
+        }
+        packed
+    }
+
+    fn empty(isa: Isa, inner: usize, columns: usize) -> Self {
+        let panel_columns = isa.tile_columns();
+        let data = Buffer::zeros(columns.div_ceil(panel_columns) * panel_columns * inner);
+        Self {
+            data,
+            inner,
+            columns,
+            panel_columns,
+        }
+    }
+}
+
+/// Sizes of a product: C is `[rows, columns]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) inner: usize,
+}
+
+dispatch! {
+    /// C = start + A·B, with C row-major at the given stride.
+    ///
+    /// # Panics
+    /// If an operand is too short for the sizes.
+    pub fn gemm(
+        size: Size,
+        left: Left<'_>,
+        right: Right<'_>,
+        c: &mut [f32],
+        c_stride: usize,
+        start: Start<'_>,
+    ) = gemm_body
+}
+
+#[inline(always)]
+fn gemm_body<S: Simd>(
+    simd: S,
+    size: Size,
+    left: Left<'_>,
+    right: Right<'_>,
+    c: &mut [f32],
+    c_stride: usize,
+    start: Start<'_>,
+) {
+    if size.rows == 0 || size.columns == 0 {
+        return;
+    }
+    let width = 2 * S::LANES;
+    let (right, inner_stride, panel_stride) = match right {
+        Right::Rows(data, stride) => (data, stride, width),
+        Right::Packed(packed) => {
+            let same = (packed.inner, packed.columns, packed.panel_columns);
+            assert_eq!(
+                same,
+                (size.inner, size.columns, width),
+                "a panel for another product"
+            );
+            (&*packed.data, width, packed.inner * width)
+        }
+    };
+    check_bounds(size, left, right, inner_stride, panel_stride, width);
+    assert!(c_stride >= size.columns && (size.rows - 1) * c_stride + size.columns <= c.len());
+    if let Start::Row(row) = start {
+        assert!(row.len() >= size.columns);
+    }
+    let blocks = size.rows.div_ceil(S::TILE_ROWS);
+    for panel in 0..size.columns.div_ceil(width) {
+        let column = panel * width;
+        let columns = width.min(size.columns - column);
+        for block in 0..blocks {
+            let rows = block * size.rows / blocks..(block + 1) * size.rows / blocks;
+            // SAFETY: the bounds checked above hold for every tile: rows and columns stay
+            // within `size`, and panels lie one after the other.
+            unsafe {
+                let tile = Tile {
+                    inner: size.inner,
+                    columns,
+                    a: left.data.as_ptr().add(if size.inner == 0 {
+                        0
+                    } else {
+                        rows.start * left.row_stride
+                    }),
+                    a_row: left.row_stride,
+                    a_inner: left.inner_stride,
+                    b: right.as_ptr().add(if size.inner == 0 {
+                        0
+                    } else {
+                        panel * panel_stride
+                    }),
+                    b_inner: inner_stride,
+                    c: c.as_mut_ptr().add(rows.start * c_stride + column),
+                    c_row: c_stride,
+                    start: match start {
+                        Start::Zero => TileStart::Zero,
+                        Start::Row(row) => TileStart::Row(row.as_ptr().add(column)),
+                        Start::Sum => TileStart::Sum,
+                    },
+                };
+                tile.run_rows(simd, rows.len());
+            }
+        }
+    }
+}
+
+/// The furthest element of each operand that any tile reads lies within it.
+#[inline(always)]
+fn check_bounds(
+    size: Size,
+    left: Left<'_>,
+    right: &[f32],
+    inner_stride: usize,
+    panel_stride: usize,
+    width: usize,
+) {
+    if size.inner == 0 {
+        return;
+    }
+    let left_last = (size.rows - 1) * left.row_stride + (size.inner - 1) * left.inner_stride;
+    assert!(left_last < left.data.len(), "left operand too short");
+    let last_row = (size.inner - 1) * inner_stride;
+    let (full, rest) = (size.columns / width, size.columns % width);
+    let full_end = if full > 0 {
+        (full - 1) * panel_stride + last_row + width
+    } else {
+        0
+    };
+    let rest_end = if rest > 0 {
+        full * panel_stride + last_row + rest
+    } else {
+        0
+    };
+    assert!(
+        full_end.max(rest_end) <= right.len(),
+        "right operand too short"
+    );
+}
+
+#[derive(Clone, Copy)]
+enum TileStart {
+    Zero,
+    Row(*const f32),
+    Sum,
+}
+
+/// One block of C that is summed up in registers.
+#[derive(Clone, Copy)]
+struct Tile {
+    inner: usize,
+    columns: usize,
+    a: *const f32,
+    a_row: usize,
+    a_inner: usize,
+    b: *const f32,
+    b_inner: usize,
+    c: *mut f32,
+    c_row: usize,
+    start: TileStart,
+}
+
+/// Calls the tile compiled for a number of rows known only at run time.
+macro_rules! with_rows {
+    ($tile:ident, $simd:ident, $rows:ident: $($n:literal)*) => {
+        match $rows {
+            // SAFETY: the caller's.
+            $($n if $n <= S::TILE_ROWS => unsafe { $tile.run_columns::<S, $n>($simd) },)*
+            _ => unreachable!("a tile has at most {} rows", S::TILE_ROWS),
+        }
+    };
+}
+
+impl Tile {
+    /// # Safety
+    /// The pointers are valid for `rows` rows, `inner` steps and `columns` ≤ two vectors.
+    #[inline(always)]
+    unsafe fn run_rows<S: Simd>(self, simd: S, rows: usize) {
+        with_rows!(self, simd, rows: 1 2 3 4 5 6 7 8 9 10 11 12);
+    }
+
+    /// # Safety
+    /// As for [`Self::run_rows`] with M rows.
+    #[inline(always)]
+    unsafe fn run_columns<S: Simd, const M: usize>(self, simd: S) {
+        let lanes = S::LANES;
+        // SAFETY: the caller's; the last vector has what the others leave of `columns`.
+        unsafe {
+            if self.columns == 2 * lanes {
+                self.run::<S, M, 2>(simd, lanes);
+            } else if self.columns > lanes {
+                self.run::<S, M, 2>(simd, self.columns - lanes);
+            } else {
+                self.run::<S, M, 1>(simd, self.columns);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Self::run_rows`] with M rows, V − 1 vectors and `last` lanes of columns.
+    #[inline(always)]
+    unsafe fn run<S: Simd, const M: usize, const V: usize>(self, simd: S, last: usize) {
+        let lanes = |vector: usize| if vector + 1 == V { last } else { S::LANES };
+        let mut sums = [[simd.splat(0.0); V]; M];
+        // SAFETY: the caller's: every access is to one of M rows, `inner` steps, `columns` columns.
+        unsafe {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    let offset = vector * S::LANES;
+                    *sum = match self.start {
+                        TileStart::Zero => continue,
+                        TileStart::Row(from) => simd.read(from.add(offset), lanes(vector)),
+                        TileStart::Sum => {
+                            simd.read(self.c.add(row * self.c_row + offset), lanes(vector))
+                        }
+                    };
+                }
+            }
+            let (mut a, mut b) = (self.a, self.b);
+            for _ in 0..self.inner {
+                let mut right = [simd.splat(0.0); V];
+                for (vector, right) in right.iter_mut().enumerate() {
+                    *right = simd.read(b.add(vector * S::LANES), lanes(vector));
+                }
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let left = simd.splat(*a.add(row * self.a_row));
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum = simd.mul_add(left, right, *sum);
+                    }
+                }
+                a = a.wrapping_add(self.a_inner);
+                b = b.wrapping_add(self.b_inner);
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                for (vector, sum) in sums.iter().enumerate() {
+                    let to = self.c.add(row * self.c_row + vector * S::LANES);
+                    simd.write(*sum, to, lanes(vector));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn values(n: usize, seed: usize) -> Vec<f32> {
+        (0..n)
+            .map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0)
+            .collect()
+    }
+
+    fn reference(size: Size, a: &[f32], b: &[f32], c: &mut [f32]) {
+        for row in 0..size.rows {
+            for column in 0..size.columns {
+                for k in 0..size.inner {
+                    c[row * size.columns + column] +=
+                        a[row * size.inner + k] * b[k * size.columns + column];
+                }
+            }
+        }
+    }
+
+    fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
+        let rows = matrix.len() / columns.max(1);
+        (0..matrix.len())
+            .map(|i| matrix[i % rows * columns + i / rows])
+            .collect()
+    }
+
+    fn close(got: &[f32], want: &[f32], inner: usize) -> bool {
+        let tolerance = 1e-6 * (1.0 + inner as f32);
+        got.iter()
+            .zip(want)
+            .all(|(got, want)| (got - want).abs() <= tolerance)
+    }
+
+    proptest! {
+        #[test]
+        fn every_layout_matches_the_triple_loop(
+            rows in 1..40_usize, columns in 1..70_usize, inner in 0..40_usize, seed in 0..100_usize,
+        ) {
+            let size = Size { rows, columns, inner };
+            let (a, b) = (values(rows * inner, seed), values(inner * columns, seed + 1));
+            let row = values(columns, seed + 2);
+            let mut want: Vec<f32> = row.iter().copied().cycle().take(rows * columns).collect();
+            let start = want.clone();
+            reference(size, &a, &b, &mut want);
+            let (a_t, b_t) = (transpose(&a, inner), transpose(&b, columns));
+            for isa in Isa::available() {
+                let mut c = vec![f32::NAN; rows * columns];
+                gemm(isa, size, Left::rows(&a, inner), Right::Rows(&b, columns), &mut c, columns, Start::Row(&row));
+                prop_assert!(close(&c, &want, inner));
+                c.copy_from_slice(&start);
+                gemm(isa, size, Left::transposed(&a_t, rows), Right::Rows(&b, columns), &mut c, columns, Start::Sum);
+                prop_assert!(close(&c, &want, inner));
+                if inner > 0 {
+                    let packed = Packed::new(isa, &b, columns, &[0..columns]);
+                    let packed_t = Packed::transposed(isa, &b_t, inner, &[0..inner]);
+                    prop_assert_eq!(&*packed.data, &*packed_t.data);
+                    c.copy_from_slice(&start);
+                    gemm(isa, size, Left::rows(&a, inner), Right::Packed(&packed), &mut c, columns, Start::Sum);
+                    prop_assert!(close(&c, &want, inner));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The kernels on slices, without burn.
+//!
+//! [`reference`] says in plain scalar code what each computes; the functions here are
+//! the fast versions. Everything is `f32`, contiguous and time-major:
+//! `[time, trial, channel]`.
+
+use std::ops::Range;
+
+mod backward;
+mod elementwise;
+mod forward;
+mod gates;
+mod gemm;
+mod pool;
+pub mod reference;
+mod simd;
+mod spike_loop;
+
+pub use backward::{GruGradients, Upstream, backward};
+pub use elementwise::{
+    ar1_filter, ar1_filter_gradient, poisson_gradient_count, poisson_gradient_log_mean,
+    poisson_log_prob,
+};
+pub use forward::{GruTrace, forward};
+pub use simd::Isa;
+pub use spike_loop::{
+    SpikeLoopGradients, SpikeLoopShape, SpikeLoopSlices, spike_loop, spike_loop_gradient,
+};
+
+/// Where the reset gate r acts in the candidate n.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetGate {
+    /// n = tanh(x `W_in` + `b_in` + (r⊙h) `W_rec` + `b_rec`): Cho et al. 2014; LFADS.
+    BeforeProduct,
+    /// n = tanh(x `W_in` + `b_in` + r⊙(h `W_rec` + `b_rec`)): cuDNN, PyTorch.
+    AfterProduct,
+}
+
+/// What varies between gated recurrent units of the same size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GruSpec {
+    /// Where the reset gate acts.
+    pub reset: ResetGate,
+    /// The state is clipped to ±`clip` after each step; a clipped element passes no gradient.
+    pub clip: Option<f32>,
+}
+
+/// Sizes of a gated recurrent unit's run. Without inputs, `n_inputs` is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GruShape {
+    /// Time bins.
+    pub n_bins: usize,
+    /// Trials of the batch.
+    pub n_trials: usize,
+    /// Input channels.
+    pub n_inputs: usize,
+    /// Units of one direction.
+    pub hidden: usize,
+    /// 1, or 2 with the second reading backward in time.
+    pub n_directions: usize,
+}
+
+/// Weights as slices; shapes as in [`crate::GruWeights`], gate order r, z, n.
+#[derive(Clone, Copy, Debug)]
+pub struct GruSlices<'a, F = f32> {
+    /// `[direction, input, 3·hidden]`.
+    pub w_in: &'a [F],
+    /// `[direction, hidden, 3·hidden]`.
+    pub w_rec: &'a [F],
+    /// `[direction, 3·hidden]`.
+    pub b_in: &'a [F],
+    /// `[direction, 3·hidden]`.
+    pub b_rec: &'a [F],
+}
+
+impl<'a, F> GruSlices<'a, F> {
+    /// The weights of one direction.
+    fn direction(&self, direction: usize, shape: &GruShape) -> Self {
+        let gates = 3 * shape.hidden;
+        let part = |all: &'a [F], len: usize| &all[direction * len..(direction + 1) * len];
+        Self {
+            w_in: part(self.w_in, shape.n_inputs * gates),
+            w_rec: part(self.w_rec, shape.hidden * gates),
+            b_in: part(self.b_in, gates),
+            b_rec: part(self.b_rec, gates),
+        }
+    }
+}
+
+/// Most trials of a chunk: three tiles of the widest instruction set.
+const CHUNK_TRIALS: usize = 36;
+
+/// Rows of a block over which weight gradients are summed in one product.
+const BLOCK_ROWS: usize = 136;
+
+/// Copies the first `width` columns of each row from one matrix to another.
+fn copy_columns(from: &[f32], from_stride: usize, width: usize, to: &mut [f32], to_stride: usize) {
+    for (from, to) in from.chunks(from_stride).zip(to.chunks_mut(to_stride)) {
+        to[..width].copy_from_slice(&from[..width]);
+    }
+}
+
+/// Cuts a batch into chunks of about equal size. They depend on nothing but the batch, so that
+/// sums over chunks are the same for every number of threads.
+fn chunks(n_trials: usize) -> Vec<Range<usize>> {
+    let n = n_trials.div_ceil(CHUNK_TRIALS);
+    (0..n)
+        .map(|chunk| chunk * n_trials / n..(chunk + 1) * n_trials / n)
+        .collect()
+}

@@ -1,0 +1,226 @@
+//! The fused operations against the plain ones, values and gradients, through burn.
+#![cfg(feature = "flex")]
+
+use burn::tensor::{Device, Distribution, Gradients, Tensor};
+use gru::{GruSpec, GruWeights, ResetGate, plain};
+
+const BEFORE: GruSpec = GruSpec {
+    reset: ResetGate::BeforeProduct,
+    clip: Some(0.5),
+};
+const AFTER: GruSpec = GruSpec {
+    reset: ResetGate::AfterProduct,
+    clip: None,
+};
+
+fn device() -> Device {
+    let device = Device::flex().autodiff();
+    device.seed(7);
+    device
+}
+
+fn random<const D: usize>(shape: [usize; D], scale: f64) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, scale), &device()).require_grad()
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().unwrap()
+}
+
+fn assert_close<const D: usize>(name: &str, got: Tensor<D>, want: Tensor<D>) {
+    assert_eq!(got.dims(), want.dims(), "{name}");
+    let (got, want) = (values(got), values(want));
+    let scale = want
+        .iter()
+        .fold(1.0_f32, |scale, want| scale.max(want.abs()));
+    for (index, (got, want)) in got.iter().zip(&want).enumerate() {
+        assert!(
+            (got - want).abs() <= 2e-5 * scale,
+            "{name}[{index}]: {got} is not {want}"
+        );
+    }
+}
+
+/// Gradients of a loss that weighs every element differently.
+fn gradients<const D: usize>(out: &Tensor<D>) -> Gradients {
+    let weights = Tensor::random(out.dims(), Distribution::Normal(0.0, 1.0), &device());
+    (out.clone() * weights).sum().backward()
+}
+
+/// Compares outputs, and gradients of the named tensors.
+macro_rules! assert_same {
+    ($fused:expr, $plain:expr; $($tensor:ident),*) => {{
+        let (fused, plain) = ($fused, $plain);
+        assert_close("output", fused.clone(), plain.clone());
+        let (from_fused, from_plain) = (gradients(&fused), gradients(&plain));
+        $(assert_close(
+            stringify!($tensor),
+            $tensor.grad(&from_fused).unwrap(),
+            $tensor.grad(&from_plain).unwrap(),
+        );)*
+    }};
+}
+
+fn gru_weights(directions: usize, inputs: usize, hidden: usize) -> GruWeights {
+    GruWeights {
+        w_in: random([directions, inputs, 3 * hidden], 0.5),
+        w_rec: random([directions, hidden, 3 * hidden], 0.5),
+        b_in: random([directions, 3 * hidden], 0.3),
+        b_rec: random([directions, 3 * hidden], 0.3),
+    }
+}
+
+#[test]
+fn gru_sequence_and_final_states_match_the_plain_body() {
+    for (spec, directions) in [(BEFORE, 1), (BEFORE, 2), (AFTER, 1), (AFTER, 2)] {
+        let (x, h0) = (random([7, 5, 3], 1.0), random([directions, 5, 9], 0.3));
+        let weights = gru_weights(directions, 3, 9);
+        let GruWeights {
+            w_in,
+            w_rec,
+            b_in,
+            b_rec,
+        } = weights.clone();
+        assert_same!(
+            gru::gru_sequence(x.clone(), h0.clone(), weights.clone(), spec),
+            plain::gru_sequence(x.clone(), h0.clone(), weights.clone(), spec);
+            x, h0, w_in, w_rec, b_in, b_rec
+        );
+        assert_same!(
+            gru::gru_final_states(x.clone(), h0.clone(), weights.clone(), spec),
+            plain::gru_final_states(x.clone(), h0.clone(), weights.clone(), spec);
+            x, h0, w_in, w_rec, b_in, b_rec
+        );
+    }
+}
+
+#[test]
+fn untracked_arguments_get_no_gradient_and_leave_the_others_unchanged() {
+    let (tracked, h0) = (random([4, 3, 2], 1.0), random([1, 3, 5], 0.3));
+    let data = Tensor::from_data(tracked.to_data(), &Device::flex());
+    let weights = gru_weights(1, 2, 5);
+    let with = gru::gru_sequence(tracked.clone(), h0.clone(), weights.clone(), AFTER);
+    let without = gru::gru_sequence(data.clone(), h0, weights.clone(), AFTER);
+    let (from_with, from_without) = (gradients(&with), gradients(&without));
+    assert!(tracked.grad(&from_with).is_some());
+    assert!(tracked.grad(&from_without).is_none());
+    let w_in = |gradients: &Gradients| values(weights.w_in.grad(gradients).unwrap());
+    assert_eq!(w_in(&from_with), w_in(&from_without));
+}
+
+#[test]
+fn without_autodiff_the_result_is_the_same() {
+    let bare = |tensor: &Tensor<3>| Tensor::<3>::from_data(tensor.to_data(), &Device::flex());
+    let (x, h0, weights) = (
+        random([4, 3, 2], 1.0),
+        random([2, 3, 5], 0.3),
+        gru_weights(2, 2, 5),
+    );
+    let bias = |tensor: &Tensor<2>| Tensor::<2>::from_data(tensor.to_data(), &Device::flex());
+    let bare_weights = GruWeights {
+        w_in: bare(&weights.w_in),
+        w_rec: bare(&weights.w_rec),
+        b_in: bias(&weights.b_in),
+        b_rec: bias(&weights.b_rec),
+    };
+    let inference = gru::gru_sequence(bare(&x), bare(&h0), bare_weights, BEFORE);
+    let training = gru::gru_sequence(x, h0, weights, BEFORE);
+    assert_eq!(values(inference), values(training));
+}
+
+#[test]
+fn strided_arguments_are_read_in_their_own_order() {
+    let (x, h0, weights) = (
+        random([5, 4, 3], 1.0),
+        random([1, 5, 6], 0.3),
+        gru_weights(1, 3, 6),
+    );
+    let GruWeights { w_rec, .. } = weights.clone();
+    let swapped = || x.clone().swap_dims(0, 1);
+    assert_same!(
+        gru::gru_sequence(swapped(), h0.clone(), weights.clone(), AFTER),
+        plain::gru_sequence(swapped(), h0.clone(), weights.clone(), AFTER);
+        x, w_rec
+    );
+}
+
+#[test]
+fn double_precision_takes_the_plain_body() {
+    let double = |tensor: Tensor<3>| tensor.detach().cast(burn::tensor::DType::F64);
+    let s = double(random([2, 3, 4], 1.0)).abs();
+    let log_prob = gru::poisson_log_prob(s.clone(), s);
+    assert_eq!(log_prob.dtype(), burn::tensor::DType::F64);
+}
+
+#[test]
+fn gru_generate_matches_the_plain_body() {
+    for spec in [BEFORE, AFTER] {
+        let (h0, w_rec, bias) = (random([5, 9], 0.5), random([9, 27], 0.5), random([27], 0.5));
+        assert_same!(
+            gru::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec),
+            plain::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec);
+            h0, w_rec, bias
+        );
+    }
+}
+
+#[test]
+fn ar1_filter_matches_the_plain_body() {
+    let (s, initial) = (random([6, 4, 3], 1.0), random([4, 3], 1.0));
+    let g = [0.9, 0.5, 0.0];
+    assert_same!(
+        gru::ar1_filter(s.clone(), initial.clone(), &g),
+        plain::ar1_filter(s.clone(), initial.clone(), &g);
+        s, initial
+    );
+}
+
+#[test]
+fn poisson_log_prob_matches_the_plain_body() {
+    let log_mean = random([6, 4, 3], 1.0);
+    let s = (random([6, 4, 3], 6.0).abs()).detach().require_grad();
+    assert_same!(
+        gru::poisson_log_prob(log_mean.clone(), s.clone()),
+        plain::poisson_log_prob(log_mean.clone(), s.clone());
+        log_mean, s
+    );
+}
+
+#[test]
+fn spike_loop_matches_the_plain_body() {
+    let (drive, spike_drive) = (random([6, 5, 8], 0.5), random([6, 5, 3], 0.7));
+    let initial = random([5, 3], 1.0).abs().detach().require_grad();
+    let (w_feedback, w_spike) = (random([3, 8], 0.2), random([4, 3], 0.5));
+    let noise = random([6, 5, 4], 1.0).detach();
+    let run = |run: fn(_, _, _, _, _, _, _) -> gru::SpikeLoop| {
+        let (drive, spike_drive, initial) = (drive.clone(), spike_drive.clone(), initial.clone());
+        let weights = (w_feedback.clone(), w_spike.clone());
+        let out = run(
+            drive,
+            spike_drive,
+            initial,
+            weights.0,
+            weights.1,
+            noise.clone(),
+            0.8,
+        );
+        Tensor::cat(vec![out.params, out.spikes], 2)
+    };
+    assert_same!(
+        run(gru::spike_loop), run(plain::spike_loop);
+        drive, spike_drive, initial, w_feedback, w_spike
+    );
+}
+
+#[test]
+#[should_panic(expected = "`w_rec` has the wrong shape")]
+fn a_wrong_shape_is_named() {
+    let mut weights = gru_weights(1, 3, 9);
+    weights.w_rec = random([1, 9, 26], 1.0);
+    gru::gru_sequence(
+        random([7, 5, 3], 1.0),
+        random([1, 5, 9], 0.3),
+        weights,
+        AFTER,
+    );
+}
