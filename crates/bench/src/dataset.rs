@@ -6,45 +6,48 @@ use anyhow::{Context, Result, bail};
 use calcium::{Ar1, Discretisation};
 use data::{Dataset, Quantity};
 use model::Indicator;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use synth::{Benchmark, Observation};
 
-use crate::recipe::{Observed, Recipe};
+use crate::recipe::Recipe;
 use crate::store::dataset_digest;
 
 /// The data of a benchmark and what the models may know of it.
 #[derive(Debug)]
-pub struct Benchmark {
+pub struct BenchmarkData {
     pub dataset: Dataset,
     /// SHA-256 of the data.
     pub sha256: String,
-    /// Where the data came from.
-    source: Value,
-    /// Calcium per spike and per bin, which files do not hold.
-    gain: f64,
-    baseline: f64,
+    /// The file, or recipe and seed.
+    source: Map<String, Value>,
+    observation: Observation,
 }
 
-impl Benchmark {
+impl BenchmarkData {
     /// Reads `file`, or simulates what the recipe says.
     ///
     /// # Errors
     /// A file that cannot be read or is damaged; a recipe that cannot be simulated.
     pub fn load(recipe: &Recipe, file: Option<&Path>) -> Result<Self> {
         let (dataset, source) = match file {
-            Some(path) => (Dataset::read(path)?, json!({"file": path})),
+            Some(path) => (Dataset::read(path)?, object(json!({"file": path}))),
             None => simulate(recipe)?,
         };
-        let observation = &recipe.dataset.observation;
+        let own_recipe = dataset.recipe.as_deref().map(Benchmark::from_recipe);
+        let observation = match own_recipe {
+            Some(Ok(benchmark)) => observation(&benchmark).clone(),
+            _ => observation(&recipe.dataset).clone(),
+        };
         Ok(Self {
             sha256: dataset_digest(&dataset),
             dataset,
             source,
-            gain: observation.gain,
-            baseline: observation.baseline,
+            observation,
         })
     }
 
-    /// The calcium dynamics of the data.
+    /// The calcium dynamics of the data: decay by the dataset, gain and baseline by the recipe
+    /// that a simulated file carries, else by the table's own recipe.
     ///
     /// # Errors
     /// If the data do not say their tau.
@@ -58,22 +61,9 @@ impl Benchmark {
         };
         Ok(Indicator {
             g: Ar1::from_tau(tau_s, self.dataset.dt_s, discretisation)?.g(),
-            gain: self.gain,
-            baseline: self.baseline,
+            gain: self.observation.gain,
+            baseline: self.observation.baseline,
         })
-    }
-
-    /// Checks that both splits hold what the models of `observed` read.
-    pub fn require(&self, observed: Observed) -> Result<()> {
-        for (name, split) in [
-            ("train", &self.dataset.train),
-            ("valid", &self.dataset.valid),
-        ] {
-            split
-                .require(observed.quantity())
-                .with_context(|| format!("dataset, {name} split"))?;
-        }
-        Ok(())
     }
 
     /// What the table says of the data.
@@ -87,8 +77,8 @@ impl Benchmark {
         };
         let (n_train, n_bins, n_neurons) = shape(&self.dataset.train);
         let (n_valid, ..) = shape(&self.dataset.valid);
-        json!({
-            "source": self.source,
+        let mut facts = self.source.clone();
+        facts.extend(object(json!({
             "sha256": self.sha256,
             "n_train": n_train,
             "n_valid": n_valid,
@@ -96,16 +86,32 @@ impl Benchmark {
             "n_neurons": n_neurons,
             "dt_s": self.dataset.dt_s,
             "tau_s": self.dataset.tau_s,
-        })
+        })));
+        Value::Object(facts)
     }
 }
 
-fn simulate(recipe: &Recipe) -> Result<(Dataset, Value)> {
+fn simulate(recipe: &Recipe) -> Result<(Dataset, Map<String, Value>)> {
     let seed = recipe.dataset_seed;
     let dataset = recipe
         .dataset
         .simulate(seed)
         .with_context(|| format!("{}, [dataset]", recipe.name))?;
     let source = json!({"recipe": &recipe.dataset, "seed": seed});
-    Ok((dataset, source))
+    Ok((dataset, object(source)))
+}
+
+fn observation(benchmark: &Benchmark) -> &Observation {
+    match benchmark {
+        Benchmark::Lorenz(lorenz) => &lorenz.observation,
+        Benchmark::ChaoticRnn(rnn) => &rnn.observation,
+    }
+}
+
+/// The fields of a `json!({…})`.
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
 }

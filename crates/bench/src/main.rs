@@ -1,2 +1,42 @@
 //! Runs the Table 1 benchmark: simulate, train, evaluate, print the table and figure.
-fn main() {}
+
+mod args;
+mod dataset;
+mod device;
+mod evaluate;
+mod figures;
+mod machine;
+mod progress;
+mod reading;
+mod recipe;
+mod reproduce_table1;
+mod run;
+mod store;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+/// Something the user gave cannot be used.
+const BAD_INPUT: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() => return refuse(&args::one_line(&error)),
+        Err(help) => help.exit(),
+    };
+    let Command::ReproduceTable1(args) = args.command;
+    match reproduce_table1::run(&args) {
+        Ok(code) => code,
+        Err(error) => refuse(&format!("error: {error:#}")),
+    }
+}
+
+fn refuse(message: &str) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::from(BAD_INPUT)
+}

@@ -27,10 +27,9 @@ impl Progress {
     }
 
     /// A bar for `n_steps` steps of the current run, below the overall one.
-    pub fn steps(&self, n_steps: u64, label: &str) -> ProgressBar {
+    pub fn steps(&self, n_steps: u64) -> ProgressBar {
         let bar = ProgressBar::new(n_steps)
-            .with_style(style("{bar:30} {pos}/{len} {prefix}  {eta} left  {msg}"))
-            .with_prefix(label.to_string());
+            .with_style(style("{bar:30} {pos}/{len} steps  {eta} left  {msg}"));
         self.bars.add(bar)
     }
 
@@ -58,6 +57,7 @@ impl Progress {
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_target(verbose > 0)
+            .with_timer(tracing_subscriber::fmt::time::uptime())
             .with_ansi(io::stderr().is_terminal())
             .with_writer(self.clone())
             .init();

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, bail};
+use baselines::{EdgeworthLfadsConfig, GaussianLfadsConfig};
 use data::Quantity;
 use model::dynamics::DynamicsConfig;
 use model::{LadderConfig, LfadsConfig, TrainConfig};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use synth::LorenzBenchmark;
+use synth::Benchmark;
 
 use crate::table::Metric;
 
@@ -23,7 +23,7 @@ pub struct Recipe {
     pub dataset_seed: u64,
     /// Training seeds per row: 1, 2, ….
     pub n_seeds: u64,
-    pub dataset: LorenzBenchmark,
+    pub dataset: Benchmark,
     pub evaluation: Evaluation,
     pub rows: Vec<Row>,
 }
@@ -40,7 +40,6 @@ pub struct Evaluation {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     pub data: Observed,
-    pub model: ModelName,
     pub variant: String,
     /// The paper's r².
     pub paper: BTreeMap<Metric, f64>,
@@ -71,5 +70,380 @@ impl fmt::Display for Observed {
             Self::Spikes => "spikes",
             Self::Fluorescence => "fluorescence",
         })
+    }
+}
+
+/// The models of Table 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelName {
+    Lfads,
+    OasisLfads,
+    GaussianLfads,
+    EdgeworthLfads,
+    LadderLfads,
+}
+
+impl ModelName {
+    const ALL: [Self; 5] = [
+        Self::Lfads,
+        Self::OasisLfads,
+        Self::GaussianLfads,
+        Self::EdgeworthLfads,
+        Self::LadderLfads,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Lfads => "lfads",
+            Self::OasisLfads => "oasis-lfads",
+            Self::GaussianLfads => "gaussian-lfads",
+            Self::EdgeworthLfads => "edgeworth-lfads",
+            Self::LadderLfads => "ladder-lfads",
+        }
+    }
+
+    const fn reads(self) -> Observed {
+        match self {
+            Self::Lfads => Observed::Spikes,
+            _ => Observed::Fluorescence,
+        }
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for ModelName {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|model| model.name() == text);
+        found.ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            anyhow!("unknown model '{text}'; known: {known}")
+        })
+    }
+}
+
+/// `MODEL` or `MODEL/VARIANT` on the command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowSelector {
+    model: ModelName,
+    variant: Option<String>,
+}
+
+impl RowSelector {
+    fn matches(&self, row: &Row) -> bool {
+        let variant = self.variant.as_ref();
+        self.model == row.config.name() && variant.is_none_or(|variant| *variant == row.variant)
+    }
+}
+
+impl FromStr for RowSelector {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (model, variant) = match text.split_once('/') {
+            Some((model, variant)) => (model, Some(variant.to_string())),
+            None => (text, None),
+        };
+        Ok(Self {
+            model: model.parse()?,
+            variant,
+        })
+    }
+}
+
+impl fmt::Display for RowSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.variant {
+            Some(variant) => write!(f, "{}/{variant}", self.model),
+            None => self.model.fmt(f),
+        }
+    }
+}
+
+/// The settings of one model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelConfig {
+    Lfads(LfadsConfig),
+    OasisLfads(OasisLfadsConfig),
+    GaussianLfads(GaussianLfadsConfig),
+    EdgeworthLfads(EdgeworthLfadsConfig),
+    LadderLfads(LadderConfig),
+}
+
+/// LFADS on spike counts that OASIS deconvolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OasisLfadsConfig {
+    /// Smallest spike, fluorescence units.
+    pub s_min: f64,
+    pub dynamics: DynamicsConfig,
+}
+
+impl ModelConfig {
+    pub const fn name(&self) -> ModelName {
+        match self {
+            Self::Lfads(_) => ModelName::Lfads,
+            Self::OasisLfads(_) => ModelName::OasisLfads,
+            Self::GaussianLfads(_) => ModelName::GaussianLfads,
+            Self::EdgeworthLfads(_) => ModelName::EdgeworthLfads,
+            Self::LadderLfads(_) => ModelName::LadderLfads,
+        }
+    }
+
+    fn parse(model: ModelName, table: toml::Table) -> Result<Self, toml::de::Error> {
+        Ok(match model {
+            ModelName::Lfads => Self::Lfads(table.try_into()?),
+            ModelName::OasisLfads => Self::OasisLfads(table.try_into()?),
+            ModelName::LadderLfads => Self::LadderLfads(table.try_into()?),
+            ModelName::GaussianLfads => Self::GaussianLfads(table.try_into()?),
+            ModelName::EdgeworthLfads => Self::EdgeworthLfads(table.try_into()?),
+        })
+    }
+}
+
+impl Row {
+    /// `ladder-lfads`, `gaussian-lfads/exact`: as `--models` takes it.
+    pub fn label(&self) -> String {
+        let selector = RowSelector {
+            model: self.config.name(),
+            variant: Some(self.variant.clone()).filter(|variant| !variant.is_empty()),
+        };
+        selector.to_string()
+    }
+}
+
+/// A recipe as it stands in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecipeFile {
+    dataset_seed: u64,
+    n_seeds: u64,
+    dataset: Benchmark,
+    evaluation: Evaluation,
+    row: Vec<RowFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RowFile {
+    data: Observed,
+    model: ModelName,
+    #[serde(default)]
+    variant: String,
+    #[serde(default)]
+    paper: BTreeMap<Metric, f64>,
+    config: toml::Table,
+    training: TrainConfig,
+}
+
+impl Recipe {
+    /// The recipe of Table 1.
+    pub fn table1() -> Result<Self> {
+        Self::parse("table1.toml", include_str!("../recipes/table1.toml"))
+    }
+
+    /// The same rows, small: a check of the machinery, not of the models.
+    pub fn quick() -> Result<Self> {
+        Self::parse("quick.toml", include_str!("../recipes/quick.toml"))
+    }
+
+    /// Reads a recipe file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(|| format!("recipe {name}"))?;
+        Self::parse(&name, &text)
+    }
+
+    fn parse(name: &str, text: &str) -> Result<Self> {
+        let file: RecipeFile = toml::from_str(text).map_err(|error| {
+            let message = one_line(error.message());
+            match error.span() {
+                Some(span) => anyhow!(
+                    "recipe {name}, line {}: {message}",
+                    line_of(text, span.start)
+                ),
+                None => anyhow!("recipe {name}: {message}"),
+            }
+        })?;
+        let rows: Result<Vec<Row>> = file.row.into_iter().map(RowFile::check).collect();
+        Ok(Self {
+            name: format!("recipe {name}"),
+            dataset_seed: file.dataset_seed,
+            n_seeds: file.n_seeds,
+            dataset: file.dataset,
+            evaluation: file.evaluation,
+            rows: rows.with_context(|| format!("recipe {name}"))?,
+        })
+    }
+
+    /// Keeps the rows that `selectors` name, in the recipe's order; all if there are none.
+    ///
+    /// # Errors
+    /// A selector that names no row.
+    pub fn select(&mut self, selectors: &[RowSelector]) -> Result<()> {
+        for selector in selectors {
+            if !self.rows.iter().any(|row| selector.matches(row)) {
+                let known: Vec<String> = self.rows.iter().map(Row::label).collect();
+                bail!(
+                    "{} has no row '{selector}'; its rows: {}",
+                    self.name,
+                    known.join(", ")
+                );
+            }
+        }
+        self.rows.retain(|row| {
+            selectors.is_empty() || selectors.iter().any(|selector| selector.matches(row))
+        });
+        Ok(())
+    }
+}
+
+impl RowFile {
+    fn check(self) -> Result<Row> {
+        let model = self.model;
+        if self.data != model.reads() {
+            bail!(
+                "row {model}: it reads {}, so `data` cannot be \"{}\"",
+                model.reads(),
+                self.data
+            );
+        }
+        let config = ModelConfig::parse(model, self.config)
+            .map_err(|error| anyhow!("row {model}, config: {}", one_line(&error.to_string())))?;
+        Ok(Row {
+            data: self.data,
+            variant: self.variant,
+            paper: self.paper,
+            config,
+            training: self.training,
+        })
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The line, counted from 1, of a byte offset.
+fn line_of(text: &str, offset: usize) -> usize {
+    text[..offset].matches('\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use synth::LorenzBenchmark;
+
+    use super::*;
+
+    const SMALL: &str = r#"
+        dataset_seed = 1
+        n_seeds = 1
+        [dataset.lorenz]
+        [evaluation]
+        n_samples = 100
+        [[row]]
+        data = "spikes"
+        model = "lfads"
+        paper = { lorenz = 0.978 }
+        [row.config.dynamics]
+        n_factors = 3
+        [row.training]
+        n_steps = 10
+    "#;
+
+    fn error_after(from: &str, to: &str) -> String {
+        assert!(SMALL.contains(from));
+        let error = Recipe::parse("own.toml", &SMALL.replace(from, to)).unwrap_err();
+        format!("{error:#}")
+    }
+
+    #[test]
+    fn the_built_in_recipes_hold_the_rows_of_the_paper() {
+        for recipe in [Recipe::table1().unwrap(), Recipe::quick().unwrap()] {
+            let labels: Vec<String> = recipe.rows.iter().map(Row::label).collect();
+            let expected = [
+                "lfads",
+                "oasis-lfads",
+                "gaussian-lfads/as-published",
+                "gaussian-lfads/exact",
+                "edgeworth-lfads/as-published",
+                "edgeworth-lfads/exact",
+                "ladder-lfads",
+            ];
+            assert_eq!(labels, expected, "{}", recipe.name);
+            assert!(
+                recipe
+                    .rows
+                    .iter()
+                    .all(|row| row.paper.contains_key(&Metric::Lorenz))
+            );
+        }
+    }
+
+    #[test]
+    fn table_1_averages_at_least_100_samples_on_the_papers_dataset() {
+        let recipe = Recipe::table1().unwrap();
+        assert!(recipe.evaluation.n_samples >= 100);
+        assert_eq!(
+            recipe.dataset,
+            Benchmark::Lorenz(LorenzBenchmark::default())
+        );
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_with_file_and_place() {
+        let top = error_after("n_seeds = 1", "n_seeds = 1\n typo = 2");
+        assert!(
+            top.contains("own.toml, line 4") && top.contains("typo"),
+            "{top}"
+        );
+        let nested = error_after("n_factors = 3", "n_factor = 3");
+        assert!(
+            nested.contains("own.toml: row lfads, config") && nested.contains("n_factor"),
+            "{nested}"
+        );
+        for message in [top, nested] {
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn unknown_models_and_wrong_data_are_refused() {
+        let model = error_after("\"lfads\"", "\"lfadz\"");
+        assert!(
+            model.contains("lfadz") && model.contains("ladder-lfads"),
+            "{model}"
+        );
+        let data = error_after("\"spikes\"", "\"fluorescence\"");
+        assert!(data.contains("it reads spikes"), "{data}");
+    }
+
+    #[test]
+    fn rows_are_selected_by_model_and_variant() {
+        let select = |names: &[&str]| {
+            let selectors: Vec<RowSelector> = names.iter().map(|n| n.parse().unwrap()).collect();
+            let mut recipe = Recipe::table1().unwrap();
+            recipe.select(&selectors)?;
+            Ok::<_, anyhow::Error>(recipe.rows.iter().map(Row::label).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            select(&["ladder-lfads", "lfads"]).unwrap(),
+            ["lfads", "ladder-lfads"]
+        );
+        assert_eq!(select(&["gaussian-lfads"]).unwrap().len(), 2);
+        assert_eq!(
+            select(&["gaussian-lfads/exact"]).unwrap(),
+            ["gaussian-lfads/exact"]
+        );
+        let error = select(&["lfads/exact"]).unwrap_err().to_string();
+        assert!(error.contains("no row 'lfads/exact'"), "{error}");
     }
 }

@@ -56,6 +56,11 @@ pub struct RunDir {
 }
 
 impl RunDir {
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the trainer keeps its checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.dir.join("checkpoint")

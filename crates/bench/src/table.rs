@@ -59,6 +59,16 @@ pub struct Scores {
     pub cod: Vec<f64>,
 }
 
+impl Scores {
+    /// The paper's value, none of ours yet.
+    pub fn of_paper(r2: f64) -> Self {
+        Self {
+            paper: Some(r2),
+            ..Self::default()
+        }
+    }
+}
+
 impl Table {
     /// The JSON text, ending in a line break.
     pub fn json(&self) -> serde_json::Result<String> {
@@ -117,7 +127,8 @@ impl Table {
             // Writing to a `String` cannot fail.
             let _ = writeln!(page, "- {name}: {value}");
         }
-        for (name, value) in self.dataset.as_object().into_iter().flatten() {
+        let dataset = self.dataset.as_object().into_iter().flatten();
+        for (name, value) in dataset.filter(|(_, value)| !value.is_object()) {
             let _ = writeln!(page, "- Dataset {}: {value}", name.replace('_', " "));
         }
     }

@@ -1,0 +1,137 @@
+//! What a trained model inferred, compared with the truth on the held-out trials.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use data::{Dataset, Quantity, Split};
+use metrics::{AffineAlignment, MetricsError};
+use model::Inferred;
+use ndarray::{Array3, ArrayView3, Axis, s};
+use serde::{Deserialize, Serialize};
+
+use crate::figures::{Example, Pair};
+use crate::table::Metric;
+
+/// Neurons in the figure.
+const N_EXAMPLES: usize = 3;
+
+/// Posterior means on both splits.
+#[derive(Debug)]
+pub struct Inference {
+    pub train: Inferred,
+    pub valid: Inferred,
+}
+
+/// Goodness of fit of one quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Squared Pearson correlation.
+    pub r2: f64,
+    /// Coefficient of determination.
+    pub cod: f64,
+}
+
+/// Compares everything that both the model and the dataset have, on the held-out trials.
+///
+/// Rates, spikes and fluorescence are compared as they are, all elements pooled. The Lorenz
+/// latents are compared with an affine map of the factors that is fitted on the train trials.
+///
+/// # Errors
+/// If something inferred is not finite, or its truth is constant.
+pub fn scores(
+    inference: &Inference,
+    dataset: &Dataset,
+) -> Result<BTreeMap<Metric, Score>, MetricsError> {
+    let (inferred, truth) = (&inference.valid, &dataset.valid);
+    let latent = inferred_latent(inference, dataset)?;
+    let pairs = [
+        (Metric::Lorenz, latent.as_ref(), truth.latent.as_ref()),
+        (
+            Metric::Rates,
+            Some(&inferred.rates_hz),
+            truth.rates.as_ref(),
+        ),
+        (
+            Metric::Spikes,
+            inferred.spikes.as_ref(),
+            truth.spikes.as_ref(),
+        ),
+        (
+            Metric::Fluorescence,
+            inferred.fluor.as_ref(),
+            truth.fluor.as_ref(),
+        ),
+    ];
+    let comparable = pairs
+        .into_iter()
+        .filter_map(|(metric, inferred, truth)| Some((metric, inferred?, truth?)));
+    comparable
+        .map(|(metric, inferred, truth)| Ok((metric, score(inferred, truth)?)))
+        .collect()
+}
+
+/// The first held-out trial, its most active neurons; nothing if the model or the dataset lack
+/// one of the figure's quantities.
+pub fn example(inference: &Inference, dataset: &Dataset) -> Result<Option<Example>, MetricsError> {
+    let latent = inferred_latent(inference, dataset)?;
+    let (inferred, truth) = (&inference.valid, &dataset.valid);
+    let neurons = most_active(truth);
+    let example = || {
+        let pair =
+            |truth: Option<&Array3<f32>>, inferred: Option<&Array3<f32>>, which: &[usize]| {
+                Some(Pair {
+                    truth: series(truth?.view(), which),
+                    inferred: series(inferred?.view(), which),
+                })
+            };
+        Some(Example {
+            dt_s: dataset.dt_s,
+            trial: 0,
+            fluorescence: pair(truth.fluor.as_ref(), inferred.fluor.as_ref(), &neurons)?,
+            rates_hz: pair(truth.rates.as_ref(), Some(&inferred.rates_hz), &neurons)?,
+            spikes: pair(truth.spikes.as_ref(), inferred.spikes.as_ref(), &neurons)?,
+            lorenz: pair(truth.latent.as_ref(), latent.as_ref(), &[0, 1, 2])?,
+            neurons: neurons.clone(),
+        })
+    };
+    Ok(example())
+}
+
+fn score(inferred: &Array3<f32>, truth: &Array3<f32>) -> Result<Score, MetricsError> {
+    let fit = metrics::fit(inferred.view(), truth.view())?;
+    Ok(Score {
+        r2: fit.r2,
+        cod: fit.cod,
+    })
+}
+
+/// The held-out factors in the coordinates of the true latents, if those are known.
+fn inferred_latent(
+    inference: &Inference,
+    dataset: &Dataset,
+) -> Result<Option<Array3<f32>>, MetricsError> {
+    let (Some(train), Some(_)) = (&dataset.train.latent, &dataset.valid.latent) else {
+        return Ok(None);
+    };
+    let alignment = AffineAlignment::fit(inference.train.factors.view(), train.view())?;
+    alignment.apply(inference.valid.factors.view()).map(Some)
+}
+
+/// Neurons of the first trial by falling spike count, in ascending order of index.
+fn most_active(truth: &Split) -> Vec<usize> {
+    let Some(spikes) = truth.get(Quantity::Spikes) else {
+        return Vec::new();
+    };
+    let counts = spikes.index_axis(Axis(0), 0).sum_axis(Axis(0));
+    let mut neurons: Vec<usize> = (0..counts.len()).collect();
+    neurons.sort_by_key(|&neuron| Reverse(counts[neuron] as u64));
+    neurons.truncate(N_EXAMPLES);
+    neurons.sort_unstable();
+    neurons
+}
+
+/// The chosen series of the first trial of a `[trial, time, ·]` array.
+fn series(array: ArrayView3<'_, f32>, which: &[usize]) -> Vec<Vec<f32>> {
+    let one = |&index: &usize| array.slice(s![0, .., index]).to_vec();
+    which.iter().map(one).collect()
+}
