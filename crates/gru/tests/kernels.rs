@@ -349,15 +349,22 @@ impl SpikeCase {
         } = shape;
         let rows = n_bins * n_trials;
         let initial = noise(n_trials * n_neurons, seed + 2, 1.0);
+        let mut feedback = noise(
+            n_neurons * 2 * latent,
+            seed + 3,
+            0.5 / (n_neurons as f64).sqrt(),
+        );
+        // Spikes that raise their own variance run away.
+        for weights in feedback.chunks_exact_mut(2 * latent) {
+            weights[latent..]
+                .iter_mut()
+                .for_each(|weight| *weight = -weight.abs());
+        }
         let arguments = [
             noise(rows * 2 * latent, seed, 1.0),
             noise(rows * n_neurons, seed + 1, 1.5),
             initial.iter().map(|value| value.abs()).collect(),
-            noise(
-                n_neurons * 2 * latent,
-                seed + 3,
-                1.0 / (n_neurons as f64).sqrt(),
-            ),
+            feedback,
             noise(latent * n_neurons, seed + 4, 1.0 / (latent as f64).sqrt()),
             noise(rows * latent, seed + 5, 1.5),
         ];

@@ -1,10 +1,12 @@
 //! The backward pass of a gated recurrent unit over a whole sequence.
 
 use std::ops::Range;
+use std::slice::from_ref;
 
 use rayon::prelude::*;
 
 use super::forward::{GruTrace, TaskTrace};
+use super::gates::Layout;
 use super::gemm::{Left, Packed, Right, Size, Start, gemm};
 use super::pool::Buffer;
 use super::simd::Isa;
@@ -176,8 +178,8 @@ impl Weights {
             |matrix, columns: &[Range<usize>]| Packed::transposed(isa, matrix, 3 * hidden, columns);
         Self {
             input: with_x.then(|| pack(slices.w_in, &[n.clone(), rz.clone()])),
-            reset_update: pack(slices.w_rec, std::slice::from_ref(&rz)),
-            candidate: pack(slices.w_rec, std::slice::from_ref(&n)),
+            reset_update: pack(slices.w_rec, from_ref(&rz)),
+            candidate: pack(slices.w_rec, from_ref(&n)),
         }
     }
 }
@@ -217,13 +219,13 @@ struct Task<'a> {
     saved: &'a TaskTrace,
     weights: &'a Weights,
     rows: usize,
-    width: usize,
+    layout: Layout,
 }
 
 impl<'a> Task<'a> {
     fn new(isa: Isa, trace: &GruTrace, saved: &'a TaskTrace, weights: &'a Weights) -> Self {
         let (shape, spec) = (trace.shape, trace.spec);
-        let width = spec.gate_width(shape.hidden);
+        let layout = spec.layout(shape.hidden);
         Self {
             isa,
             shape,
@@ -231,7 +233,7 @@ impl<'a> Task<'a> {
             saved,
             weights,
             rows: saved.trials.len(),
-            width,
+            layout,
         }
     }
 
@@ -269,14 +271,14 @@ impl<'a> Task<'a> {
             input: Buffer::zeros(n_inputs * 3 * hidden),
             reset_update: Buffer::zeros(hidden * 2 * hidden),
             candidate: Buffer::zeros(hidden * hidden),
-            bias: Buffer::zeros(self.width),
+            bias: Buffer::zeros(self.layout.width),
         }
     }
 
     fn block(&self, steps: usize) -> Block {
         let hidden = self.shape.hidden;
         Block {
-            d_gates: Buffer::stale(steps * self.rows * self.width),
+            d_gates: Buffer::stale(steps * self.rows * self.layout.width),
             reset_h: Buffer::stale(steps * self.rows * hidden),
             d_reset_h: Buffer::stale(self.rows * hidden),
             x: Buffer::stale(steps * self.rows * self.shape.n_inputs),
@@ -306,8 +308,8 @@ impl<'a> Task<'a> {
     /// Carries `dh` from the state after a step to the state before it, and leaves the gradients
     /// of the gates' sums in the block.
     fn step(&self, step: usize, slot: usize, dh: &mut [f32], block: &mut Block) {
-        let (isa, hidden, clip, width) =
-            (self.isa, self.shape.hidden, self.spec.bound(), self.width);
+        let (isa, layout) = (self.isa, self.layout);
+        let Layout { width, hidden, .. } = layout;
         let (len, gate_len) = (self.rows * hidden, self.rows * width);
         let gates = &self.saved.gates[step * gate_len..(step + 1) * gate_len];
         let h = &self.saved.states[step * len..(step + 1) * len];
@@ -322,16 +324,14 @@ impl<'a> Task<'a> {
             ..n
         };
         let candidate = Right::Packed(&self.weights.candidate);
-        gates::step_gradient(isa, gates, width, h, dh, d_gates, hidden, clip);
+        gates::step_gradient(isa, gates, h, dh, d_gates, layout);
         match self.spec.reset {
             ResetGate::BeforeProduct => {
                 let reset_h = &mut block.reset_h[slot * len..(slot + 1) * len];
                 let d_reset_h = &mut block.d_reset_h;
                 let dn = Left::rows(d_gates, width);
                 gemm(isa, n, dn, candidate, d_reset_h, hidden, Start::Zero);
-                gates::reset_gradient(
-                    isa, gates, width, h, d_reset_h, dh, d_gates, reset_h, hidden,
-                );
+                gates::reset_gradient(isa, gates, h, d_reset_h, dh, d_gates, reset_h, layout);
             }
             ResetGate::AfterProduct => {
                 let dq = Left::rows(&d_gates[3 * hidden..], width);
@@ -358,7 +358,7 @@ impl<'a> Task<'a> {
         block: &mut Block,
         sums: &mut TaskGradients,
     ) {
-        let (isa, width) = (self.isa, self.width);
+        let (isa, width) = (self.isa, self.layout.width);
         let GruShape {
             n_inputs, hidden, ..
         } = self.shape;

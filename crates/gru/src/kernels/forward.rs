@@ -1,9 +1,11 @@
 //! The forward pass of a gated recurrent unit over a whole sequence.
 
 use std::ops::Range;
+use std::slice::from_ref;
 
 use rayon::prelude::*;
 
+use super::gates::Layout;
 use super::gemm::{Left, Packed, Right, Size, Start, gemm};
 use super::pool::Buffer;
 use super::simd::Isa;
@@ -29,17 +31,17 @@ pub(super) struct TaskTrace {
 }
 
 impl GruSpec {
-    /// Gate columns of one trial and step.
-    pub(super) fn gate_width(self, hidden: usize) -> usize {
-        match self.reset {
+    /// How gates of a unit with this many states are stored.
+    pub(super) fn layout(self, hidden: usize) -> Layout {
+        let width = match self.reset {
             ResetGate::BeforeProduct => 3 * hidden,
             ResetGate::AfterProduct => 4 * hidden,
+        };
+        Layout {
+            width,
+            hidden,
+            bound: self.clip.unwrap_or(f32::INFINITY),
         }
-    }
-
-    /// The bound on the state, infinite if there is none.
-    pub(super) fn bound(self) -> f32 {
-        self.clip.unwrap_or(f32::INFINITY)
     }
 }
 
@@ -183,8 +185,8 @@ impl Weights {
         let pack = |matrix, columns: &[Range<usize>]| Packed::new(isa, matrix, 3 * hidden, columns);
         Self {
             input: pack(slices.w_in, &[n.clone(), rz.clone()]),
-            reset_update: pack(slices.w_rec, std::slice::from_ref(&rz)),
-            candidate: pack(slices.w_rec, std::slice::from_ref(&n)),
+            reset_update: pack(slices.w_rec, from_ref(&rz)),
+            candidate: pack(slices.w_rec, from_ref(&n)),
             bias: [n_bias, &sum[rz]].concat(),
             candidate_bias,
         }
@@ -209,7 +211,7 @@ impl Task<'_> {
             ..
         } = self.shape;
         let len = self.trials.len() * hidden;
-        let gate_len = self.trials.len() * self.spec.gate_width(hidden);
+        let gate_len = self.trials.len() * self.spec.layout(hidden).width;
         let mut states = Buffer::stale((n_bins + 1) * len);
         let mut gates = Buffer::stale(if keep { n_bins * gate_len } else { gate_len });
         let mut reset_h = Buffer::stale(len);
@@ -247,7 +249,7 @@ impl Task<'_> {
             inner: n_inputs,
         };
         let (left, right) = (Left::rows(x, n_inputs), Right::Packed(&self.weights.input));
-        let width = self.spec.gate_width(hidden);
+        let width = self.spec.layout(hidden).width;
         gemm(
             self.isa,
             size,
@@ -260,8 +262,8 @@ impl Task<'_> {
     }
 
     fn step(&self, h: &[f32], next: &mut [f32], gates: &mut [f32], reset_h: &mut [f32]) {
-        let (isa, hidden, clip) = (self.isa, self.shape.hidden, self.spec.bound());
-        let width = self.spec.gate_width(hidden);
+        let (isa, layout) = (self.isa, self.spec.layout(self.shape.hidden));
+        let Layout { width, hidden, .. } = layout;
         let rz = Size {
             rows: self.trials.len(),
             columns: 2 * hidden,
@@ -285,7 +287,7 @@ impl Task<'_> {
         );
         match self.spec.reset {
             ResetGate::BeforeProduct => {
-                gates::open_reset(isa, gates, width, h, reset_h, hidden);
+                gates::open_reset(isa, gates, h, reset_h, layout);
                 gemm(
                     isa,
                     n,
@@ -295,12 +297,12 @@ impl Task<'_> {
                     width,
                     Start::Sum,
                 );
-                gates::step_before_product(isa, gates, width, h, next, hidden, clip);
+                gates::step_before_product(isa, gates, h, next, layout);
             }
             ResetGate::AfterProduct => {
                 let (q, bias) = (&mut gates[3 * hidden..], &self.weights.candidate_bias);
                 gemm(isa, n, from_state, candidate, q, width, Start::Row(bias));
-                gates::step_after_product(isa, gates, width, h, next, hidden, clip);
+                gates::step_after_product(isa, gates, h, next, layout);
             }
         }
     }

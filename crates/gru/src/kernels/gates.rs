@@ -6,6 +6,16 @@
 
 use super::simd::{Simd, dispatch, vectors};
 
+/// Sizes of a gate buffer's rows and the bound on the state.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout {
+    /// Columns of a row: 3·hidden, or 4·hidden with q.
+    pub(crate) width: usize,
+    pub(crate) hidden: usize,
+    /// The state is clipped to ±`bound`, which may be infinite.
+    pub(crate) bound: f32,
+}
+
 /// Gates of one row, or their gradients.
 struct Row<'a> {
     n: &'a mut [f32],
@@ -45,7 +55,7 @@ impl<'a> Saved<'a> {
 dispatch! {
     /// Turns the sums of r and z into gates, and writes r⊙h.
     pub fn open_reset(
-        gates: &mut [f32], width: usize, h: &[f32], reset_h: &mut [f32], hidden: usize,
+        gates: &mut [f32], h: &[f32], reset_h: &mut [f32], layout: Layout,
     ) = open_reset_body
 }
 
@@ -53,11 +63,11 @@ dispatch! {
 fn open_reset_body<S: Simd>(
     simd: S,
     gates: &mut [f32],
-    width: usize,
     h: &[f32],
     reset_h: &mut [f32],
-    hidden: usize,
+    layout: Layout,
 ) {
+    let Layout { width, hidden, .. } = layout;
     let states = h.chunks_exact(hidden).zip(reset_h.chunks_exact_mut(hidden));
     for (row, (h, reset_h)) in gates.chunks_exact_mut(width).zip(states) {
         let row = Row::of(row, hidden);
@@ -75,7 +85,7 @@ fn open_reset_body<S: Simd>(
 dispatch! {
     /// Turns the sum of n into the candidate and takes the step; r and z are gates already.
     pub fn step_before_product(
-        gates: &mut [f32], width: usize, h: &[f32], next: &mut [f32], hidden: usize, clip: f32,
+        gates: &mut [f32], h: &[f32], next: &mut [f32], layout: Layout,
     ) = step_before_product_body
 }
 
@@ -83,12 +93,15 @@ dispatch! {
 fn step_before_product_body<S: Simd>(
     simd: S,
     gates: &mut [f32],
-    width: usize,
     h: &[f32],
     next: &mut [f32],
-    hidden: usize,
-    clip: f32,
+    layout: Layout,
 ) {
+    let Layout {
+        width,
+        hidden,
+        bound,
+    } = layout;
     let states = h.chunks_exact(hidden).zip(next.chunks_exact_mut(hidden));
     for (row, (h, next)) in gates.chunks_exact_mut(width).zip(states) {
         let row = Row::of(row, hidden);
@@ -98,7 +111,7 @@ fn step_before_product_body<S: Simd>(
             let h = simd.load(&h[columns.clone()]);
             simd.store(n, &mut row.n[columns.clone()]);
             let unclipped = mix(simd, z, h, n);
-            simd.store(clamp(simd, unclipped, clip), &mut next[columns]);
+            simd.store(clamp(simd, unclipped, bound), &mut next[columns]);
         });
     }
 }
@@ -106,7 +119,7 @@ fn step_before_product_body<S: Simd>(
 dispatch! {
     /// Turns the sums of n's input share, r, z and q into gates and takes the step.
     pub fn step_after_product(
-        gates: &mut [f32], width: usize, h: &[f32], next: &mut [f32], hidden: usize, clip: f32,
+        gates: &mut [f32], h: &[f32], next: &mut [f32], layout: Layout,
     ) = step_after_product_body
 }
 
@@ -114,12 +127,15 @@ dispatch! {
 fn step_after_product_body<S: Simd>(
     simd: S,
     gates: &mut [f32],
-    width: usize,
     h: &[f32],
     next: &mut [f32],
-    hidden: usize,
-    clip: f32,
+    layout: Layout,
 ) {
+    let Layout {
+        width,
+        hidden,
+        bound,
+    } = layout;
     let states = h.chunks_exact(hidden).zip(next.chunks_exact_mut(hidden));
     for (row, (h, next)) in gates.chunks_exact_mut(width).zip(states) {
         let row = Row::of(row, hidden);
@@ -134,7 +150,7 @@ fn step_after_product_body<S: Simd>(
             simd.store(r, &mut row.r[columns.clone()]);
             simd.store(z, &mut row.z[columns.clone()]);
             let unclipped = mix(simd, z, h, n);
-            simd.store(clamp(simd, unclipped, clip), &mut next[columns]);
+            simd.store(clamp(simd, unclipped, bound), &mut next[columns]);
         });
     }
 }
@@ -143,8 +159,7 @@ dispatch! {
     /// Gradients of n's and z's sums from that of the new state, which becomes z⊙dh; those of r
     /// and q too where the reset gate acts after the product.
     pub fn step_gradient(
-        gates: &[f32], width: usize, h: &[f32], dh: &mut [f32], d_gates: &mut [f32],
-        hidden: usize, clip: f32,
+        gates: &[f32], h: &[f32], dh: &mut [f32], d_gates: &mut [f32], layout: Layout,
     ) = step_gradient_body
 }
 
@@ -152,13 +167,16 @@ dispatch! {
 fn step_gradient_body<S: Simd>(
     simd: S,
     gates: &[f32],
-    width: usize,
     h: &[f32],
     dh: &mut [f32],
     d_gates: &mut [f32],
-    hidden: usize,
-    clip: f32,
+    layout: Layout,
 ) {
+    let Layout {
+        width,
+        hidden,
+        bound,
+    } = layout;
     let one = simd.splat(1.0);
     let after_product = width > 3 * hidden;
     let states = h.chunks_exact(hidden).zip(dh.chunks_exact_mut(hidden));
@@ -172,7 +190,7 @@ fn step_gradient_body<S: Simd>(
             let z = simd.load(&gates.z[columns.clone()]);
             let h = simd.load(&h[columns.clone()]);
             let d_next = simd.load(&dh[columns.clone()]);
-            let d_next = where_unclipped(simd, mix(simd, z, h, n), clip, d_next);
+            let d_next = where_unclipped(simd, mix(simd, z, h, n), bound, d_next);
             let keep = simd.mul(d_next, z);
             let dn = simd.sub(d_next, keep);
             let dn = simd.mul(dn, simd.sub(one, simd.mul(n, n)));
@@ -196,23 +214,27 @@ dispatch! {
     /// Gradient of r's sum from that of r⊙h, whose share of the state's gradient is added to `dh`;
     /// r⊙h is written again for the weight gradient.
     pub fn reset_gradient(
-        gates: &[f32], width: usize, h: &[f32], d_reset_h: &[f32], dh: &mut [f32],
-        d_gates: &mut [f32], reset_h: &mut [f32], hidden: usize,
+        gates: &[f32], h: &[f32], d_reset_h: &[f32], dh: &mut [f32], d_gates: &mut [f32],
+        reset_h: &mut [f32], layout: Layout,
     ) = reset_gradient_body
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is another row of the same loop"
+)]
 #[inline(always)]
 fn reset_gradient_body<S: Simd>(
     simd: S,
     gates: &[f32],
-    width: usize,
     h: &[f32],
     d_reset_h: &[f32],
     dh: &mut [f32],
     d_gates: &mut [f32],
     reset_h: &mut [f32],
-    hidden: usize,
+    layout: Layout,
 ) {
+    let Layout { width, hidden, .. } = layout;
     let one = simd.splat(1.0);
     let states = h.chunks_exact(hidden).zip(reset_h.chunks_exact_mut(hidden));
     let gradients = d_reset_h
@@ -280,14 +302,14 @@ fn mix<S: Simd>(simd: S, z: S::V, h: S::V, n: S::V) -> S::V {
 }
 
 #[inline(always)]
-fn clamp<S: Simd>(simd: S, value: S::V, clip: f32) -> S::V {
-    simd.max(simd.splat(-clip), simd.min(simd.splat(clip), value))
+fn clamp<S: Simd>(simd: S, value: S::V, bound: f32) -> S::V {
+    simd.max(simd.splat(-bound), simd.min(simd.splat(bound), value))
 }
 
 /// The gradient, or 0 where the state was clipped.
 #[inline(always)]
-fn where_unclipped<S: Simd>(simd: S, state: S::V, clip: f32, gradient: S::V) -> S::V {
+fn where_unclipped<S: Simd>(simd: S, state: S::V, bound: f32, gradient: S::V) -> S::V {
     let zero = simd.splat(0.0);
-    let below = simd.if_less(simd.splat(clip), state, zero, gradient);
-    simd.if_less(state, simd.splat(-clip), zero, below)
+    let below = simd.if_less(simd.splat(bound), state, zero, gradient);
+    simd.if_less(state, simd.splat(-bound), zero, below)
 }

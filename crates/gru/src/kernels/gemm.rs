@@ -393,8 +393,8 @@ mod tests {
                 gemm(isa, size, Left::transposed(&a_t, rows), Right::Rows(&b, columns), &mut c, columns, Start::Sum);
                 prop_assert!(close(&c, &want, inner));
                 if inner > 0 {
-                    let packed = Packed::new(isa, &b, columns, &[0..columns]);
-                    let packed_t = Packed::transposed(isa, &b_t, inner, &[0..inner]);
+                    let packed = Packed::new(isa, &b, columns, std::slice::from_ref(&(0..columns)));
+                    let packed_t = Packed::transposed(isa, &b_t, inner, std::slice::from_ref(&(0..inner)));
                     prop_assert_eq!(&*packed.data, &*packed_t.data);
                     c.copy_from_slice(&start);
                     gemm(isa, size, Left::rows(&a, inner), Right::Packed(&packed), &mut c, columns, Start::Sum);

@@ -4,6 +4,10 @@
 //! the fast versions. Everything is `f32`, contiguous and time-major:
 //! `[time, trial, channel]`.
 
+// Generic vector code must be inlined into the functions that are compiled for an instruction
+// set, or its intrinsics become calls.
+#![allow(clippy::inline_always)]
+
 use std::ops::Range;
 
 mod backward;

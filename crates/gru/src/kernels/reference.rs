@@ -160,12 +160,11 @@ pub fn gru_gradient<F: Real>(
         for step in (0..n_bins).rev() {
             let bin = shape.bin(direction, step);
             let x_now = input(&shape, x, bin, trial);
-            let h = match step {
-                0 => h0[initial..initial + hidden].to_vec(),
-                _ => {
-                    let before = shape.bin(direction, step - 1);
-                    state_mut(&shape, &mut states, direction, before, trial).to_vec()
-                }
+            let h = if step == 0 {
+                h0[initial..initial + hidden].to_vec()
+            } else {
+                let before = shape.bin(direction, step - 1);
+                state_mut(&shape, &mut states, direction, before, trial).to_vec()
             };
             add(
                 &mut dh,

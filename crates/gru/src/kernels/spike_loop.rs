@@ -2,6 +2,7 @@
 //! posterior of the next.
 
 use std::ops::Range;
+use std::slice::from_ref;
 
 use rayon::prelude::*;
 
@@ -75,8 +76,13 @@ pub fn spike_loop(isa: Isa, shape: SpikeLoopShape, slices: SpikeLoopSlices<'_>) 
         latent,
         n_neurons,
     } = shape;
-    let feedback = Packed::new(isa, slices.w_feedback, 2 * latent, &[0..2 * latent]);
-    let spike = Packed::new(isa, slices.w_spike, n_neurons, &[0..n_neurons]);
+    let feedback = Packed::new(
+        isa,
+        slices.w_feedback,
+        2 * latent,
+        from_ref(&(0..2 * latent)),
+    );
+    let spike = Packed::new(isa, slices.w_spike, n_neurons, from_ref(&(0..n_neurons)));
     let run = |trials: Range<usize>| {
         let task = Task {
             isa,
@@ -123,8 +129,13 @@ pub fn spike_loop_gradient(
         latent,
         n_neurons,
     } = shape;
-    let feedback = Packed::transposed(isa, slices.w_feedback, 2 * latent, &[0..2 * latent]);
-    let spike = Packed::transposed(isa, slices.w_spike, n_neurons, &[0..n_neurons]);
+    let feedback = Packed::transposed(
+        isa,
+        slices.w_feedback,
+        2 * latent,
+        from_ref(&(0..2 * latent)),
+    );
+    let spike = Packed::transposed(isa, slices.w_spike, n_neurons, from_ref(&(0..n_neurons)));
     let run = |trials: Range<usize>| {
         let task = Task {
             isa,
@@ -447,6 +458,10 @@ dispatch! {
     ) = sample_gradient_body
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is another row of the same loop"
+)]
 #[inline(always)]
 fn sample_gradient_body<S: Simd>(
     simd: S,

@@ -1,0 +1,147 @@
+//! Forward and backward kernels at the sizes of the two models, on each instruction set.
+#![allow(missing_docs)]
+
+use std::time::Duration;
+
+use criterion::{
+    BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
+};
+use gru::kernels::{
+    GruShape, GruSlices, GruSpec, Isa, ResetGate, SpikeLoopShape, SpikeLoopSlices, Upstream,
+    ar1_filter, ar1_filter_gradient, backward, forward, poisson_gradient_count,
+    poisson_gradient_log_mean, poisson_log_prob, spike_loop, spike_loop_gradient,
+};
+
+const BINS: usize = 100;
+const TRIALS: usize = 65;
+const NEURONS: usize = 30;
+
+fn values(n: usize, scale: f32) -> Vec<f32> {
+    (0..n)
+        .map(|i| ((i * 7919 % 1009) as f32 / 504.5 - 1.0) * scale)
+        .collect()
+}
+
+fn shape(n_inputs: usize, hidden: usize, n_directions: usize) -> GruShape {
+    GruShape {
+        n_bins: BINS,
+        n_trials: TRIALS,
+        n_inputs,
+        hidden,
+        n_directions,
+    }
+}
+
+/// One recurrent unit; the gradient of its inputs is computed where they come from a layer.
+fn gru(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, shape: GruShape, with_x: bool) {
+    let GruShape {
+        n_bins,
+        n_trials,
+        n_inputs,
+        hidden,
+        n_directions,
+    } = shape;
+    let spec = GruSpec {
+        reset: ResetGate::BeforeProduct,
+        clip: Some(5.0),
+    };
+    let x = values(n_bins * n_trials * n_inputs, 1.0);
+    let h0 = values(n_directions * n_trials * hidden, 0.5);
+    let w_in = values(n_directions * n_inputs * 3 * hidden, 0.2);
+    let w_rec = values(n_directions * hidden * 3 * hidden, 0.2);
+    let bias = values(n_directions * 3 * hidden, 0.2);
+    let weights = GruSlices {
+        w_in: &w_in,
+        w_rec: &w_rec,
+        b_in: &bias,
+        b_rec: &bias,
+    };
+    let upstream = values(n_bins * n_trials * n_directions * hidden, 1.0);
+    for isa in Isa::available() {
+        group.bench_function(format!("{name} {isa:?} forward"), |bencher| {
+            bencher.iter(|| forward(isa, shape, spec, &x, &h0, weights, true));
+        });
+        let trace = forward(isa, shape, spec, &x, &h0, weights, true);
+        group.bench_function(format!("{name} {isa:?} backward"), |bencher| {
+            let upstream = Upstream::States(&upstream);
+            bencher.iter(|| backward(isa, &trace, &x, weights, upstream, with_x));
+        });
+    }
+}
+
+fn shallow(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let latent = 100;
+    let shape = SpikeLoopShape {
+        n_bins: BINS,
+        n_trials: TRIALS,
+        latent,
+        n_neurons: NEURONS,
+    };
+    let rows = BINS * TRIALS;
+    let (drive, spike_drive) = (values(rows * 2 * latent, 0.5), values(rows * NEURONS, 0.5));
+    let (initial_spikes, noise) = (vec![0.0; TRIALS * NEURONS], values(rows * latent, 1.0));
+    let (w_feedback, w_spike) = (
+        values(NEURONS * 2 * latent, 0.02),
+        values(latent * NEURONS, 0.1),
+    );
+    let slices = SpikeLoopSlices {
+        drive: &drive,
+        spike_drive: &spike_drive,
+        initial_spikes: &initial_spikes,
+        w_feedback: &w_feedback,
+        w_spike: &w_spike,
+        noise: &noise,
+        max_log: 3.0,
+    };
+    let isa = Isa::best();
+    let output = spike_loop(isa, shape, slices);
+    group.bench_function("spike loop forward", |bencher| {
+        bencher.iter(|| spike_loop(isa, shape, slices));
+    });
+    group.bench_function("spike loop backward", |bencher| {
+        bencher.iter(|| spike_loop_gradient(isa, shape, slices, &output, &output));
+    });
+}
+
+fn elementwise(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let n = BINS * TRIALS * NEURONS;
+    let (log_mean, upstream) = (values(n, 1.0), values(n, 1.0));
+    let s: Vec<f32> = values(n, 3.0).into_iter().map(f32::abs).collect();
+    let mut out = vec![0.0; n];
+    let isa = Isa::best();
+    group.bench_function("poisson forward", |bencher| {
+        bencher.iter(|| poisson_log_prob(isa, &log_mean, &s, &mut out));
+    });
+    let inputs = [&log_mean[..], &s[..], &upstream[..]];
+    group.bench_function("poisson backward to the log mean", |bencher| {
+        bencher.iter(|| poisson_gradient_log_mean(isa, inputs, &mut out));
+    });
+    group.bench_function("poisson backward to the counts", |bencher| {
+        bencher.iter(|| poisson_gradient_count(isa, inputs, &mut out));
+    });
+    let (g, mut initial) = ([0.75; NEURONS], vec![0.0; TRIALS * NEURONS]);
+    group.bench_function("AR(1) forward", |bencher| {
+        bencher.iter(|| ar1_filter(&s, &initial, &g, &mut out));
+    });
+    group.bench_function("AR(1) backward", |bencher| {
+        bencher.iter(|| ar1_filter_gradient(&upstream, &g, &mut out, &mut initial));
+    });
+}
+
+fn kernels(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("kernels");
+    group
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300));
+    group.measurement_time(Duration::from_secs(1));
+    gru(&mut group, "encoder", shape(NEURONS, 64, 2), false);
+    gru(&mut group, "generator", shape(0, 64, 1), false);
+    gru(&mut group, "ladder encoder", shape(NEURONS, 128, 2), false);
+    gru(&mut group, "ladder controller", shape(256, 128, 1), true);
+    shallow(&mut group);
+    elementwise(&mut group);
+    group.finish();
+}
+
+criterion_group!(benches, kernels);
+criterion_main!(benches);

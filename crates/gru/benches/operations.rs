@@ -1,0 +1,150 @@
+//! One forward and backward pass through burn: the fused operations against the plain ones.
+#![allow(missing_docs)]
+
+use std::time::Duration;
+
+use burn::tensor::{Device, Distribution, Tensor};
+use criterion::{
+    BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
+};
+use gru::{GruSpec, GruWeights, ResetGate, SpikeLoop, plain};
+
+const BINS: usize = 100;
+const TRIALS: usize = 65;
+const NEURONS: usize = 30;
+const SPEC: GruSpec = GruSpec {
+    reset: ResetGate::BeforeProduct,
+    clip: Some(5.0),
+};
+
+fn random<const D: usize>(shape: [usize; D], scale: f64) -> Tensor<D> {
+    let device = Device::flex().autodiff();
+    Tensor::random(shape, Distribution::Normal(0.0, scale), &device).require_grad()
+}
+
+fn weights(directions: usize, inputs: usize, hidden: usize) -> GruWeights {
+    GruWeights {
+        w_in: random([directions, inputs, 3 * hidden], 0.1),
+        w_rec: random([directions, hidden, 3 * hidden], 0.1),
+        b_in: random([directions, 3 * hidden], 0.1),
+        b_rec: random([directions, 3 * hidden], 0.1),
+    }
+}
+
+fn pair<const D: usize>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    fused: impl Fn() -> Tensor<D>,
+    plain: impl Fn() -> Tensor<D>,
+) {
+    group.bench_function(format!("{name} fused"), |bencher| {
+        bencher.iter(|| fused().sum().backward());
+    });
+    group.bench_function(format!("{name} plain"), |bencher| {
+        bencher.iter(|| plain().sum().backward());
+    });
+}
+
+fn encoder(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, hidden: usize) {
+    let weights = weights(2, NEURONS, hidden);
+    let (x, h0) = (
+        random([BINS, TRIALS, NEURONS], 1.0).detach(),
+        random([2, TRIALS, hidden], 0.1),
+    );
+    pair(
+        group,
+        name,
+        || gru::gru_sequence(x.clone(), h0.clone(), weights.clone(), SPEC),
+        || plain::gru_sequence(x.clone(), h0.clone(), weights.clone(), SPEC),
+    );
+    pair(
+        group,
+        &format!("{name} final states"),
+        || gru::gru_final_states(x.clone(), h0.clone(), weights.clone(), SPEC),
+        || plain::gru_final_states(x.clone(), h0.clone(), weights.clone(), SPEC),
+    );
+}
+
+fn generator(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let (h0, w_rec, bias) = (
+        random([TRIALS, 64], 0.3),
+        random([64, 192], 0.1),
+        random([192], 0.1),
+    );
+    pair(
+        group,
+        "generator",
+        || gru::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), BINS, SPEC),
+        || plain::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), BINS, SPEC),
+    );
+}
+
+fn shallow(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let (drive, spike_drive) = (
+        random([BINS, TRIALS, 200], 0.5),
+        random([BINS, TRIALS, NEURONS], 0.3),
+    );
+    let initial = random([TRIALS, NEURONS], 1.0).abs().detach();
+    let (feedback, spike) = (random([NEURONS, 200], 0.01), random([100, NEURONS], 0.1));
+    let noise = random([BINS, TRIALS, 100], 1.0).detach();
+    let run = |run: fn(_, _, _, _, _, _, _) -> SpikeLoop| {
+        let (drive, spike_drive, initial) = (drive.clone(), spike_drive.clone(), initial.clone());
+        run(
+            drive,
+            spike_drive,
+            initial,
+            feedback.clone(),
+            spike.clone(),
+            noise.clone(),
+            3.0,
+        )
+        .spikes
+    };
+    pair(
+        group,
+        "spike loop",
+        || run(gru::spike_loop),
+        || run(plain::spike_loop),
+    );
+}
+
+fn elementwise(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let (log_mean, initial) = (
+        random([BINS, TRIALS, NEURONS], 1.0),
+        random([TRIALS, NEURONS], 1.0),
+    );
+    let s = random([BINS, TRIALS, NEURONS], 2.0)
+        .abs()
+        .detach()
+        .require_grad();
+    pair(
+        group,
+        "poisson",
+        || gru::poisson_log_prob(log_mean.clone(), s.clone()),
+        || plain::poisson_log_prob(log_mean.clone(), s.clone()),
+    );
+    let g = [0.75; NEURONS];
+    pair(
+        group,
+        "AR(1)",
+        || gru::ar1_filter(s.clone(), initial.clone(), &g),
+        || plain::ar1_filter(s.clone(), initial.clone(), &g),
+    );
+}
+
+fn operations(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("operations");
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300));
+    group.measurement_time(Duration::from_secs(2));
+    encoder(&mut group, "encoder", 64);
+    generator(&mut group);
+    encoder(&mut group, "ladder encoder", 128);
+    shallow(&mut group);
+    elementwise(&mut group);
+    group.finish();
+}
+
+criterion_group!(benches, operations);
+criterion_main!(benches);
