@@ -1,6 +1,6 @@
 //! Developer commands of the workspace: `cargo xtask COMMAND`.
 
-mod reproduce_table1;
+mod bench;
 
 use std::process::ExitCode;
 
@@ -9,12 +9,15 @@ Usage: cargo xtask COMMAND
 
 Commands:
   reproduce-table1 [OPTIONS]  Simulate the Lorenz benchmark, train and evaluate the models of Table 1,
-                              print the table beside the paper's numbers (--help lists the options)";
+                              print the table beside the paper's numbers
+  simulate FILE.h5 [OPTIONS]  Write the simulated benchmark to a file
+
+`cargo xtask COMMAND --help` lists the options.";
 
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    match args.next().as_deref() {
-        Some("reproduce-table1") => reproduce_table1::run(&args.collect::<Vec<_>>()),
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("reproduce-table1" | "simulate") => bench::run(&args),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");
             ExitCode::SUCCESS

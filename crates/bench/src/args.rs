@@ -21,6 +21,23 @@ pub enum Command {
     /// Simulate the Lorenz benchmark, train and evaluate the models of Table 1,
     /// print the table beside the paper's numbers.
     ReproduceTable1(ReproduceTable1),
+    /// Write the simulated benchmark of a recipe to a file, for `--dataset` or other programs.
+    Simulate(Simulate),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Simulate {
+    /// File to write
+    #[arg(value_name = "FILE.h5")]
+    pub file: PathBuf,
+
+    /// Recipe to use instead of the one of Table 1
+    #[arg(long, value_name = "FILE.toml")]
+    pub recipe: Option<PathBuf>,
+
+    /// Seed [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,7 +113,9 @@ mod tests {
     #[test]
     fn quick_runs_do_not_touch_the_real_table() {
         let quick = ["bench", "reproduce-table1", "--quick"];
-        let Command::ReproduceTable1(args) = Args::parse_from(quick).command;
+        let Command::ReproduceTable1(args) = Args::parse_from(quick).command else {
+            panic!("another command");
+        };
         assert_eq!(args.out_dir(), PathBuf::from("results/quick"));
     }
 

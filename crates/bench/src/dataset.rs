@@ -115,3 +115,34 @@ fn object(value: Value) -> Map<String, Value> {
         _ => Map::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize)]
+    struct Manifest {
+        dataset: Vec<Entry>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        recipe: String,
+        seed: u64,
+        sha256: String,
+    }
+
+    #[test]
+    fn the_manifest_holds_on_this_machine() {
+        let manifest = include_str!("../../../datasets/MANIFEST.toml");
+        let manifest: Manifest = toml::from_str(manifest).unwrap();
+        assert_eq!(manifest.dataset.len(), 2);
+        for entry in manifest.dataset {
+            let path = Path::new("../..").join(&entry.recipe);
+            let mut recipe = Recipe::read(&path).unwrap();
+            recipe.dataset_seed = entry.seed;
+            let data = BenchmarkData::load(&recipe, None).unwrap();
+            assert_eq!(data.sha256, entry.sha256, "{}", entry.recipe);
+        }
+    }
+}

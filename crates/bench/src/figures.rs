@@ -202,6 +202,9 @@ where
         .light_grid_style(BLACK.mix(0.08))
         .bold_grid_style(BLACK.mix(0.15))
         .max_light_lines(1)
+        .x_labels(5)
+        .y_labels(5)
+        .z_labels(4)
         .draw()?;
     for (series, colour) in [(&lorenz.truth, TRUTH), (&lorenz.inferred, INFERRED)] {
         let value = |index: usize, bin: usize| f64::from(series[index][bin]);

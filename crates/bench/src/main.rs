@@ -11,6 +11,7 @@ mod reading;
 mod recipe;
 mod reproduce_table1;
 mod run;
+mod simulate;
 mod store;
 mod table;
 
@@ -29,8 +30,11 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() => return refuse(&args::one_line(&error)),
         Err(help) => help.exit(),
     };
-    let Command::ReproduceTable1(args) = args.command;
-    match reproduce_table1::run(&args) {
+    let outcome = match &args.command {
+        Command::ReproduceTable1(args) => reproduce_table1::run(args),
+        Command::Simulate(args) => simulate::run(args).map(|()| ExitCode::SUCCESS),
+    };
+    match outcome {
         Ok(code) => code,
         Err(error) => refuse(&format!("error: {error:#}")),
     }

@@ -171,9 +171,11 @@ fn publish(table: &Table, finished: &[FinishedRow<'_>], store: &Store) -> Result
     write_atomically(&store.path("table1.json"), table.json()?.as_bytes())?;
     write_atomically(&store.path("table1.md"), page.as_bytes())?;
     let runs = finished.iter().flat_map(|row| &row.runs);
-    match runs.into_iter().find_map(|(_, run)| run.example.as_ref()) {
-        Some(example) => figures::write(example, &store.path("figures"))?,
-        None => tracing::info!("no ladder LFADS among the rows: no figure 2"),
+    let example = runs.into_iter().find_map(|(_, run)| run.example.as_ref());
+    if let Some(example) = example {
+        figures::write(example, &store.path("figures"))?;
+    } else {
+        tracing::info!("no ladder LFADS among the rows: no figure 2");
     }
     std::io::stdout()
         .write_all(page.as_bytes())

@@ -1,5 +1,6 @@
 //! Where runs live: one folder per recipe hash, written so that nothing is ever half there.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -140,7 +141,11 @@ fn canonical(value: &Value) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn lock(path: &Path) -> Result<File> {

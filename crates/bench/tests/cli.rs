@@ -26,12 +26,17 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
-        command
+    fn program(&self) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_bench"));
+        program
             .current_dir(self.folder.path())
-            .env_remove("RUST_LOG")
-            .args(["reproduce-table1", "--out", "out", "--threads", "1"]);
+            .env_remove("RUST_LOG");
+        program
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.program();
+        command.args(["reproduce-table1", "--out", "out", "--threads", "1"]);
         command
     }
 
@@ -137,7 +142,7 @@ fn an_interrupted_run_is_resumed_and_ends_the_same() {
         .unwrap();
     let start = Instant::now();
     while !files_below(&cut.path("out")).contains(&"last.ckpt".into()) {
-        assert!(start.elapsed() < Duration::from_secs(60), "no checkpoint");
+        assert!(start.elapsed() < Duration::from_mins(1), "no checkpoint");
         std::thread::sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
@@ -154,28 +159,30 @@ fn an_interrupted_run_is_resumed_and_ends_the_same() {
 fn a_simulated_file_gives_the_runs_of_its_recipe() {
     let bench = Bench::new(TINY);
     bench.succeed(&["--seeds", "1", "--models", "lfads"]);
-    let lorenz = synth::LorenzBenchmark {
-        n_bins: 20,
-        n_neurons: 8,
-        design: synth::TrialDesign {
-            n_conditions: 4,
-            n_repeats: 6,
-            held_out: synth::HeldOut::Repeats(2),
-        },
-        ..Default::default()
-    };
-    let dataset = lorenz.simulate(1).unwrap();
-    dataset.write(&bench.path("lorenz.h5")).unwrap();
-    let log = bench.succeed(&[
-        "--seeds",
-        "1",
-        "--models",
-        "lfads",
-        "--dataset",
-        "lorenz.h5",
-    ]);
+    let simulate = ["simulate", "lorenz.h5", "--recipe", "recipe.toml"];
+    let output = bench.program().args(simulate).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let args = "--seeds 1 --models lfads --dataset lorenz.h5";
+    let log = bench.succeed(&args.split(' ').collect::<Vec<_>>());
     assert!(log.contains("reused"), "{log}");
-    assert_eq!(bench.table()["dataset"]["file"], "lorenz.h5");
+    let table = bench.table();
+    assert_eq!(table["dataset"]["file"], "lorenz.h5");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let sha256 = table["dataset"]["sha256"].as_str().unwrap();
+    assert!(printed.contains(sha256), "{printed}");
+}
+
+#[test]
+fn a_dataset_file_that_cannot_be_written_is_refused() {
+    let bench = Bench::new(TINY);
+    let simulate = [
+        "simulate",
+        "no/such/folder/lorenz.h5",
+        "--recipe",
+        "recipe.toml",
+    ];
+    let output = bench.program().args(simulate).output().unwrap();
+    refused(&output, &["no/such/folder/lorenz.h5"]);
 }
 
 #[test]
@@ -268,6 +275,6 @@ fn a_full_disk_is_one_line_and_leaves_nothing_half_written() {
         left.iter().all(|name| !name.starts_with('.')),
         "temporary files are gone: {left:?}"
     );
-    assert!(!left.iter().any(|name| name.ends_with(".ckpt")), "{left:?}");
+    assert!(!left.contains(&"last.ckpt".into()), "{left:?}");
     assert!(!left.contains(&"table1.json".into()), "{left:?}");
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask reproduce-table1`: builds the benchmark program optimised and runs it.
+//! `cargo xtask reproduce-table1` and `simulate`: build the benchmark program optimised and run it.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 /// Devices that need a Cargo feature of the same name; `flex`, the CPU, is always built in.
 const OPTIONAL_DEVICES: [&str; 3] = ["wgpu", "tch", "cuda"];
 
-/// Runs `bench reproduce-table1 ARGS` from the workspace root, building it first.
+/// Runs `bench ARGS` from the workspace root, building it first.
 pub fn run(args: &[String]) -> ExitCode {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
@@ -27,7 +27,7 @@ fn cargo_arguments(args: &[String]) -> Vec<String> {
     if let Some(feature) = device(args).filter(|name| OPTIONAL_DEVICES.contains(name)) {
         all.extend(["--features".into(), feature.into()]);
     }
-    all.extend(["--".into(), "reproduce-table1".into()]);
+    all.push("--".into());
     all.extend_from_slice(args);
     all
 }
