@@ -180,7 +180,7 @@ impl ModelTask for FitAndInfer<'_> {
     }
 }
 
-/// Shows a training on a bar, and in the log every tenth of the way.
+/// Shows a training on a bar or, where bars are invisible, in the log every tenth of the way.
 struct Watch {
     bar: ProgressBar,
     tenths: usize,
@@ -198,7 +198,7 @@ impl Observer for Watch {
         self.bar.set_position(step as u64);
         self.bar.set_message(format!("loss {loss:.2}"));
         let tenths = step * 10 / n_steps;
-        if tenths > self.tenths {
+        if tenths > self.tenths && self.bar.is_hidden() {
             tracing::info!("step {step} of {n_steps}, loss {loss:.2}");
         }
         self.tenths = tenths;
