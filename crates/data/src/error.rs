@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::Quantity;
+use crate::{Quantity, Units};
 
 /// A problem with a data set, and the file it was found in, if any.
 ///
@@ -169,6 +169,219 @@ pub enum Problem {
         Quantity::names()
     )]
     NoArrays,
+    /// No reader knows the file.
+    #[error(
+        "the format is not known (it begins with {}); give .npy, .npz, CSV, a suite2p folder, NWB, MATLAB v7.3 or HDF5",
+        hex(head)
+    )]
+    UnknownFormat {
+        /// First bytes.
+        head: Vec<u8>,
+    },
+    /// A folder without suite2p's output.
+    #[error(
+        "this folder is not suite2p's: no F.npy in it or in a folder right below; give the folder that holds F.npy, Fneu.npy and iscell.npy, such as suite2p/plane0"
+    )]
+    NotSuite2p,
+    /// suite2p took no region for a cell.
+    #[error(
+        "iscell.npy accepts none of {n_regions} regions; accept some in suite2p, or read them all (`cells_only = false`)"
+    )]
+    NoCells {
+        /// Regions found.
+        n_regions: usize,
+    },
+    /// MATLAB's older format.
+    #[error("this is a MATLAB file older than v7.3; save it with save('file.mat', …, '-v7.3')")]
+    OldMatlab,
+    /// No frame rate anywhere.
+    #[error("the file states no frame rate; give `rate`, in frames per second")]
+    MissingRate,
+    /// More neurons than frames, and nothing that says whether it is meant.
+    #[error(
+        "dataset `{dataset}` has shape [{rows}, {columns}]: read as [time, neuron], {rows} frames of {columns} neurons; if it is [neuron, time], say so with `order`; if not, set `order` to [time, neuron]"
+    )]
+    AxisOrder {
+        /// Dataset name.
+        dataset: String,
+        /// Length of the first axis.
+        rows: usize,
+        /// Length of the second.
+        columns: usize,
+    },
+    /// Nothing that could be traces.
+    #[error("there is no {kind}; store the traces as one, [time, neuron]")]
+    NoTraces {
+        /// What was looked for.
+        kind: &'static str,
+    },
+    /// Several arrays could be meant.
+    #[error("there is more than one {kind}: {found}; name one with `dataset`")]
+    Ambiguous {
+        /// What was looked for.
+        kind: &'static str,
+        /// Candidates.
+        found: String,
+    },
+    /// The array that the caller named is not there.
+    #[error("there is no {kind} `{wanted}` (there is: {found}); name one of these with `dataset`")]
+    NotFound {
+        /// Name given.
+        wanted: String,
+        /// What was looked for.
+        kind: &'static str,
+        /// Candidates.
+        found: String,
+    },
+    /// Something wrong with one file of a folder.
+    #[error("`{name}`: {problem}")]
+    InMember {
+        /// File name.
+        name: String,
+        /// What is wrong with it.
+        problem: Box<Problem>,
+    },
+    /// A .npy header that cannot be read.
+    #[error("{object} is not a sound .npy array: {found}; save it again with numpy.save")]
+    BadNpy {
+        /// Array or file.
+        object: String,
+        /// What was found.
+        found: String,
+    },
+    /// A .npz archive that cannot be read.
+    #[error(
+        "the .npz archive is damaged or cut short: {0}; copy it again, or save it again with numpy.savez"
+    )]
+    BadArchive(String),
+    /// A row of a table with more or fewer cells than the first.
+    #[error(
+        "line {line} has {found} cells, the first has {expected}; a table has one row per frame, one column per neuron"
+    )]
+    RaggedCsv {
+        /// Line, from 1.
+        line: u64,
+        /// Cells in it.
+        found: usize,
+        /// Cells in the first.
+        expected: usize,
+    },
+    /// A cell that is no number.
+    #[error(
+        "line {line}, column {column} holds `{found}`, not a number; write NaN, or nothing, for a missing frame"
+    )]
+    BadCell {
+        /// Line, from 1.
+        line: u64,
+        /// Column, from 1.
+        column: usize,
+        /// Its text, at most 30 characters of it.
+        found: String,
+    },
+    /// A text table that cannot be read as text.
+    #[error("the table cannot be read or written: {0}; save it as UTF-8 text")]
+    BadText(String),
+    /// Frame times that do not increase.
+    #[error(
+        "timestamps go from {before} s to {value} s at frame {index}; they must increase: sort the frames, or give `rate` instead"
+    )]
+    Timestamps {
+        /// Frame, from 0.
+        index: usize,
+        /// Its time.
+        value: f64,
+        /// Time of the frame before.
+        before: f64,
+    },
+    /// A gap too long for dropped frames.
+    #[error(
+        "timestamps leave a gap of {gap_s} s after frame {frame}, at {dt_s} s a frame; more frames would be missing than recorded: cut the file into sessions there"
+    )]
+    LongGap {
+        /// Frame before the gap, from 0.
+        frame: usize,
+        /// Seconds to the next frame.
+        gap_s: f64,
+        /// Usual seconds between frames.
+        dt_s: f64,
+    },
+    /// Infinity.
+    #[error("dataset `{dataset}` holds {value} at {index:?}; write NaN for a missing frame")]
+    Infinite {
+        /// Dataset name.
+        dataset: String,
+        /// As stored with time before neuron, from 0.
+        index: Vec<usize>,
+        /// Value found.
+        value: f32,
+    },
+    /// A trial without frames.
+    #[error("trial {trial} holds {found}; correct its times or leave it out")]
+    EmptyTrial {
+        /// Trial, from 0.
+        trial: usize,
+        /// What it holds.
+        found: String,
+    },
+    /// Nothing to cut into trials.
+    #[error(
+        "there is no continuous recording with a table of trials; cut it into windows instead, or store intervals/trials in an NWB file"
+    )]
+    NoTrials,
+    /// Windows that cannot cover the recording.
+    #[error(
+        "windows of {length} bins that overlap by {overlap} cannot cover {n_bins} bins; choose overlap < length <= {n_bins}"
+    )]
+    Windows {
+        /// Bins per window.
+        length: usize,
+        /// Bins that neighbours share.
+        overlap: usize,
+        /// Bins to cover.
+        n_bins: usize,
+    },
+    /// A neuron never observed.
+    #[error("dataset `{dataset}`: neuron {neuron} (`{id}`) is NaN in every frame; leave it out")]
+    AllMissing {
+        /// Dataset name.
+        dataset: String,
+        /// Neuron, from 0.
+        neuron: usize,
+        /// Its name.
+        id: String,
+    },
+    /// A neuron of which a model learns nothing.
+    #[error(
+        "dataset `{dataset}`: neuron {neuron} (`{id}`) is {value} in every frame; leave it out, a silent neuron has no rate to infer"
+    )]
+    Constant {
+        /// Dataset name.
+        dataset: String,
+        /// Neuron, from 0.
+        neuron: usize,
+        /// Its name.
+        id: String,
+        /// Its one value.
+        value: f32,
+    },
+    /// Units that the likelihood cannot have produced.
+    #[error(
+        "the values are {units}, which this model's likelihood does not describe; choose Gaussian for fluorescence, Poisson for spike counts, or correct `units`"
+    )]
+    UnitsDoNotSuit {
+        /// Units stated.
+        units: Units,
+    },
+    /// Counts where fluorescence is expected.
+    #[error(
+        "dataset `{dataset}` holds only whole numbers from 0 to {largest}: spike counts? Fluorescence is expected; choose a Poisson model, or state `units` as F"
+    )]
+    LooksLikeCounts {
+        /// Dataset name.
+        dataset: String,
+        /// Largest value.
+        largest: f32,
+    },
     /// An array that the caller needs.
     #[error(
         "the split has no `{wanted}` (it holds {held}); simulate or record `{wanted}`, or choose a model that does without"
@@ -190,6 +403,25 @@ impl DataError {
             ..self
         }
     }
+}
+
+impl Problem {
+    /// The same problem, said of one file of a folder.
+    pub(crate) fn of_member(self, name: &str) -> Self {
+        Self::InMember {
+            name: name.to_owned(),
+            problem: Box::new(self),
+        }
+    }
+}
+
+/// Bytes as people look them up.
+fn hex(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "nothing: it is empty".to_owned();
+    }
+    let digits: Vec<_> = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    digits.join(" ")
 }
 
 impl From<Problem> for DataError {

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
-use hdf5_reader::{Attribute, ByteOrder, Datatype, Hdf5File, OpenOptions, group::Group};
+use hdf5_reader::{Attribute, Hdf5File, OpenOptions, group::Group};
 use hdf5_writer::{AttributeBuilder, DatasetBuilder, Hdf5Builder, WriteOptions};
 use ndarray::{Array, ArrayBase, Data, Dimension, Ix2, Ix3};
 
+use crate::number::Number;
 use crate::{DataError, Dataset, Problem, Quantity, Split};
 
 /// Axes of every trial array.
@@ -46,7 +47,7 @@ impl Dataset {
 
 fn read(path: &Path) -> Result<Dataset, DataError> {
     let file = open(path)?;
-    let root = Root::of(&file)?;
+    let root = Node::root(&file)?;
     Ok(Dataset {
         dt_s: root.number("dt")?.ok_or(Problem::MissingNumber {
             name: "dt",
@@ -66,7 +67,7 @@ fn read(path: &Path) -> Result<Dataset, DataError> {
 }
 
 /// Opens the file and checks that it is as long as its own header says.
-fn open(path: &Path) -> Result<Hdf5File, Problem> {
+pub(crate) fn open(path: &Path) -> Result<Hdf5File, Problem> {
     let length = std::fs::metadata(path)
         .and_then(|found| {
             if found.is_dir() {
@@ -101,26 +102,46 @@ fn open(path: &Path) -> Result<Hdf5File, Problem> {
 }
 
 /// An array as it lies in the file, of any rank.
-struct Stored {
-    shape: Vec<usize>,
-    values: Vec<f32>,
+pub(crate) struct Stored<T = f32> {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<T>,
 }
 
-/// The root group, with its attributes read once.
-struct Root {
-    group: Group,
+/// A group, with its attributes read once.
+pub(crate) struct Node {
+    pub(crate) group: Group,
     attributes: Vec<Attribute>,
 }
 
-impl Root {
-    fn of(file: &Hdf5File) -> Result<Self, Problem> {
+impl Node {
+    pub(crate) fn root(file: &Hdf5File) -> Result<Self, Problem> {
         let group = file
             .root_group()
             .map_err(|e| unreadable("the root group", e))?;
+        Self::of(group, "the root group")
+    }
+
+    fn of(group: Group, object: &str) -> Result<Self, Problem> {
         let attributes = group
             .attributes()
-            .map_err(|e| unreadable("the attributes of the root group", e))?;
+            .map_err(|e| unreadable(&format!("the attributes of {object}"), e))?;
         Ok(Self { group, attributes })
+    }
+
+    /// The group `name` in this one, if there is one.
+    pub(crate) fn child(&self, name: &str) -> Result<Option<Self>, Problem> {
+        let object = format!("group `{name}`");
+        match self.group.group(name) {
+            Ok(group) => Self::of(group, &object).map(Some),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(unreadable(&object, e)),
+        }
+    }
+
+    /// Names of the groups and of the datasets in this group.
+    pub(crate) fn members(&self) -> Result<(Vec<String>, Vec<String>), Problem> {
+        let listed = self.group.member_names();
+        listed.map_err(|e| unreadable("the list of members of a group", e))
     }
 
     fn split(&self, split: &str) -> Result<Split, Problem> {
@@ -136,6 +157,15 @@ impl Root {
     }
 
     fn array(&self, name: &str) -> Result<Option<Stored>, Problem> {
+        self.numbers(name, |x| x as f32)
+    }
+
+    /// The dataset `name`, if there is one, each number cast.
+    pub(crate) fn numbers<T>(
+        &self,
+        name: &str,
+        cast: impl Fn(f64) -> T,
+    ) -> Result<Option<Stored<T>>, Problem> {
         let object = format!("dataset `{name}`");
         let Some(stored) = self.dataset(name, &object)? else {
             return Ok(None);
@@ -145,12 +175,12 @@ impl Root {
             .read_raw_bytes()
             .map_err(|e| unreadable(&object, e))?;
         let shape = stored.shape().iter().map(|&n| n as usize).collect();
-        let values = number.decode(&bytes, |x| x as f32);
+        let values = number.decode(&bytes, cast);
         Ok(Some(Stored { shape, values }))
     }
 
     /// A scalar, from an attribute or else from a dataset of one element.
-    fn number(&self, name: &'static str) -> Result<Option<f64>, Problem> {
+    pub(crate) fn number(&self, name: &'static str) -> Result<Option<f64>, Problem> {
         let (object, dtype, bytes) = if let Some(found) = self.attribute(name) {
             let object = format!("attribute `{name}`");
             (object, found.datatype.clone(), found.raw_data.clone())
@@ -193,11 +223,15 @@ impl Root {
             .transpose()
     }
 
-    fn attribute(&self, name: &str) -> Option<&Attribute> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|a| a.name == name)
     }
 
-    fn dataset(&self, name: &str, object: &str) -> Result<Option<hdf5_reader::Dataset>, Problem> {
+    pub(crate) fn dataset(
+        &self,
+        name: &str,
+        object: &str,
+    ) -> Result<Option<hdf5_reader::Dataset>, Problem> {
         match self.group.dataset(name) {
             Ok(dataset) => Ok(Some(dataset)),
             Err(e) if is_absent(&e) => Ok(None),
@@ -206,15 +240,31 @@ impl Root {
     }
 }
 
-fn is_absent(error: &hdf5_reader::error::Error) -> bool {
+/// A number under any name, as attribute or dataset; `None` where it is absent or no scalar.
+pub(crate) fn scalar(node: &Node, name: &str) -> Result<Option<f64>, Problem> {
+    if let Some(found) = node.attribute(name) {
+        return Ok(found.read_as_f64().ok());
+    }
+    let is_scalar = |d: hdf5_reader::Dataset| d.shape().iter().all(|&n| n == 1);
+    let object = format!("dataset `{name}`");
+    match node.dataset(name, &object)?.is_some_and(is_scalar) {
+        true => Ok(node
+            .numbers(name, |x| x)?
+            .and_then(|s| s.values.first().copied())),
+        false => Ok(None),
+    }
+}
+
+pub(crate) fn is_absent(error: &hdf5_reader::error::Error) -> bool {
     match error {
-        hdf5_reader::error::Error::DatasetNotFound(_) => true,
+        hdf5_reader::error::Error::DatasetNotFound(_)
+        | hdf5_reader::error::Error::GroupNotFound(_) => true,
         hdf5_reader::error::Error::Context { source, .. } => is_absent(source),
         _ => false,
     }
 }
 
-fn unreadable(object: &str, source: hdf5_reader::error::Error) -> Problem {
+pub(crate) fn unreadable(object: &str, source: hdf5_reader::error::Error) -> Problem {
     Problem::Unreadable {
         object: object.to_owned(),
         source: Box::new(source),
@@ -234,118 +284,6 @@ fn with_rank<D: Dimension>(
     Array::from_shape_vec(&shape[..], values)
         .and_then(Array::into_dimensionality)
         .map_err(|_| wrong())
-}
-
-/// How one number is laid out in the file.
-#[derive(Clone, Copy)]
-struct Number {
-    kind: Kind,
-    size: u8,
-    big_endian: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Float,
-    Signed,
-    Unsigned,
-}
-
-impl Number {
-    fn of(dtype: &Datatype, object: &str) -> Result<Self, Problem> {
-        let (kind, size, order) = match dtype {
-            Datatype::FloatingPoint { size, byte_order } => (Kind::Float, *size, byte_order),
-            Datatype::FixedPoint {
-                size,
-                signed: true,
-                byte_order,
-            } => (Kind::Signed, *size, byte_order),
-            Datatype::FixedPoint {
-                size, byte_order, ..
-            } => (Kind::Unsigned, *size, byte_order),
-            // h5py stores booleans as an enumeration.
-            Datatype::Enum { base, .. } => return Self::of(base, object),
-            other => return Err(not_numeric(object, other)),
-        };
-        let known = match kind {
-            Kind::Float => matches!(size, 2 | 4 | 8),
-            Kind::Signed | Kind::Unsigned => matches!(size, 1 | 2 | 4 | 8),
-        };
-        if !known {
-            return Err(not_numeric(object, dtype));
-        }
-        Ok(Self {
-            kind,
-            size,
-            big_endian: *order == ByteOrder::BigEndian,
-        })
-    }
-
-    #[allow(
-        clippy::cast_lossless,
-        reason = "64-bit integers have no lossless cast, and one macro serves all types"
-    )]
-    fn decode<T>(self, bytes: &[u8], cast: impl Fn(f64) -> T) -> Vec<T> {
-        macro_rules! each {
-            ($number:ty) => {
-                self.decode_each(bytes, |b| cast(<$number>::from_le_bytes(b) as f64))
-            };
-        }
-        match (self.kind, self.size) {
-            (Kind::Float, 2) => self.decode_each(bytes, |b| cast(half(u16::from_le_bytes(b)))),
-            (Kind::Float, 4) => each!(f32),
-            (Kind::Float, _) => each!(f64),
-            (Kind::Signed, 1) => each!(i8),
-            (Kind::Signed, 2) => each!(i16),
-            (Kind::Signed, 4) => each!(i32),
-            (Kind::Signed, _) => each!(i64),
-            (Kind::Unsigned, 1) => each!(u8),
-            (Kind::Unsigned, 2) => each!(u16),
-            (Kind::Unsigned, 4) => each!(u32),
-            (Kind::Unsigned, _) => each!(u64),
-        }
-    }
-
-    fn decode_each<const N: usize, T>(self, bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Vec<T> {
-        let (chunks, _) = bytes.as_chunks::<N>();
-        if self.big_endian {
-            let swapped = |mut chunk: [u8; N]| {
-                chunk.reverse();
-                chunk
-            };
-            chunks.iter().map(|&chunk| f(swapped(chunk))).collect()
-        } else {
-            chunks.iter().map(|&chunk| f(chunk)).collect()
-        }
-    }
-}
-
-/// IEEE 754 half precision.
-fn half(bits: u16) -> f64 {
-    let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
-    let exponent = i32::from(bits >> 10 & 0x1f);
-    let fraction = f64::from(bits & 0x3ff) / 1024.0;
-    sign * match exponent {
-        0 => fraction * 2_f64.powi(-14),
-        31 if fraction == 0.0 => f64::INFINITY,
-        31 => f64::NAN,
-        _ => (1.0 + fraction) * 2_f64.powi(exponent - 15),
-    }
-}
-
-fn not_numeric(object: &str, dtype: &Datatype) -> Problem {
-    let found = match dtype {
-        Datatype::FloatingPoint { size, .. } => format!("{size}-byte floating-point numbers"),
-        Datatype::FixedPoint { size, .. } => format!("{size}-byte integers"),
-        Datatype::String { .. } => "text".to_owned(),
-        Datatype::Compound { .. } => "a compound type (complex numbers?)".to_owned(),
-        Datatype::VarLen { .. } => "variable-length sequences or text".to_owned(),
-        _ => "a type that holds no plain numbers".to_owned(),
-    };
-    Problem::NotNumeric {
-        object: object.to_owned(),
-        found,
-    }
 }
 
 fn encode(dataset: &Dataset) -> Result<Vec<u8>, hdf5_writer::Error> {
@@ -390,7 +328,7 @@ fn encode_array<S: Data<Elem = f32>, D: Dimension>(
     DatasetBuilder::typed_data(name, shape, values.as_slice().unwrap_or_default())
 }
 
-fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),

@@ -1,8 +1,30 @@
 #![doc = include_str!("../README.md")]
 
+mod check;
+mod clock;
+mod csv;
 mod error;
 mod hdf5;
+mod mat;
+mod npy;
+mod npz;
+mod number;
+mod nwb;
+mod pickle;
+mod plain;
+mod recording;
+mod source;
+mod suite2p;
 mod trials;
+mod windows;
 
+pub use check::Likelihood;
+pub use csv::write_csv;
 pub use error::{DataError, Problem};
+pub use npy::write_npy;
+pub use npz::write_npz;
+pub use recording::{
+    AxisOrder, Format, Options, PaddedTrials, Recording, Traces, TrialInterval, Units,
+};
 pub use trials::{Dataset, NamedArray, Quantity, Split};
+pub use windows::Windows;

@@ -1,0 +1,90 @@
+//! Whether a recording suits a likelihood: asked before a fit, not after it diverged.
+
+use ndarray::ArrayView2;
+
+use crate::{DataError, Problem, Recording, Units};
+
+/// What a model takes the values for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Likelihood {
+    /// Poisson counts per frame.
+    Poisson,
+    /// Real-valued fluorescence with Gaussian noise.
+    Gaussian,
+}
+
+/// Whole numbers up to this look like counts; digitised fluorescence goes far beyond.
+const LIKELY_COUNT: f32 = 100.0;
+
+impl Recording {
+    /// Checks that a model with this likelihood can be fitted to every neuron.
+    ///
+    /// # Errors
+    /// The first problem: a neuron of NaN alone ([`Problem::AllMissing`]) or of one value
+    /// ([`Problem::Constant`]); under Poisson, fluorescence ([`Problem::UnitsDoNotSuit`]) or a
+    /// value that is no count ([`Problem::NotACount`]); under Gaussian, values that are
+    /// counts ([`Problem::LooksLikeCounts`], unless `units` says that they are not).
+    pub fn check(&self, likelihood: Likelihood) -> Result<(), DataError> {
+        self.find_problem(likelihood)
+            .map_or(Ok(()), |problem| Err(self.problem(problem)))
+    }
+
+    fn find_problem(&self, likelihood: Likelihood) -> Option<Problem> {
+        let stretches = self.stretches();
+        (0..self.n_neurons())
+            .find_map(|neuron| self.neuron_problem(neuron, &stretches))
+            .or_else(|| match likelihood {
+                Likelihood::Poisson => self.poisson_problem(&stretches),
+                Likelihood::Gaussian => self.gaussian_problem(&stretches),
+            })
+    }
+
+    fn neuron_problem(&self, neuron: usize, stretches: &[ArrayView2<'_, f32>]) -> Option<Problem> {
+        let columns = stretches.iter().map(|s| s.column(neuron));
+        let mut values = columns.flatten().copied().filter(|v| !v.is_nan());
+        let id = self.neuron_ids[neuron].clone();
+        let dataset = self.dataset.clone();
+        let Some(value) = values.next() else {
+            return Some(Problem::AllMissing {
+                dataset,
+                neuron,
+                id,
+            });
+        };
+        let varies = values.any(|v| (v - value).abs() > 0.0);
+        (!varies).then_some(Problem::Constant {
+            dataset,
+            neuron,
+            id,
+            value,
+        })
+    }
+
+    fn poisson_problem(&self, stretches: &[ArrayView2<'_, f32>]) -> Option<Problem> {
+        if let Some(units @ (Units::Fluorescence | Units::DeltaFOverF)) = self.units {
+            return Some(Problem::UnitsDoNotSuit { units });
+        }
+        let bad = |v: f32| !v.is_nan() && (v < 0.0 || v.fract() != 0.0);
+        stretches.iter().enumerate().find_map(|(trial, values)| {
+            let ((bin, neuron), &value) = values.indexed_iter().find(|(_, v)| bad(**v))?;
+            Some(Problem::NotACount {
+                dataset: self.dataset.clone(),
+                index: vec![trial, bin, neuron],
+                value,
+            })
+        })
+    }
+
+    fn gaussian_problem(&self, stretches: &[ArrayView2<'_, f32>]) -> Option<Problem> {
+        if let Some(units @ Units::SpikeCounts) = self.units {
+            return Some(Problem::UnitsDoNotSuit { units });
+        }
+        let observed = || stretches.iter().flatten().filter(|v| !v.is_nan());
+        let is_small_count = |v: &f32| (0.0..=LIKELY_COUNT).contains(v) && v.fract() == 0.0;
+        let counts = self.units.is_none() && observed().all(is_small_count);
+        counts.then(|| Problem::LooksLikeCounts {
+            dataset: self.dataset.clone(),
+            largest: observed().copied().fold(0.0, f32::max),
+        })
+    }
+}

@@ -1,0 +1,225 @@
+//! NumPy's .npy: arrays in and out.
+
+use std::path::Path;
+
+use ndarray::{Array, ArrayD, ArrayView, Dimension, ShapeBuilder};
+
+use crate::hdf5::replace_file;
+use crate::number::{Kind, Number};
+use crate::recording::Draft;
+use crate::source::{Reader, Source, cannot_read};
+use crate::{DataError, Format, Options, Problem};
+
+pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Longest header that is parsed; NumPy itself stops at 10,000 bytes.
+pub(crate) const MAX_HEADER: usize = 65_536 + 12;
+
+/// Writes an array as a .npy file of little-endian 32-bit floats, in C order.
+///
+/// The file appears whole or not at all.
+///
+/// # Errors
+/// A problem of the disk, naming the file.
+pub fn write_npy<D: Dimension>(
+    path: &Path,
+    values: ArrayView<'_, f32, D>,
+) -> Result<(), DataError> {
+    replace_file(path, &encode(values)).map_err(|e| DataError::from(e).in_file(path))
+}
+
+/// The bytes of a .npy file.
+pub(crate) fn encode<D: Dimension>(values: ArrayView<'_, f32, D>) -> Vec<u8> {
+    let lengths: Vec<_> = values.shape().iter().map(ToString::to_string).collect();
+    let comma = if lengths.len() == 1 { "," } else { "" };
+    let shape = format!("({}{comma})", lengths.join(", "));
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+    // Magic, version, length, header and newline fill a multiple of 64 bytes.
+    let padded = (10 + header.len() + 1).next_multiple_of(64) - 11;
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend([1, 0]);
+    bytes.extend((padded as u16 + 1).to_le_bytes());
+    bytes.extend(format!("{header:padded$}\n").as_bytes());
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+pub(crate) struct Npy;
+
+impl Reader for Npy {
+    fn format(&self) -> Format {
+        Format::Npy
+    }
+
+    fn recognises(&self, source: &Source) -> bool {
+        source.head.starts_with(MAGIC)
+    }
+
+    fn read(&self, source: &Source, _: &Options) -> Result<Draft, Problem> {
+        let values = read_array(&source.path, "array")?;
+        Ok(Draft::bare("array", values))
+    }
+}
+
+/// The array of a .npy file; `object` is what errors call it.
+pub(crate) fn read_array(path: &Path, object: &str) -> Result<ArrayD<f32>, Problem> {
+    let bytes = std::fs::read(path).map_err(cannot_read)?;
+    Header::parse(&bytes, object)?.decode(&bytes, object, |x| x as f32)
+}
+
+/// What precedes the values.
+pub(crate) struct Header {
+    number: Number,
+    fortran_order: bool,
+    pub(crate) shape: Vec<usize>,
+    /// Bytes before the first value.
+    offset: usize,
+    /// Bytes of header and values together.
+    pub(crate) n_bytes: usize,
+}
+
+impl Header {
+    /// Reads the header at the start of `bytes`, which need not hold the values.
+    pub(crate) fn parse(bytes: &[u8], object: &str) -> Result<Self, Problem> {
+        let malformed = |found: &str| Problem::BadNpy {
+            object: object.to_owned(),
+            found: found.to_owned(),
+        };
+        let (text, offset) = header_text(bytes).map_err(|e| e.problem(bytes, object))?;
+        let descr = value_of(text, "descr").ok_or_else(|| malformed("no `descr`"))?;
+        let number = number(descr).ok_or_else(|| Problem::NotNumeric {
+            object: object.to_owned(),
+            found: format!("NumPy type {}", first_item(descr)),
+        })?;
+        let order = value_of(text, "fortran_order");
+        let order = order.ok_or_else(|| malformed("no `fortran_order`"))?;
+        let shape = value_of(text, "shape").and_then(shape);
+        let shape = shape.ok_or_else(|| malformed("no shape of whole numbers"))?;
+        let n_bytes = shape
+            .iter()
+            .try_fold(usize::from(number.size), |n, &axis| n.checked_mul(axis))
+            .and_then(|n| n.checked_add(offset))
+            .filter(|&n| isize::try_from(n).is_ok())
+            .ok_or_else(|| malformed("a shape too large for any file"))?;
+        Ok(Self {
+            number,
+            fortran_order: order.starts_with("True"),
+            shape,
+            offset,
+            n_bytes,
+        })
+    }
+
+    /// The array, each number cast; C or Fortran order as the header says.
+    pub(crate) fn decode<T>(
+        &self,
+        bytes: &[u8],
+        object: &str,
+        cast: impl Fn(f64) -> T,
+    ) -> Result<ArrayD<T>, Problem> {
+        let values = bytes
+            .get(self.offset..self.n_bytes)
+            .ok_or(Problem::CutShort {
+                expected: self.n_bytes as u64,
+                found: bytes.len() as u64,
+            })?;
+        let values = self.number.decode(values, cast);
+        let shape = self.shape.clone().set_f(self.fortran_order);
+        Array::from_shape_vec(shape, values).map_err(|e| Problem::BadNpy {
+            object: object.to_owned(),
+            found: e.to_string(),
+        })
+    }
+}
+
+/// Why there is no header.
+enum NoHeader {
+    NotNpy,
+    Version(u8),
+    CutShort(usize),
+    NotText,
+}
+
+impl NoHeader {
+    fn problem(self, bytes: &[u8], object: &str) -> Problem {
+        let found = match self {
+            Self::CutShort(expected) => {
+                return Problem::CutShort {
+                    expected: expected as u64,
+                    found: bytes.len() as u64,
+                };
+            }
+            Self::NotNpy => "no NumPy signature".to_owned(),
+            Self::Version(version) => format!("format version {version}, not 1, 2 or 3"),
+            Self::NotText => "a header that is not text".to_owned(),
+        };
+        Problem::BadNpy {
+            object: object.to_owned(),
+            found,
+        }
+    }
+}
+
+/// The header's text and the place of the first value.
+fn header_text(bytes: &[u8]) -> Result<(&str, usize), NoHeader> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or(NoHeader::NotNpy)?;
+    let (start, length) = match *rest {
+        [1, _, a, b, ..] => (10, usize::from(u16::from_le_bytes([a, b]))),
+        [2 | 3, _, a, b, c, d, ..] => (12, u32::from_le_bytes([a, b, c, d]) as usize),
+        [1..=3, ..] | [] => return Err(NoHeader::CutShort(12)),
+        [version, ..] => return Err(NoHeader::Version(version)),
+    };
+    if length > MAX_HEADER {
+        return Err(NoHeader::NotText);
+    }
+    let end = start + length;
+    let text = bytes.get(start..end).ok_or(NoHeader::CutShort(end))?;
+    let text = std::str::from_utf8(text).map_err(|_| NoHeader::NotText)?;
+    Ok((text, end))
+}
+
+/// What follows `'key':` in the header, a Python dictionary.
+fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let (_, after) = text
+        .split_once(&format!("'{key}'"))
+        .or_else(|| text.split_once(&format!("\"{key}\"")))?;
+    Some(after.trim_start().strip_prefix(':')?.trim_start())
+}
+
+fn first_item(text: &str) -> &str {
+    text.split([',', '}']).next().unwrap_or(text)
+}
+
+/// The layout behind a type such as `'<f4'`; `None` for one that holds no plain numbers.
+fn number(descr: &str) -> Option<Number> {
+    let quote = descr.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    let name = descr[1..].split(quote).next()?;
+    let (big_endian, name) = match name.split_at_checked(1)? {
+        (">", rest) => (true, rest),
+        ("<" | "|" | "=", rest) => (false, rest),
+        _ => (false, name),
+    };
+    let (kind, size) = name.split_at_checked(1)?;
+    let kind = match kind {
+        "f" => Kind::Float,
+        "i" => Kind::Signed,
+        "u" | "b" => Kind::Unsigned,
+        _ => return None,
+    };
+    Number::known(kind, size.parse().ok()?, big_endian)
+}
+
+fn shape(text: &str) -> Option<Vec<usize>> {
+    let (inside, _) = text.strip_prefix('(')?.split_once(')')?;
+    let lengths = inside.split(',').map(str::trim).filter(|n| !n.is_empty());
+    lengths
+        .map(|n| n.trim_end_matches('L').parse().ok())
+        .collect()
+}
+
+/// The file's values after a header of type `object`: a pickle, which we do not run.
+pub(crate) fn pickled(bytes: &[u8]) -> Option<&[u8]> {
+    let (text, offset) = header_text(bytes).ok()?;
+    let is_object = value_of(text, "descr")?[1..].starts_with("|O");
+    bytes.get(offset..).filter(|_| is_object)
+}

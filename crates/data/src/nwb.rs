@@ -1,0 +1,259 @@
+//! Neurodata Without Borders: fluorescence of regions of interest, with trials.
+
+use ndarray::ArrayD;
+
+use crate::clock::Clock;
+use crate::hdf5::{self, Node, Stored};
+use crate::recording::Draft;
+use crate::source::{Reader, Source, choose};
+use crate::{AxisOrder, Format, Options, Problem, TrialInterval, Units};
+
+pub(crate) struct Nwb;
+
+impl Reader for Nwb {
+    fn format(&self) -> Format {
+        Format::Nwb
+    }
+
+    fn recognises(&self, source: &Source) -> bool {
+        let root = || Node::root(&hdf5::open(&source.path).ok()?).ok();
+        source.is_hdf5() && root().is_some_and(|root| root.attribute("nwb_version").is_some())
+    }
+
+    fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
+        let root = Node::root(&hdf5::open(&source.path)?)?;
+        let found = all_series(&root)?;
+        let listed = preferred(&found, options);
+        let path = choose(&listed, options, "RoiResponseSeries")?;
+        let series = found.iter().find(|series| series.path == path);
+        let series = series.ok_or(Problem::NoTraces {
+            kind: "RoiResponseSeries",
+        })?;
+        let mut draft = read_series(series)?;
+        draft.trial_table = trials(&root)?;
+        Ok(draft)
+    }
+}
+
+/// One RoiResponseSeries.
+struct Series {
+    path: String,
+    container: String,
+    units: Option<Units>,
+    node: Node,
+}
+
+/// Every series in `processing/<module>/<container>` and in `acquisition`.
+fn all_series(root: &Node) -> Result<Vec<Series>, Problem> {
+    let mut found = Vec::new();
+    if let Some(processing) = root.child("processing")? {
+        for module in processing.members()?.0 {
+            if let Some(node) = processing.child(&module)? {
+                search(&node, &format!("processing/{module}"), &mut found)?;
+            }
+        }
+    }
+    if let Some(acquisition) = root.child("acquisition")? {
+        search(&acquisition, "acquisition", &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Series in `node` itself and in the containers in it.
+fn search(node: &Node, path: &str, found: &mut Vec<Series>) -> Result<(), Problem> {
+    for name in node.members()?.0 {
+        let Some(child) = node.child(&name)? else {
+            continue;
+        };
+        let path = format!("{path}/{name}");
+        match neurodata_type(&child).as_str() {
+            "Fluorescence" => {
+                collect(&child, &path, &name, Some(Units::Fluorescence), found)?;
+            }
+            "DfOverF" => collect(&child, &path, &name, Some(Units::DeltaFOverF), found)?,
+            "RoiResponseSeries" => found.push(Series {
+                path,
+                container: name,
+                units: None,
+                node: child,
+            }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn collect(
+    container: &Node,
+    path: &str,
+    container_name: &str,
+    units: Option<Units>,
+    found: &mut Vec<Series>,
+) -> Result<(), Problem> {
+    for name in container.members()?.0 {
+        let Some(node) = container.child(&name)? else {
+            continue;
+        };
+        if neurodata_type(&node) == "RoiResponseSeries" {
+            found.push(Series {
+                path: format!("{path}/{name}"),
+                container: container_name.to_owned(),
+                units,
+                node,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn neurodata_type(node: &Node) -> String {
+    let attribute = node.attribute("neurodata_type");
+    attribute
+        .and_then(|a| a.read_string().ok())
+        .unwrap_or_default()
+}
+
+/// Candidates: where nobody names one, dF/F before F, and neither neuropil nor events.
+fn preferred(found: &[Series], options: &Options) -> Vec<String> {
+    let paths = |keep: &dyn Fn(&Series) -> bool| -> Vec<String> {
+        let kept = found.iter().filter(|series| keep(series));
+        kept.map(|series| series.path.clone()).collect()
+    };
+    let is_signal = |series: &Series| {
+        let path = series.path.to_ascii_lowercase();
+        !["neuropil", "deconv", "event"]
+            .iter()
+            .any(|word| path.contains(word))
+    };
+    if options.dataset.is_some() {
+        return paths(&|_| true);
+    }
+    let ratio = paths(&|s| is_signal(s) && s.units == Some(Units::DeltaFOverF));
+    let signal = paths(&|s| is_signal(s));
+    [ratio, signal]
+        .into_iter()
+        .find(|candidates| !candidates.is_empty())
+        .unwrap_or_else(|| paths(&|_| true))
+}
+
+fn read_series(series: &Series) -> Result<Draft, Problem> {
+    let node = &series.node;
+    let dataset = format!("{}/data", series.path);
+    let data = node.numbers("data", |x| x)?.ok_or(Problem::NotFound {
+        wanted: dataset.clone(),
+        kind: "dataset",
+        found: "none".to_owned(),
+    })?;
+    let scale = |name, default| match node.dataset("data", "dataset `data`") {
+        Ok(Some(data)) => attribute(&data, name).unwrap_or(default),
+        _ => default,
+    };
+    let (conversion, offset) = (scale("conversion", 1.0), scale("offset", 0.0));
+    let values = data.values.iter().map(|x| (x * conversion + offset) as f32);
+    let mut shape = data.shape.clone();
+    if shape.len() == 1 {
+        shape.push(1);
+    }
+    let values = ArrayD::from_shape_vec(shape.clone(), values.collect());
+    let values = values.map_err(|_| Problem::Rank {
+        object: format!("dataset `{dataset}`"),
+        found: data.shape,
+        axes: "[time, roi]",
+    })?;
+    let rois = node.numbers("rois", |x| x)?.map(|rois| rois.values);
+    let (clock, start_s) = clock(node)?;
+    let mut draft = Draft::bare(&dataset, values);
+    draft.order = order(&dataset, &shape, rois.as_ref().map(Vec::len), &clock)?;
+    if draft.order == Some(AxisOrder::NeuronTime) {
+        draft.notes.push(format!(
+            "`{dataset}` has shape {shape:?}, [roi, time] instead of NWB's [time, roi]; transposed"
+        ));
+    }
+    draft.clock = clock;
+    draft.start_s = start_s;
+    draft.units = series.units;
+    draft.neuron_ids = rois.map(|rois| rois.iter().map(ToString::to_string).collect());
+    if draft.units.is_none() {
+        draft.notes.push(format!(
+            "`{}` lies in no Fluorescence or DfOverF container: its units are not known",
+            series.container
+        ));
+    }
+    Ok(draft)
+}
+
+fn attribute(dataset: &hdf5_reader::Dataset, name: &str) -> Option<f64> {
+    dataset.attribute(name).ok()?.read_as_f64().ok()
+}
+
+/// Frame times, or rate and start.
+fn clock(node: &Node) -> Result<(Clock, f64), Problem> {
+    if let Some(Stored { values, .. }) = node.numbers("timestamps", |x| x)? {
+        let start_s = values.first().copied().unwrap_or_default();
+        return Ok((Clock::TimesS(values), start_s));
+    }
+    let Some(start) = node.dataset("starting_time", "dataset `starting_time`")? else {
+        return Ok((Clock::Unstated, 0.0));
+    };
+    let start_s = node.number("starting_time")?.unwrap_or_default();
+    let clock = attribute(&start, "rate").map_or(Clock::Unstated, Clock::RateHz);
+    Ok((clock, start_s))
+}
+
+/// The order that the number of regions, or of frame times, tells.
+fn order(
+    dataset: &str,
+    shape: &[usize],
+    n_rois: Option<usize>,
+    clock: &Clock,
+) -> Result<Option<AxisOrder>, Problem> {
+    let &[rows, columns] = shape else {
+        return Ok(None);
+    };
+    let n_times = match clock {
+        Clock::TimesS(times) => Some(times.len()),
+        _ => None,
+    };
+    let fits = |time: usize, neuron: usize| {
+        n_rois.is_none_or(|n| n == neuron) && n_times.is_none_or(|n| n == time)
+    };
+    match (fits(rows, columns), fits(columns, rows)) {
+        (true, _) if n_rois.is_some() => Ok(Some(AxisOrder::TimeNeuron)),
+        (true, false) => Ok(Some(AxisOrder::TimeNeuron)),
+        (false, true) => Ok(Some(AxisOrder::NeuronTime)),
+        (true, true) => Ok(None),
+        (false, false) => Err(Problem::Disagree {
+            a: dataset.to_owned(),
+            a_shape: shape.to_vec(),
+            b: "rois and timestamps".to_owned(),
+            b_shape: [n_times, n_rois].into_iter().flatten().collect(),
+            axis: "frames and regions",
+        }),
+    }
+}
+
+/// `intervals/trials`, where there is one.
+fn trials(root: &Node) -> Result<Vec<TrialInterval>, Problem> {
+    let intervals = root.child("intervals")?;
+    let Some(table) = intervals.map(|i| i.child("trials")).transpose()?.flatten() else {
+        return Ok(Vec::new());
+    };
+    let column = |name: &str| -> Result<Vec<f64>, Problem> {
+        let stored = table.numbers(name, |x| x)?;
+        Ok(stored.map_or(Vec::new(), |column| column.values))
+    };
+    let (starts, stops) = (column("start_time")?, column("stop_time")?);
+    if starts.len() != stops.len() {
+        return Err(Problem::Disagree {
+            a: "intervals/trials/start_time".to_owned(),
+            a_shape: vec![starts.len()],
+            b: "intervals/trials/stop_time".to_owned(),
+            b_shape: vec![stops.len()],
+            axis: "trials",
+        });
+    }
+    let pairs = starts.into_iter().zip(stops);
+    Ok(pairs
+        .map(|(start_s, stop_s)| TrialInterval { start_s, stop_s })
+        .collect())
+}

@@ -1,0 +1,152 @@
+//! Plain HDF5: `train_…` and `valid_…` as LFADS and our benchmarks have them, or one dataset.
+
+use ndarray::{ArrayD, Axis, concatenate};
+
+use crate::clock::Clock;
+use crate::hdf5::{self, Node, Stored};
+use crate::recording::Draft;
+use crate::source::{Reader, Source, choose};
+use crate::{Format, Options, Problem, Units};
+
+/// What the traces are called after `train_`, most wanted first.
+const NAMES: [&str; 5] = ["fluor", "data", "encod_data", "recon_data", "spikes"];
+
+pub(crate) struct PlainHdf5;
+
+impl Reader for PlainHdf5 {
+    fn format(&self) -> Format {
+        Format::Hdf5
+    }
+
+    fn recognises(&self, source: &Source) -> bool {
+        source.is_hdf5()
+    }
+
+    fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
+        let root = Node::root(&hdf5::open(&source.path)?)?;
+        let tables = tables(&root)?;
+        let mut draft = if let Some(name) = split_name(&tables, options) {
+            read_splits(&root, &name)?
+        } else {
+            let name = choose(&tables, options, "dataset of two or three axes")?;
+            Draft::bare(name, require(&root, name)?)
+        };
+        draft.clock = Clock::from_scalars(|name| hdf5::scalar(&root, name))?;
+        Ok(draft)
+    }
+}
+
+/// Datasets of the root group, and of the groups in it, with two or three axes.
+fn tables(root: &Node) -> Result<Vec<String>, Problem> {
+    let (groups, mut names) = root.members()?;
+    for group in groups {
+        if let Some(node) = root.child(&group)? {
+            let inner = node.members()?.1;
+            names.extend(inner.iter().map(|name| format!("{group}/{name}")));
+        }
+    }
+    let mut found = Vec::new();
+    for name in names {
+        let n_axes = dataset_at(root, &name)?.map_or(0, |d| d.shape().len());
+        if matches!(n_axes, 2 | 3) {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
+fn dataset_at(root: &Node, path: &str) -> Result<Option<hdf5_reader::Dataset>, Problem> {
+    let object = format!("dataset `{path}`");
+    match path.split_once('/') {
+        Some((group, name)) => match root.child(group)? {
+            Some(node) => node.dataset(name, &object),
+            None => Ok(None),
+        },
+        None => root.dataset(path, &object),
+    }
+}
+
+/// The name after `train_`: the caller's, or the most wanted there is.
+fn split_name(tables: &[String], options: &Options) -> Option<String> {
+    let has = |name: &str| tables.iter().any(|t| *t == format!("train_{name}"));
+    match &options.dataset {
+        Some(wanted) => has(wanted).then(|| wanted.clone()),
+        None => NAMES.into_iter().find(|n| has(n)).map(str::to_owned),
+    }
+}
+
+fn read_splits(root: &Node, name: &str) -> Result<Draft, Problem> {
+    let train_name = format!("train_{name}");
+    let train = require(root, &train_name)?;
+    let valid = match root.numbers(&format!("valid_{name}"), |x| x as f32)? {
+        Some(stored) => Some(array(&format!("valid_{name}"), stored)?),
+        None => None,
+    };
+    let n_train = train.shape().first().copied();
+    let values = match &valid {
+        Some(valid) => join(&train_name, &train, name, valid)?,
+        None => train,
+    };
+    let mut draft = Draft::bare(&train_name, values);
+    draft.n_train = n_train.filter(|_| valid.is_some());
+    draft.units = match name {
+        "spikes" => Some(Units::SpikeCounts),
+        _ => None,
+    };
+    Ok(draft)
+}
+
+/// Trials of both splits, those for training first; the shorter split gets NaN frames.
+fn join(
+    train_name: &str,
+    train: &ArrayD<f32>,
+    name: &str,
+    valid: &ArrayD<f32>,
+) -> Result<ArrayD<f32>, Problem> {
+    let disagree = || Problem::Disagree {
+        a: train_name.to_owned(),
+        a_shape: train.shape().to_vec(),
+        b: format!("valid_{name}"),
+        b_shape: valid.shape().to_vec(),
+        axis: "neurons",
+    };
+    let (&[_, a, n], &[_, b, m]) = (train.shape(), valid.shape()) else {
+        return Err(disagree());
+    };
+    if n != m {
+        return Err(disagree());
+    }
+    let lengthen = |values: &ArrayD<f32>| {
+        let mut shape = values.shape().to_vec();
+        shape[1] = a.max(b);
+        let mut long = ArrayD::from_elem(shape, f32::NAN);
+        let length = values.shape()[1];
+        long.slice_axis_mut(Axis(1), (..length).into())
+            .assign(values);
+        long
+    };
+    let (train, valid) = (lengthen(train), lengthen(valid));
+    concatenate(Axis(0), &[train.view(), valid.view()]).map_err(|_| disagree())
+}
+
+fn require(root: &Node, path: &str) -> Result<ArrayD<f32>, Problem> {
+    let stored = match path.split_once('/') {
+        Some((group, name)) => match root.child(group)? {
+            Some(node) => node.numbers(name, |x| x as f32)?,
+            None => None,
+        },
+        None => root.numbers(path, |x| x as f32)?,
+    };
+    let stored = stored.ok_or(Problem::NoTraces { kind: "dataset" })?;
+    array(path, stored)
+}
+
+fn array(name: &str, stored: Stored) -> Result<ArrayD<f32>, Problem> {
+    let found = stored.shape.clone();
+    let array = ArrayD::from_shape_vec(stored.shape, stored.values);
+    array.map_err(|_| Problem::Rank {
+        object: format!("dataset `{name}`"),
+        found,
+        axes: "[trial, time, neuron]",
+    })
+}

@@ -1,0 +1,138 @@
+//! suite2p's output folder: fluorescence less neuropil, of the accepted regions.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, Axis, Ix2};
+
+use crate::clock::Clock;
+use crate::recording::Draft;
+use crate::source::{Reader, Source, cannot_read};
+use crate::{AxisOrder, Format, Options, Problem, Units, npy, pickle};
+
+pub(crate) struct Suite2p;
+
+impl Reader for Suite2p {
+    fn format(&self) -> Format {
+        Format::Suite2p
+    }
+
+    fn recognises(&self, source: &Source) -> bool {
+        source.is_folder
+    }
+
+    fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
+        let folder = plane(&source.path, options)?;
+        let mut traces = matrix(&folder, "F.npy")?;
+        let neuropil = matrix(&folder, "Fneu.npy")?;
+        agree(
+            &traces,
+            "Fneu.npy",
+            neuropil.shape(),
+            neuropil.shape() == traces.shape(),
+        )?;
+        traces.scaled_add(-options.neuropil, &neuropil);
+        let kept = accepted(&folder, &traces, options)?;
+        let n_regions = traces.nrows();
+        let mut draft = Draft::bare("F.npy", traces.select(Axis(0), &kept).into_dyn());
+        draft.order = Some(AxisOrder::NeuronTime);
+        draft.units = Some(Units::Fluorescence);
+        draft.neuron_ids = Some(kept.iter().map(ToString::to_string).collect());
+        draft.clock = match options.rate_hz {
+            Some(rate_hz) => Clock::RateHz(rate_hz),
+            None => frame_rate(&folder)?,
+        };
+        draft.notes.push(format!(
+            "F - {} Fneu of {} of {n_regions} regions",
+            options.neuropil,
+            kept.len()
+        ));
+        Ok(draft)
+    }
+}
+
+/// The folder that holds `F.npy`: the one given, the plane named, or its only plane.
+fn plane(folder: &Path, options: &Options) -> Result<PathBuf, Problem> {
+    if folder.join("F.npy").is_file() {
+        return Ok(folder.to_owned());
+    }
+    let mut planes: Vec<String> = std::fs::read_dir(folder)
+        .map_err(cannot_read)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| folder.join(name).join("F.npy").is_file())
+        .collect();
+    planes.sort();
+    if planes.is_empty() {
+        return Err(Problem::NotSuite2p);
+    }
+    crate::source::choose(&planes, options, "plane folder").map(|name| folder.join(name))
+}
+
+/// `[roi, time]`.
+fn matrix(folder: &Path, name: &str) -> Result<Array2<f32>, Problem> {
+    let values = array(folder, name)?;
+    let found = values.shape().to_vec();
+    let matrix = values.into_dimensionality::<Ix2>();
+    matrix.map_err(|_| Problem::Rank {
+        object: format!("`{name}`"),
+        found,
+        axes: "[roi, time]",
+    })
+}
+
+/// The array of one file of the folder; errors name the file.
+fn array(folder: &Path, name: &str) -> Result<ndarray::ArrayD<f32>, Problem> {
+    let read = npy::read_array(&folder.join(name), name);
+    read.map_err(|problem| problem.of_member(name))
+}
+
+/// Regions that a person or the classifier took for cells.
+fn accepted(folder: &Path, traces: &Array2<f32>, options: &Options) -> Result<Vec<usize>, Problem> {
+    let every = 0..traces.nrows();
+    if !options.cells_only {
+        return Ok(every.collect());
+    }
+    let is_cell = array(folder, "iscell.npy")?;
+    let n_listed = is_cell.shape().first().copied().unwrap_or_default();
+    agree(
+        traces,
+        "iscell.npy",
+        is_cell.shape(),
+        n_listed == traces.nrows(),
+    )?;
+    let by_region = is_cell.view();
+    let kept = every.filter(|&region| {
+        let row = by_region.index_axis(Axis(0), region);
+        row.first().is_some_and(|&cell| cell > 0.5)
+    });
+    let kept: Vec<_> = kept.collect();
+    if kept.is_empty() {
+        return Err(Problem::NoCells {
+            n_regions: traces.nrows(),
+        });
+    }
+    Ok(kept)
+}
+
+fn agree(traces: &Array2<f32>, name: &str, shape: &[usize], good: bool) -> Result<(), Problem> {
+    if good {
+        return Ok(());
+    }
+    Err(Problem::Disagree {
+        a: "F.npy".to_owned(),
+        a_shape: traces.shape().to_vec(),
+        b: name.to_owned(),
+        b_shape: shape.to_vec(),
+        axis: "regions and frames",
+    })
+}
+
+/// `fs` of `ops.npy`, frames per second of each plane; unstated where it cannot be found.
+fn frame_rate(folder: &Path) -> Result<Clock, Problem> {
+    let path = folder.join("ops.npy");
+    if !path.is_file() {
+        return Ok(Clock::Unstated);
+    }
+    let bytes = std::fs::read(path).map_err(cannot_read)?;
+    let rate_hz = npy::pickled(&bytes).and_then(|pickle| pickle::number_after_key(pickle, "fs"));
+    Ok(rate_hz.map_or(Clock::Unstated, Clock::RateHz))
+}
