@@ -3,7 +3,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use gru::ar1_filter;
-use model::dynamics::Coordinated;
 use model::layers::{innovations, normal_weight};
 use model::{
     DiagonalGaussian, Draw, Dynamics, DynamicsConfig, Elbo, FluorStatistics, INIT_STEP, Indicator,
@@ -65,16 +64,12 @@ impl FilteredPoisson {
         device: &Device,
     ) -> Result<Self, ModelError> {
         config.validate()?;
+        data.indicator.validate()?;
         let mut noise = Noise::new(seed, INIT_STEP, device);
         let log_rates = log_rates_from_counts(&data.statistics.mean_counts, data.dt_s);
         let dynamics = config.init(&log_rates, &mut noise, device);
         let learned = moments == Moments::AsPublished;
-        let log_noise: Vec<f32> = data
-            .statistics
-            .sd
-            .iter()
-            .map(|&sd| (0.5 * sd.max(1e-3)).ln())
-            .collect();
+        let log_noise = data.statistics.initial_log_noise();
         Ok(Self {
             dynamics,
             log_taps: learned.then(|| {
@@ -153,19 +148,17 @@ impl FilteredPoisson {
 
     pub fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>, log_density: LogDensity<'_>) -> Elbo {
         let [n_bins, n_trials, _] = x.dims();
-        let hidden = self.dynamics.config().coordinated_dropout;
-        let split = Coordinated::split(self.encoder_input(&x), hidden, pass);
-        let posterior = self.dynamics.encode(split.input.clone(), Some(&mut *pass));
-        let ic = posterior.sample(pass.noise);
         let n_generated = n_bins + self.n_lead_in();
-        let factors = self.dynamics.factors(ic, n_generated, Some(&mut *pass));
-        let cumulants = self.cumulants(self.dynamics.log_rates(factors));
-        let log_prob = split.weigh(log_density(x, cumulants));
+        let deep = self
+            .dynamics
+            .draw(self.encoder_input(&x), n_generated, pass);
+        let cumulants = self.cumulants(deep.log_rates);
+        let log_prob = deep.split.weigh(log_density(x, cumulants));
         Elbo {
             reconstruction: log_prob.neg().div_scalar(n_trials as f64),
             spikes: None,
             kl_shallow: None,
-            kl_ic: Some(self.dynamics.kl(&posterior)),
+            kl_ic: Some(self.dynamics.kl(&deep.posterior)),
             l2: Some(self.dynamics.l2()),
         }
     }

@@ -193,6 +193,21 @@ impl Dynamics {
         self.rates.bias()
     }
 
+    /// One sample of the level: posterior, factors and rates, with dropout in training passes.
+    pub fn draw(&self, input: Tensor<3>, n_bins: usize, pass: &mut Pass<'_>) -> DeepDraw {
+        let split = Coordinated::split(input, self.config.coordinated_dropout, pass);
+        let posterior = self.encode(split.input.clone(), Some(&mut *pass));
+        let ic = posterior.sample(pass.noise);
+        let factors = self.factors(ic.clone(), n_bins, Some(&mut *pass));
+        DeepDraw {
+            initial_factors: self.initial_factors(ic),
+            log_rates: self.log_rates(factors.clone()),
+            factors,
+            posterior,
+            split,
+        }
+    }
+
     /// KL(Q(g₀|x) ‖ P(g₀)), mean over trials.
     pub fn kl(&self, posterior: &DiagonalGaussian<2>) -> Tensor<1> {
         let n_trials = posterior.mean.dims()[0];
@@ -232,6 +247,21 @@ impl Dynamics {
             None => ic,
         }
     }
+}
+
+/// One sample of the deep level.
+#[derive(Clone, Debug)]
+pub struct DeepDraw {
+    /// How coordinated dropout split the input.
+    pub split: Coordinated,
+    /// Q(g₀|x).
+    pub posterior: DiagonalGaussian<2>,
+    /// Factors before the first bin, `[trial, factor]`.
+    pub initial_factors: Tensor<2>,
+    /// Factors, `[time, trial, factor]`.
+    pub factors: Tensor<3>,
+    /// Log-rates in log Hz, `[time, trial, neuron]`.
+    pub log_rates: Tensor<3>,
 }
 
 impl DynamicsConfig {

@@ -100,6 +100,25 @@ impl FluorStatistics {
         let (mean_counts, sd) = fluor.axis_iter(ndarray::Axis(2)).map(per_neuron).unzip();
         Self { mean_counts, sd }
     }
+
+    /// Logarithm of half the standard deviation: loose at first, so that no early error
+    /// explodes.
+    pub fn initial_log_noise(&self) -> Vec<f32> {
+        let log_half = |&sd: &f32| (0.5 * sd.max(1e-3)).ln();
+        self.sd.iter().map(log_half).collect()
+    }
+}
+
+impl Indicator {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] naming the field, the value and the valid range.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        let Self { g, gain, .. } = *self;
+        require((0.0..1.0).contains(&g), "indicator.g", g, "in [0, 1)")?;
+        require(gain > 0.0, "indicator.gain", gain, "above 0")
+    }
 }
 
 impl LadderConfig {
@@ -117,18 +136,7 @@ impl LadderConfig {
     ) -> Result<Ladder, ModelError> {
         self.validate()?;
         require(dt_s > 0.0, "dt_s", dt_s, "above 0")?;
-        require(
-            (0.0..1.0).contains(&indicator.g),
-            "indicator.g",
-            indicator.g,
-            "in [0, 1)",
-        )?;
-        require(
-            indicator.gain > 0.0,
-            "indicator.gain",
-            indicator.gain,
-            "above 0",
-        )?;
+        indicator.validate()?;
         let mut noise = Noise::new(seed, INIT_STEP, device);
         let log_rates = log_rates_from_counts(&statistics.mean_counts, dt_s);
         Ok(Ladder {
@@ -240,12 +248,7 @@ impl Shallow {
             .iter()
             .map(|&count| count.max(0.01).ln_1p())
             .collect();
-        // Half the standard deviation: loose at first, so that no early error explodes.
-        let log_noise: Vec<f32> = statistics
-            .sd
-            .iter()
-            .map(|&sd| (0.5 * sd.max(1e-3)).ln())
-            .collect();
+        let log_noise = statistics.initial_log_noise();
         let encoder = Gru::new(2, n_neurons, config.n_encoder, spec, noise);
         let controller = Gru::new(1, 2 * config.n_encoder, config.n_controller, spec, noise);
         let mut weight = |n_in: usize, n_out: usize, scale: f64| {
@@ -363,16 +366,8 @@ impl Shallow {
         }
     }
 
-    /// −log N(x; y, σ²) with one learned σ per neuron, mean over trials.
     fn reconstruction(&self, x: Tensor<3>, calcium: Tensor<3>) -> Tensor<1> {
-        let [n_bins, n_trials, n_neurons] = x.dims();
-        let log_noise: Tensor<3> = self.log_noise.val().reshape([1, 1, n_neurons]);
-        let squares: Tensor<3> = (x - calcium).square().sum_dims(&[0, 1]);
-        let precision = log_noise.clone().mul_scalar(-2.0).exp();
-        let n = (n_bins * n_trials) as f64;
-        let fixed = 0.5 * n * n_neurons as f64 * (2.0 * std::f64::consts::PI).ln();
-        let sum = (squares * precision).sum().mul_scalar(0.5) + log_noise.sum().mul_scalar(n);
-        sum.add_scalar(fixed).div_scalar(n_trials as f64)
+        gaussian_negative_log_likelihood(x, calcium, self.log_noise.val())
     }
 
     fn kl(&self, draw: &ShallowDraw) -> Tensor<1> {
@@ -380,6 +375,22 @@ impl Shallow {
         let sum = draw.latent.kl(&self.latent_prior) + draw.initial.kl(&self.initial_prior);
         sum.div_scalar(n_trials)
     }
+}
+
+/// −log N(x; y, σ²) with one σ per neuron, mean over trials.
+pub(crate) fn gaussian_negative_log_likelihood(
+    x: Tensor<3>,
+    mean: Tensor<3>,
+    log_noise: Tensor<1>,
+) -> Tensor<1> {
+    let [n_bins, n_trials, n_neurons] = x.dims();
+    let log_noise: Tensor<3> = log_noise.reshape([1, 1, n_neurons]);
+    let squares: Tensor<3> = (x - mean).square().sum_dims(&[0, 1]);
+    let precision = log_noise.clone().mul_scalar(-2.0).exp();
+    let n = (n_bins * n_trials) as f64;
+    let fixed = 0.5 * n * n_neurons as f64 * (2.0 * std::f64::consts::PI).ln();
+    let sum = (squares * precision).sum().mul_scalar(0.5) + log_noise.sum().mul_scalar(n);
+    sum.add_scalar(fixed).div_scalar(n_trials as f64)
 }
 
 /// ReLU(e^a − 1), linear above [`MAX_LOG_SPIKES`].
@@ -482,7 +493,9 @@ impl Ladder {
 
     /// The deep level alone, on given spikes.
     fn deep_elbo(&self, x: Tensor<3>, spikes: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
-        let deep = self.draw_deep(&self.shallow.innovations(&x), pass);
+        let deep = self
+            .dynamics
+            .draw(self.shallow.innovations(&x), x.dims()[0], pass);
         Elbo {
             reconstruction: Tensor::zeros([1], &x.device()),
             spikes: Some(self.spike_term(deep.log_rates, spikes, &deep.split)),
@@ -495,7 +508,7 @@ impl Ladder {
     /// Both levels, end to end.
     fn joint_elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
         let innovations = self.shallow.innovations(&x);
-        let deep = self.draw_deep(&innovations, pass);
+        let deep = self.dynamics.draw(innovations.clone(), x.dims()[0], pass);
         let (initial_factors, factors) = match self.config.top_down_gradient {
             true => (deep.initial_factors, deep.factors),
             false => (deep.initial_factors.detach(), deep.factors.detach()),
@@ -515,31 +528,6 @@ impl Ladder {
             l2: Some(self.dynamics.l2()),
         }
     }
-
-    fn draw_deep(&self, innovations: &Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
-        let n_bins = innovations.dims()[0];
-        let hidden = self.dynamics.config().coordinated_dropout;
-        let split = Coordinated::split(innovations.clone(), hidden, pass);
-        let posterior = self.dynamics.encode(split.input.clone(), Some(&mut *pass));
-        let ic = posterior.sample(pass.noise);
-        let factors = self.dynamics.factors(ic.clone(), n_bins, Some(&mut *pass));
-        DeepDraw {
-            initial_factors: self.dynamics.initial_factors(ic),
-            log_rates: self.dynamics.log_rates(factors.clone()),
-            factors,
-            posterior,
-            split,
-        }
-    }
-}
-
-/// One sample of the deep level.
-struct DeepDraw {
-    split: Coordinated,
-    posterior: DiagonalGaussian<2>,
-    initial_factors: Tensor<2>,
-    factors: Tensor<3>,
-    log_rates: Tensor<3>,
 }
 
 impl SequentialVae for Ladder {

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use gru::poisson_log_prob;
 use serde::{Deserialize, Serialize};
 
-use crate::dynamics::{Coordinated, Dynamics, DynamicsConfig};
+use crate::dynamics::{Dynamics, DynamicsConfig};
 use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
 use crate::error::{ModelError, require};
 use crate::gaussian::DiagonalGaussian;
@@ -66,18 +66,14 @@ impl SequentialVae for Lfads {
 
     fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
         let [n_bins, n_trials, _] = x.dims();
-        let hidden = self.dynamics.config().coordinated_dropout;
-        let split = Coordinated::split(x.clone(), hidden, pass);
-        let posterior = self.dynamics.encode(split.input.clone(), Some(pass));
-        let ic = posterior.sample(pass.noise);
-        let factors = self.dynamics.factors(ic, n_bins, Some(pass));
-        let log_counts = self.dynamics.log_rates(factors).add_scalar(self.log_dt);
-        let log_prob = split.weigh(poisson_log_prob(log_counts, x));
+        let deep = self.dynamics.draw(x.clone(), n_bins, pass);
+        let log_counts = deep.log_rates.add_scalar(self.log_dt);
+        let log_prob = deep.split.weigh(poisson_log_prob(log_counts, x));
         Elbo {
             reconstruction: log_prob.neg().div_scalar(n_trials as f64),
             spikes: None,
             kl_shallow: None,
-            kl_ic: Some(self.dynamics.kl(&posterior)),
+            kl_ic: Some(self.dynamics.kl(&deep.posterior)),
             l2: Some(self.dynamics.l2()),
         }
     }

@@ -2,6 +2,8 @@
 
 mod batch;
 mod checkpoint;
+mod count_ladder;
+mod count_posterior;
 pub mod dynamics;
 mod elbo;
 mod error;
@@ -16,6 +18,7 @@ mod schedule;
 pub mod train;
 
 pub use batch::TrainData;
+pub use count_ladder::{CountLadder, CountLadderConfig};
 pub use dynamics::{Dynamics, DynamicsConfig};
 pub use elbo::{Draw, Elbo, ElboValues, Pass, SequentialVae, Stage, TermWeights};
 pub use error::ModelError;

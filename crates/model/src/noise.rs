@@ -38,6 +38,11 @@ impl Noise {
         self.tensor(shape, |rng| StandardNormal.sample(rng))
     }
 
+    /// Uniform values in [0, 1), for code that runs beside the tensors.
+    pub fn uniforms(&mut self, n: usize) -> Vec<f32> {
+        self.values(n, |rng| rng.random::<f32>())
+    }
+
     /// Ones with probability `probability`, zeros elsewhere.
     pub fn bernoulli<const D: usize>(&mut self, shape: [usize; D], probability: f64) -> Tensor<D> {
         let probability = probability as f32;
@@ -59,7 +64,12 @@ impl Noise {
         shape: [usize; D],
         draw: impl Fn(&mut ChaCha8Rng) -> f32 + Sync,
     ) -> Tensor<D> {
-        let mut values = vec![0.0; shape.iter().product()];
+        let values = self.values(shape.iter().product(), draw);
+        Tensor::from_data(TensorData::new(values, shape), &self.device)
+    }
+
+    fn values(&mut self, n: usize, draw: impl Fn(&mut ChaCha8Rng) -> f32 + Sync) -> Vec<f32> {
+        let mut values = vec![0.0; n];
         let first = self.next_stream;
         let key = self.key;
         values
@@ -70,7 +80,7 @@ impl Noise {
                 rng.set_stream(first + chunk as u64);
                 values.fill_with(|| draw(&mut rng));
             });
-        self.next_stream += values.len().div_ceil(CHUNK) as u64;
-        Tensor::from_data(TensorData::new(values, shape), &self.device)
+        self.next_stream += n.div_ceil(CHUNK) as u64;
+        values
     }
 }
