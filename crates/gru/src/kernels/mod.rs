@@ -1,6 +1,6 @@
 //! The kernels on slices, without burn.
 //!
-//! [`reference`] says in plain scalar code what each computes; the functions here are
+//! [`mod@reference`] says in plain scalar code what each computes; the functions here are
 //! the fast versions. Everything is `f32`, contiguous and time-major:
 //! `[time, trial, channel]`.
 
@@ -64,7 +64,7 @@ pub struct GruShape {
     pub n_directions: usize,
 }
 
-/// Weights as slices; shapes as in [`crate::GruWeights`], gate order r, z, n.
+/// Weights as slices; shapes as in `GruWeights` at the crate's root, gate order r, z, n.
 #[derive(Clone, Copy, Debug)]
 pub struct GruSlices<'a, F = f32> {
     /// `[direction, input, 3·hidden]`.
