@@ -98,6 +98,120 @@ impl Ar1 {
     }
 }
 
+/// Second-order indicator dynamics `c_t = g1·c_{t−1} + g2·c_{t−2} + s_t` with a rise and a decay.
+///
+/// The roots d ≥ r of `z² = g1·z + g2` are the decays per frame of the two exponentials that make
+/// up the response to a spike, `(d^{t+1} − r^{t+1})/(d − r)`; r = 0 is AR(1).
+///
+/// # Example
+/// ```
+/// use calcium::{Ar2, Discretisation};
+///
+/// let ar = Ar2::from_roots(0.5, 0.25)?;
+/// assert_eq!(ar.g(), [0.75, -0.125]);
+/// assert_eq!(ar.convolve(&[1.0, 0.0, 0.0]), [1.0, 0.75, 0.4375]);
+///
+/// let gcamp = Ar2::from_taus(0.05, 0.6, 1.0 / 60.0, Discretisation::Exact)?;
+/// let [rise_s, decay_s] = gcamp.taus_s(1.0 / 60.0, Discretisation::Exact)?;
+/// assert!((rise_s - 0.05).abs() < 1e-12 && (decay_s - 0.6).abs() < 1e-12);
+/// # Ok::<(), calcium::CalciumError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ar2 {
+    decay: Ar1,
+    rise: Ar1,
+}
+
+impl Ar2 {
+    /// Dynamics whose response is made of decays by `decay` and by `rise` per frame, in any order.
+    ///
+    /// # Errors
+    /// [`CalciumError::DecayOutOfRange`] unless both are in [0, 1).
+    pub fn from_roots(decay: f64, rise: f64) -> Result<Self, CalciumError> {
+        let (decay, rise) = (Ar1::new(decay)?, Ar1::new(rise)?);
+        let (decay, rise) = if decay.g < rise.g {
+            (rise, decay)
+        } else {
+            (decay, rise)
+        };
+        Ok(Self { decay, rise })
+    }
+
+    /// Dynamics with coefficients `g1` and `g2`.
+    ///
+    /// # Errors
+    /// [`CalciumError::NotRiseAndDecay`] unless both roots of `z² = g1·z + g2` are in [0, 1).
+    pub fn new(g1: f64, g2: f64) -> Result<Self, CalciumError> {
+        let spread = (g1 * g1 + 4.0 * g2).sqrt();
+        let decay = f64::midpoint(g1, spread);
+        // Vieta's rule loses no digits where the difference of `g1` and `spread` would.
+        let rise = if decay == 0.0 { 0.0 } else { -g2 / decay };
+        Self::from_roots(decay, rise).map_err(|_roots| CalciumError::NotRiseAndDecay { g1, g2 })
+    }
+
+    /// Dynamics that rise with time constant `rise_s` and decay with `decay_s`, sampled every `dt_s`.
+    ///
+    /// # Units
+    /// Seconds.
+    /// # Errors
+    /// Those of [`Ar1::from_tau`], for either.
+    pub fn from_taus(
+        rise_s: f64,
+        decay_s: f64,
+        dt_s: f64,
+        discretisation: Discretisation,
+    ) -> Result<Self, CalciumError> {
+        let decay = Ar1::from_tau(decay_s, dt_s, discretisation)?;
+        let rise = Ar1::from_tau(rise_s, dt_s, discretisation)?;
+        Self::from_roots(decay.g(), rise.g())
+    }
+
+    /// The coefficients g1 and g2.
+    pub fn g(self) -> [f64; 2] {
+        let [decay, rise] = self.roots();
+        [decay + rise, -decay * rise]
+    }
+
+    /// The larger and the smaller decay per frame.
+    pub fn roots(self) -> [f64; 2] {
+        [self.decay.g(), self.rise.g()]
+    }
+
+    /// Time constants of rise and decay when sampled every `dt_s`.
+    ///
+    /// # Units
+    /// Seconds.
+    /// # Errors
+    /// [`CalciumError::NotADuration`].
+    pub fn taus_s(
+        self,
+        dt_s: f64,
+        discretisation: Discretisation,
+    ) -> Result<[f64; 2], CalciumError> {
+        Ok([
+            self.rise.tau_s(dt_s, discretisation)?,
+            self.decay.tau_s(dt_s, discretisation)?,
+        ])
+    }
+
+    /// Calcium driven by `spikes`, from rest: `c_{−1} = c_{−2} = 0`.
+    ///
+    /// # Shapes
+    /// `spikes` and result: `[time]`.
+    pub fn convolve<T: Sample>(self, spikes: &[T]) -> Vec<T> {
+        let [g1, g2] = self.g();
+        let (mut before, mut last) = (0.0, 0.0);
+        spikes
+            .iter()
+            .map(|spike| {
+                let now = g1 * last + g2 * before + spike.to_f64();
+                (before, last) = (last, now);
+                T::from_f64(now)
+            })
+            .collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -127,6 +241,36 @@ mod tests {
             let euler = Ar1::from_tau(tau_s, dt_s, Discretisation::Euler).unwrap().g();
             let exact = Ar1::from_tau(tau_s, dt_s, Discretisation::Exact).unwrap().g();
             prop_assert!(euler < exact && exact - euler < ratio * ratio);
+        }
+
+        #[test]
+        fn both_exponentials_survive_the_round_trips(
+            rise in 1.0f64..50.0, more in 0.1f64..100.0, dt_s in 1e-3f64..1.0,
+        ) {
+            let (rise_s, decay_s) = (rise * dt_s, (rise + more) * dt_s);
+            for rule in [Discretisation::Euler, Discretisation::Exact] {
+                let ar = Ar2::from_taus(rise_s, decay_s, dt_s, rule).unwrap();
+                let back = ar.taus_s(dt_s, rule).unwrap();
+                prop_assert!((back[0] - rise_s).abs() < 1e-9 * rise_s);
+                prop_assert!((back[1] - decay_s).abs() < 1e-9 * decay_s);
+                let [g1, g2] = ar.g();
+                let again = Ar2::new(g1, g2).unwrap().roots();
+                // A double root moves by the square root of the rounding.
+                prop_assert!((again[0] - ar.roots()[0]).abs() < 1e-7);
+                prop_assert!((again[1] - ar.roots()[1]).abs() < 1e-7);
+            }
+        }
+
+        #[test]
+        fn second_order_is_first_order_twice(
+            decay in 0.0f64..0.999, rise in 0.0f64..0.999,
+            spikes in prop::collection::vec(0.0f64..2.0, 1..50),
+        ) {
+            let ar = Ar2::from_roots(decay, rise).unwrap();
+            let twice = Ar1::new(rise).unwrap().convolve(&Ar1::new(decay).unwrap().convolve(&spikes));
+            for (a, b) in ar.convolve(&spikes).iter().zip(&twice) {
+                prop_assert!((a - b).abs() < 1e-9 * b.abs().max(1.0));
+            }
         }
     }
 
@@ -183,5 +327,14 @@ mod tests {
                 value: 0.0
             }
         );
+    }
+
+    #[test]
+    fn coefficients_without_two_decays_are_repeated() {
+        for [g1, g2] in [[1.0, -0.5], [0.9, 0.05], [1.9, -0.85], [f64::NAN, 0.0]] {
+            let error = Ar2::new(g1, g2).unwrap_err().to_string();
+            assert!(error.contains(&format!("g1 = {g1}, g2 = {g2}")), "{error}");
+        }
+        assert!(Ar2::from_roots(0.5, -0.1).is_err() && Ar2::from_roots(f64::NAN, 0.5).is_err());
     }
 }

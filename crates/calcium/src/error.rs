@@ -10,6 +10,16 @@ pub enum CalciumError {
         /// The value given.
         g: f64,
     },
+    /// Coefficients whose response is not a rise and a decay.
+    #[error(
+        "g1 = {g1}, g2 = {g2} is not a rise and a decay; AR(2) needs both roots of z^2 = g1 z + g2 in [0, 1)"
+    )]
+    NotRiseAndDecay {
+        /// The first coefficient given.
+        g1: f64,
+        /// The second coefficient given.
+        g2: f64,
+    },
     /// A time constant too short for the frame interval under the Euler rule.
     #[error(
         "tau = {tau_s} s is shorter than dt = {dt_s} s, so Euler's g = 1 - dt/tau is negative; use tau >= dt or the exact discretisation"
@@ -36,9 +46,49 @@ pub enum CalciumError {
         /// The value given.
         value: f64,
     },
+    /// A number that must be finite is not.
+    #[error("{name} = {value} is not finite")]
+    NotFinite {
+        /// Name of the parameter.
+        name: &'static str,
+        /// The value given.
+        value: f64,
+    },
     /// A trace without frames.
     #[error("the trace is empty; at least one frame is needed")]
     EmptyTrace,
+    /// A trace with too little data to estimate from.
+    #[error(
+        "the trace has data in {found} frames; estimating {what} needs at least {needed}, so give its value instead"
+    )]
+    TooFewFrames {
+        /// What was to be estimated.
+        what: &'static str,
+        /// Frames with data.
+        found: usize,
+        /// Frames needed.
+        needed: usize,
+    },
+    /// The autocovariance does not decay as calcium does.
+    #[error(
+        "the autocovariance gives g = {g}, not a decay in [0, 1): the trace drifts, is silent, or noise_sd is too large; remove its baseline or give tau"
+    )]
+    NoDecay {
+        /// The coefficient found.
+        g: f64,
+    },
+    /// A number that must be at least 1 is 0.
+    #[error("{name} is 0; it must be at least 1")]
+    Zero {
+        /// Name of the parameter.
+        name: &'static str,
+    },
+    /// A percentile that is not between 0 and 100.
+    #[error("percentile = {value} is out of range; it must be from 0 to 100")]
+    NotAPercentile {
+        /// The value given.
+        value: f64,
+    },
     /// A sample is infinite.
     #[error("the trace is {value} at frame {index}; mark frames without data as NaN instead")]
     Infinite {
@@ -93,4 +143,12 @@ pub(crate) fn duration(name: &'static str, value: f64) -> Result<f64, CalciumErr
     } else {
         Err(CalciumError::NotADuration { name, value })
     }
+}
+
+/// `value` if it is not 0.
+pub(crate) fn at_least_one(name: &'static str, value: usize) -> Result<usize, CalciumError> {
+    if value == 0 {
+        return Err(CalciumError::Zero { name });
+    }
+    Ok(value)
 }

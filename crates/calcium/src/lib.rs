@@ -2,9 +2,10 @@
 
 mod ar;
 mod error;
+pub mod estimate;
 pub mod oasis;
 mod sample;
 
-pub use ar::{Ar1, Discretisation};
+pub use ar::{Ar1, Ar2, Discretisation};
 pub use error::CalciumError;
 pub use sample::Sample;

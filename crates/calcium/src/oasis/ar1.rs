@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Deconvolved;
+use super::{Deconvolved, check_block};
 use crate::error::nonnegative;
 use crate::{Ar1, CalciumError, Sample};
 
@@ -142,15 +142,7 @@ impl Ar1Problem {
         traces: &[T],
         n_bins: usize,
     ) -> Result<Deconvolved<T>, CalciumError> {
-        if n_bins == 0 {
-            return Err(CalciumError::EmptyTrace);
-        }
-        if !traces.len().is_multiple_of(n_bins) {
-            return Err(CalciumError::NotWholeTraces {
-                n_samples: traces.len(),
-                n_bins,
-            });
-        }
+        check_block(traces.len(), n_bins)?;
         let mut result = Deconvolved::zeros(traces.len());
         let refused = traces
             .par_chunks(n_bins)
@@ -170,6 +162,11 @@ impl Ar1Problem {
                 source: Box::new(source),
             }),
         }
+    }
+
+    /// Pools `trace` under the penalty `lambda`, without a threshold.
+    pub(super) fn pool_at(self, lambda: f64, trace: &[f64], pools: &mut Vec<Pool>) {
+        Self { lambda, ..self }.pool(trace, pools, Pool::undercuts);
     }
 
     /// Pools neighbours until none `violates` its bound against the one before.
@@ -244,14 +241,14 @@ impl Ar1Problem {
 ///
 /// The best v is `weighted / weight`.
 #[derive(Debug, Clone, Copy)]
-struct Pool {
+pub(super) struct Pool {
     /// Σ g^k·(y − mu)
-    weighted: f64,
+    pub(super) weighted: f64,
     /// Σ g^{2k}
-    weight: f64,
+    pub(super) weight: f64,
     /// g to the power of the number of frames
     decay: f64,
-    start: usize,
+    pub(super) start: usize,
 }
 
 impl Pool {
@@ -306,7 +303,7 @@ fn check_length<T>(name: &'static str, trace: &[T], output: &[T]) -> Result<(), 
 }
 
 /// Whether every frame has data.
-fn check_trace<T: Sample>(trace: &[T]) -> Result<bool, CalciumError> {
+pub(crate) fn check_trace<T: Sample>(trace: &[T]) -> Result<bool, CalciumError> {
     if trace.is_empty() {
         return Err(CalciumError::EmptyTrace);
     }

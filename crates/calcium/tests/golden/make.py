@@ -10,7 +10,13 @@ spikes (in `example.tsv`: fluorescence, true spikes). Numbers are the shortest d
 from pathlib import Path
 
 import numpy as np
-from oasis.functions import gen_data
+from oasis.functions import (
+    GetSn,
+    constrained_oasisAR1,
+    estimate_parameters,
+    estimate_time_constant,
+    gen_data,
+)
 from oasis.oasis_methods import oasisAR1
 
 FOLDER = Path(__file__).parent
@@ -74,3 +80,18 @@ quality = {
 lines = ["\t".join(f"{key}\t{float(value)!r}" for key, value in quality.items())]
 lines += [f"{float(y)!r}\t{int(s)}" for y, s in zip(trace, spikes)]
 (FOLDER / "example.tsv").write_text("\n".join(lines) + "\n")
+
+# What the package estimates from its example, and solves under a noise constraint.
+estimates = {}
+for n_bins in (200, 700, 3000):
+    estimates[f"noise_sd_mean_{n_bins}"] = GetSn(trace[:n_bins])
+    estimates[f"noise_sd_median_{n_bins}"] = GetSn(trace[:n_bins], method="median")
+    estimates[f"g_{n_bins}"] = estimate_parameters(trace[:n_bins], p=1)[0][0]
+estimates["g_5_lags"] = estimate_time_constant(trace, p=1, sn=0.3, lags=5)[0]
+estimates["g1"], estimates["g2"] = estimate_time_constant(trace, p=2)
+estimates["lambda"] = constrained_oasisAR1(trace, 0.95, 0.3)[4]
+_, _, b, _, lam = constrained_oasisAR1(trace + 1, 0.95, 0.3, optimize_b=True, max_iter=1000)
+estimates["b_with_b"], estimates["lambda_with_b"] = b - 1, lam
+(FOLDER / "estimates").mkdir(exist_ok=True)
+lines = [f"{key}\t{float(value)!r}" for key, value in estimates.items()]
+(FOLDER / "estimates" / "example.tsv").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,363 @@
+//! Noise-constrained AR(1): the penalty follows from the noise SD.
+
+use super::ar1::{Ar1Problem, Pool, check_trace};
+use super::{Deconvolved, in_parallel};
+use crate::error::nonnegative;
+use crate::{Ar1, CalciumError, Sample};
+
+/// Steps of the safeguarded Newton searches; a handful is usual.
+const MAX_STEPS: usize = 100;
+/// Relative accuracy of the residual sum of squares, and of the baseline.
+const TOLERANCE: f64 = 1e-11;
+
+/// The constant fluorescence b that calcium adds to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Baseline {
+    /// Known.
+    Fixed(f64),
+    /// Fitted.
+    Free,
+    /// Fitted subject to b ≥ 0.
+    Nonnegative,
+}
+
+/// Minimise ‖s‖₁ subject to ‖y − b − c‖² ≤ `noise_sd`²·T and `s_t = c_t − g·c_{t−1} ≥ 0`, over the T
+/// frames with data.
+///
+/// The answer is that of [`Ar1Problem`] for the one lambda that makes the constraint tight, under the
+/// same conventions. Where even lambda = 0 cannot meet the constraint, that is the answer; where
+/// silence meets it, the spikes are 0.
+///
+/// # Example
+/// ```
+/// use calcium::Ar1;
+/// use calcium::oasis::{Ar1NoiseConstrained, Baseline};
+///
+/// let trace = [1.1, 0.9, 2.1, 1.4, 1.3, 1.0, 1.2, 0.9];
+/// let problem = Ar1NoiseConstrained::new(Ar1::new(0.5)?, 0.1)?.with_baseline(Baseline::Free)?;
+/// let fit = problem.deconvolve(&trace)?;
+/// let residuals = trace.iter().zip(&fit.result.calcium).map(|(y, c)| y - fit.baseline - c);
+/// let rss: f64 = residuals.map(|r| r * r).sum();
+/// assert!((rss - 0.1f64.powi(2) * 8.0).abs() < 1e-9);
+/// # Ok::<(), calcium::CalciumError>(())
+/// ```
+/// # Source
+/// Friedrich, Zhou & Paninski 2017, "Solving the noise constrained problem" and "Optimizing parameters":
+/// between merges c is linear in lambda and b, so that the residual sum of squares is a quadratic whose
+/// root is the next lambda. We repeat it on pools made afresh, inside a bracket.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ar1NoiseConstrained {
+    ar: Ar1,
+    noise_sd: f64,
+    baseline: Baseline,
+}
+
+/// Deconvolution with the parameters that were found along with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted<T> {
+    /// Calcium above the baseline, and spikes.
+    pub result: Deconvolved<T>,
+    /// Weight of the L1 penalty.
+    pub lambda: f64,
+    /// Baseline b, in fluorescence units.
+    pub baseline: f64,
+}
+
+impl Ar1NoiseConstrained {
+    /// The problem with baseline 0.
+    ///
+    /// # Units
+    /// `noise_sd`: fluorescence units, as from [`crate::estimate::noise_sd`].
+    /// # Errors
+    /// [`CalciumError::Negative`].
+    pub fn new(ar: Ar1, noise_sd: f64) -> Result<Self, CalciumError> {
+        Ok(Self {
+            ar,
+            noise_sd: nonnegative("noise_sd", noise_sd)?,
+            baseline: Baseline::Fixed(0.0),
+        })
+    }
+
+    /// Sets what is known of the baseline.
+    ///
+    /// # Errors
+    /// [`CalciumError::NotFinite`] for a fixed baseline.
+    pub fn with_baseline(self, baseline: Baseline) -> Result<Self, CalciumError> {
+        match baseline {
+            Baseline::Fixed(value) if !value.is_finite() => Err(CalciumError::NotFinite {
+                name: "baseline",
+                value,
+            }),
+            _ => Ok(Self { baseline, ..self }),
+        }
+    }
+
+    /// Deconvolves one trace, in some tens of passes over it.
+    ///
+    /// # Shapes
+    /// `trace` and both results: `[time]`.
+    /// # Errors
+    /// Those of [`Ar1Problem::deconvolve`].
+    pub fn deconvolve<T: Sample>(&self, trace: &[T]) -> Result<Fitted<T>, CalciumError> {
+        check_trace(trace)?;
+        let mut search = Search::new(trace, self);
+        let point = search.constrain();
+        let problem = Ar1Problem::new(search.ar).with_lambda(point.lambda)?;
+        let above: Vec<f64> = search.samples.iter().map(|y| y - point.baseline).collect();
+        Ok(Fitted {
+            result: problem.deconvolve(&above)?.rounded(),
+            lambda: point.lambda,
+            baseline: point.baseline,
+        })
+    }
+
+    /// Deconvolves many traces in parallel on rayon's current pool, each with its own lambda and
+    /// baseline.
+    ///
+    /// # Shapes
+    /// `traces`: `[trace, time]`, flattened, with `n_bins` frames per trace; result: one per trace.
+    /// # Errors
+    /// [`CalciumError::NotWholeTraces`], [`CalciumError::EmptyTrace`] if `n_bins` is 0, and
+    /// [`CalciumError::InTrace`] for the first trace that [`Self::deconvolve`] would refuse.
+    pub fn deconvolve_many<T: Sample>(
+        &self,
+        traces: &[T],
+        n_bins: usize,
+    ) -> Result<Vec<Fitted<T>>, CalciumError> {
+        in_parallel(traces, n_bins, |trace| self.deconvolve(trace))
+    }
+}
+
+/// A choice of lambda and b, and how the residuals there depend on both.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    lambda: f64,
+    baseline: f64,
+    sums: Sums,
+}
+
+/// Sums over frames with data of the residual r = y − b − c, and of its derivatives p along lambda and
+/// q along b at fixed pools.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    r: f64,
+    p: f64,
+    q: f64,
+    rr: f64,
+    rp: f64,
+    rq: f64,
+    pp: f64,
+    pq: f64,
+    qq: f64,
+}
+
+struct Search {
+    samples: Vec<f64>,
+    above: Vec<f64>,
+    pools: Vec<Pool>,
+    ar: Ar1,
+    baseline: Baseline,
+    /// The residual sum of squares allowed.
+    target: f64,
+    extent: [f64; 2],
+}
+
+impl Search {
+    fn new<T: Sample>(trace: &[T], problem: &Ar1NoiseConstrained) -> Self {
+        let samples: Vec<f64> = trace.iter().map(|y| y.to_f64()).collect();
+        let n_present = samples.iter().filter(|y| !y.is_nan()).count();
+        // Of nothing but gaps the baseline is moot.
+        let extent = samples
+            .iter()
+            .filter(|y| !y.is_nan())
+            .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], &y| {
+                [low.min(y), high.max(y)]
+            });
+        Self {
+            above: samples.clone(),
+            samples,
+            pools: Vec::new(),
+            ar: problem.ar,
+            baseline: problem.baseline,
+            target: problem.noise_sd.powi(2) * n_present as f64,
+            extent: if n_present == 0 { [0.0; 2] } else { extent },
+        }
+    }
+
+    /// The lambda whose residual sum of squares, at the best baseline, is the target.
+    fn constrain(&mut self) -> Point {
+        let (mut low, mut high) = (0.0, f64::INFINITY);
+        let mut point = self.at_best_baseline(0.0, self.extent[0]);
+        for _step in 0..MAX_STEPS {
+            let excess = point.sums.rr - self.target;
+            let close = excess.abs() <= TOLERANCE * self.target;
+            if close || (excess >= 0.0 && point.lambda == 0.0) || point.is_silent() {
+                break;
+            }
+            if excess < 0.0 {
+                low = point.lambda;
+            } else {
+                high = point.lambda;
+            }
+            let fitted = !matches!(self.baseline, Baseline::Fixed(_)) && !self.at_bound(&point);
+            let next = point.lambda + point.sums.step_to(self.target, fitted);
+            let next = if next > low && next < high {
+                next
+            } else if high.is_finite() {
+                f64::midpoint(low, high)
+            } else {
+                2.0 * low + self.target.sqrt()
+            };
+            if next <= low || next >= high {
+                break;
+            }
+            point = self.at_best_baseline(next, point.baseline);
+        }
+        point
+    }
+
+    fn at_bound(&self, point: &Point) -> bool {
+        self.baseline == Baseline::Nonnegative && point.baseline <= 0.0
+    }
+
+    /// The baseline where the residuals sum to 0, found by Newton's method inside a bracket: the
+    /// objective is convex in b and its derivative is −Σr.
+    fn at_best_baseline(&mut self, lambda: f64, start: f64) -> Point {
+        let [mut low, mut high] = self.extent;
+        match self.baseline {
+            Baseline::Fixed(baseline) => return self.at(lambda, baseline),
+            Baseline::Nonnegative => (low, high) = (low.max(0.0), high.max(0.0)),
+            Baseline::Free => {}
+        }
+        let accuracy = TOLERANCE * (self.extent[1] - self.extent[0]).max(f64::MIN_POSITIVE);
+        let mut point = self.at(lambda, start.clamp(low, high));
+        if self.baseline == Baseline::Nonnegative && low == 0.0 {
+            let bound = self.at(lambda, 0.0);
+            if bound.sums.r <= 0.0 {
+                return bound;
+            }
+        }
+        for _step in 0..MAX_STEPS {
+            if point.sums.r > 0.0 {
+                low = point.baseline;
+            } else {
+                high = point.baseline;
+            }
+            let newton = point.baseline - point.sums.r / point.sums.q;
+            let next = if newton >= low && newton <= high {
+                newton
+            } else {
+                f64::midpoint(low, high)
+            };
+            let moved = (next - point.baseline).abs();
+            point = self.at(lambda, next);
+            if moved <= accuracy {
+                break;
+            }
+        }
+        point
+    }
+
+    fn at(&mut self, lambda: f64, baseline: f64) -> Point {
+        for (above, sample) in self.above.iter_mut().zip(&self.samples) {
+            *above = sample - baseline;
+        }
+        Ar1Problem::new(self.ar).pool_at(lambda, &self.above, &mut self.pools);
+        let mut sums = Sums::default();
+        for index in 0..self.pools.len() {
+            self.add_pool(index, &mut sums);
+        }
+        Point {
+            lambda,
+            baseline,
+            sums,
+        }
+    }
+
+    fn add_pool(&self, index: usize, sums: &mut Sums) {
+        let g = self.ar.g();
+        let pool = &self.pools[index];
+        let frames = self.frames(index);
+        let onset = (pool.weighted / pool.weight).max(0.0);
+        // How fast the onset falls per lambda and per b.
+        let (mut per_lambda, mut per_baseline) = (0.0, 0.0);
+        if onset > 0.0 {
+            let mut decay = 1.0 / pool.weight;
+            for t in frames.clone() {
+                if !self.above[t].is_nan() {
+                    per_lambda += decay * self.mu(t);
+                    per_baseline += decay;
+                }
+                decay *= g;
+            }
+        }
+        let mut decay = 1.0;
+        for t in frames {
+            if !self.above[t].is_nan() {
+                let residual = self.above[t] - decay * onset;
+                sums.add(residual, decay * per_lambda, decay * per_baseline - 1.0);
+            }
+            decay *= g;
+        }
+    }
+
+    fn frames(&self, index: usize) -> std::ops::Range<usize> {
+        let next = self.pools.get(index + 1);
+        self.pools[index].start..next.map_or(self.samples.len(), |next| next.start)
+    }
+
+    /// Weight of `c_t` in ‖s‖₁.
+    fn mu(&self, t: usize) -> f64 {
+        if t > 0 && t + 1 == self.samples.len() {
+            1.0
+        } else {
+            1.0 - self.ar.g()
+        }
+    }
+}
+
+impl Point {
+    /// Whether no calcium is left that lambda could lower.
+    fn is_silent(&self) -> bool {
+        self.sums.pp == 0.0
+    }
+}
+
+impl Sums {
+    fn add(&mut self, r: f64, p: f64, q: f64) {
+        self.r += r;
+        self.p += p;
+        self.q += q;
+        self.rr += r * r;
+        self.rp += r * p;
+        self.rq += r * q;
+        self.pp += p * p;
+        self.pq += p * q;
+        self.qq += q * q;
+    }
+
+    /// How far lambda has to move for the residual sum of squares to meet `target`, b following so
+    /// that the residuals keep their sum if it is `fitted`.
+    fn step_to(&self, target: f64, fitted: bool) -> f64 {
+        let slope = if fitted && self.q < 0.0 {
+            -self.p / self.q
+        } else {
+            0.0
+        };
+        let linear = self.rp + slope * self.rq;
+        let square = self.pp + slope * (2.0 * self.pq + slope * self.qq);
+        let excess = self.rr - target;
+        let root = (linear * linear - square * excess).max(0.0).sqrt();
+        (root - linear) / square
+    }
+}
+
+impl Deconvolved<f64> {
+    pub(super) fn rounded<T: Sample>(self) -> Deconvolved<T> {
+        let round = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect();
+        Deconvolved {
+            calcium: round(self.calcium),
+            spikes: round(self.spikes),
+        }
+    }
+}
