@@ -7,9 +7,10 @@ use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
 use gru::kernels::{
-    GruShape, GruSlices, GruSpec, Isa, ResetGate, SpikeLoopShape, SpikeLoopSlices, Upstream,
-    ar1_filter, ar1_filter_gradient, backward, forward, poisson_gradient_count,
-    poisson_gradient_log_mean, poisson_log_prob, spike_loop, spike_loop_gradient,
+    GruShape, GruSlices, GruSpec, Isa, ResetGate, SpikeLoopOutputs, SpikeLoopShape,
+    SpikeLoopSlices, Upstream, ar1_filter, ar1_filter_gradient, backward, forward,
+    poisson_gradient_count, poisson_gradient_log_mean, poisson_log_prob, spike_loop,
+    spike_loop_gradient,
 };
 
 const BINS: usize = 100;
@@ -95,11 +96,15 @@ fn shallow(group: &mut BenchmarkGroup<'_, WallTime>) {
     };
     let isa = Isa::best();
     let output = spike_loop(isa, shape, slices);
+    let output = SpikeLoopOutputs {
+        params: &output.params,
+        spikes: &output.spikes,
+    };
     group.bench_function("spike loop forward", |bencher| {
         bencher.iter(|| spike_loop(isa, shape, slices));
     });
     group.bench_function("spike loop backward", |bencher| {
-        bencher.iter(|| spike_loop_gradient(isa, shape, slices, &output, &output));
+        bencher.iter(|| spike_loop_gradient(isa, shape, slices, output, output));
     });
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use burn::module::{Module, Param};
+use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
@@ -132,12 +134,92 @@ fn elementwise(group: &mut BenchmarkGroup<'_, WallTime>) {
     );
 }
 
+/// An LFADS of the published sizes, without dropout or regularisers.
+#[derive(Module, Debug)]
+struct Lfads {
+    w_in: Param<Tensor<3>>,
+    w_rec: Param<Tensor<3>>,
+    b_in: Param<Tensor<2>>,
+    b_rec: Param<Tensor<2>>,
+    initial: Param<Tensor<3>>,
+    to_ic: Param<Tensor<2>>,
+    generator: Param<Tensor<2>>,
+    generator_bias: Param<Tensor<1>>,
+    to_factors: Param<Tensor<2>>,
+    to_rates: Param<Tensor<2>>,
+    rate_bias: Param<Tensor<2>>,
+}
+
+impl Lfads {
+    fn new() -> Self {
+        let GruWeights {
+            w_in,
+            w_rec,
+            b_in,
+            b_rec,
+        } = weights(2, NEURONS, 64);
+        Self {
+            w_in: Param::from_tensor(w_in),
+            w_rec: Param::from_tensor(w_rec),
+            b_in: Param::from_tensor(b_in),
+            b_rec: Param::from_tensor(b_rec),
+            initial: Param::from_tensor(random([2, 1, 64], 0.1)),
+            to_ic: Param::from_tensor(random([128, 128], 0.1)),
+            generator: Param::from_tensor(random([64, 192], 0.1)),
+            generator_bias: Param::from_tensor(random([192], 0.1)),
+            to_factors: Param::from_tensor(random([64, 3], 0.1)),
+            to_rates: Param::from_tensor(random([3, NEURONS], 0.3)),
+            rate_bias: Param::from_tensor(random([1, NEURONS], 0.1)),
+        }
+    }
+
+    /// Negative evidence lower bound of one batch of counts.
+    fn loss(&self, counts: Tensor<3>) -> Tensor<1> {
+        let weights = GruWeights {
+            w_in: self.w_in.val(),
+            w_rec: self.w_rec.val(),
+            b_in: self.b_in.val(),
+            b_rec: self.b_rec.val(),
+        };
+        let initial = self.initial.val().expand([2, TRIALS, 64]);
+        let encoded = gru::gru_final_states(counts.clone(), initial, weights, SPEC);
+        let posterior = encoded.matmul(self.to_ic.val());
+        let mean = posterior.clone().narrow(1, 0, 64);
+        let log_variance = posterior.narrow(1, 64, 64);
+        let sd = log_variance.clone().mul_scalar(0.5).exp();
+        let ic = mean.clone() + sd * random([TRIALS, 64], 1.0).detach();
+        let divergence = (mean.square() + log_variance.clone().exp() - log_variance).sum() * 0.5;
+        let (w_rec, bias) = (self.generator.val(), self.generator_bias.val());
+        let states = gru::gru_generate(ic, w_rec, bias, BINS, SPEC);
+        let factors = states
+            .reshape([BINS * TRIALS, 64])
+            .matmul(self.to_factors.val());
+        let log_rates = factors.matmul(self.to_rates.val()) + self.rate_bias.val();
+        let log_rates = log_rates.reshape([BINS, TRIALS, NEURONS]);
+        divergence - gru::poisson_log_prob(log_rates, counts).sum()
+    }
+}
+
+fn lfads_step(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let (mut lfads, mut adam) = (Some(Lfads::new()), AdamConfig::new().init());
+    let counts = random([BINS, TRIALS, NEURONS], 1.0).abs().detach();
+    group.bench_function("LFADS training step", |bencher| {
+        bencher.iter(|| {
+            let model = lfads.take().expect("put back after each step");
+            let gradients = model.loss(counts.clone()).backward();
+            let gradients = GradientsParams::from_grads(gradients, &model);
+            lfads = Some(adam.step(1e-4, model, gradients));
+        });
+    });
+}
+
 fn operations(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("operations");
     group
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300));
     group.measurement_time(Duration::from_secs(2));
+    lfads_step(&mut group);
     encoder(&mut group, "encoder", 64);
     generator(&mut group);
     encoder(&mut group, "ladder encoder", 128);

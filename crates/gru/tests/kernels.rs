@@ -2,8 +2,8 @@
 //! the reference's gradients against central differences.
 
 use gru::kernels::{
-    GruGradients, GruShape, GruSlices, GruSpec, GruTrace, Isa, ResetGate, SpikeLoopShape,
-    SpikeLoopSlices, Upstream, ar1_filter, ar1_filter_gradient, backward, forward,
+    GruGradients, GruShape, GruSlices, GruSpec, GruTrace, Isa, ResetGate, SpikeLoopOutputs,
+    SpikeLoopShape, SpikeLoopSlices, Upstream, ar1_filter, ar1_filter_gradient, backward, forward,
     poisson_gradient_count, poisson_gradient_log_mean, poisson_log_prob, reference, spike_loop,
     spike_loop_gradient,
 };
@@ -371,7 +371,7 @@ impl SpikeCase {
         Self {
             shape,
             arguments,
-            upstream: noise(rows * shape.output_width(), seed + 6, 1.0),
+            upstream: noise(rows * (2 * latent + n_neurons), seed + 6, 1.0),
         }
     }
 
@@ -394,7 +394,8 @@ impl SpikeCase {
             noise,
             max_log,
         };
-        reference::spike_loop(self.shape, slices)
+        let out = reference::spike_loop(self.shape, slices);
+        [out.params, out.spikes].concat()
     }
 
     fn check(&self, with_gradients: bool) {
@@ -418,11 +419,23 @@ impl SpikeCase {
         };
         let want = self.run(&self.arguments);
         let upstream = single(&self.upstream);
+        let SpikeLoopShape {
+            n_bins,
+            n_trials,
+            latent,
+            ..
+        } = self.shape;
+        let (params, spikes) = upstream.split_at(n_bins * n_trials * 2 * latent);
         let mut portable = None;
         for isa in Isa::available().into_iter().rev() {
             let out = spike_loop(isa, self.shape, slices);
-            assert_close("output", &out, &want, 2e-5);
-            let got = spike_loop_gradient(isa, self.shape, slices, &out, &upstream);
+            let output = SpikeLoopOutputs {
+                params: &out.params,
+                spikes: &out.spikes,
+            };
+            let upstream = SpikeLoopOutputs { params, spikes };
+            let got = spike_loop_gradient(isa, self.shape, slices, output, upstream);
+            assert_close("output", &[out.params, out.spikes].concat(), &want, 2e-5);
             let got = [
                 got.drive,
                 got.spike_drive,

@@ -195,7 +195,7 @@ fn spike_loop_matches_the_plain_body() {
     let run = |run: fn(_, _, _, _, _, _, _) -> gru::SpikeLoop| {
         let (drive, spike_drive, initial) = (drive.clone(), spike_drive.clone(), initial.clone());
         let weights = (w_feedback.clone(), w_spike.clone());
-        let out = run(
+        run(
             drive,
             spike_drive,
             initial,
@@ -203,11 +203,20 @@ fn spike_loop_matches_the_plain_body() {
             weights.1,
             noise.clone(),
             0.8,
-        );
-        Tensor::cat(vec![out.params, out.spikes], 2)
+        )
     };
+    let both = |out: gru::SpikeLoop| Tensor::cat(vec![out.params, out.spikes], 2);
     assert_same!(
-        run(gru::spike_loop), run(plain::spike_loop);
+        both(run(gru::spike_loop)), both(run(plain::spike_loop));
+        drive, spike_drive, initial, w_feedback, w_spike
+    );
+    // A loss of one output alone.
+    assert_same!(
+        run(gru::spike_loop).spikes, run(plain::spike_loop).spikes;
+        drive, spike_drive, initial, w_feedback, w_spike
+    );
+    assert_same!(
+        run(gru::spike_loop).params, run(plain::spike_loop).params;
         drive, spike_drive, initial, w_feedback, w_spike
     );
 }

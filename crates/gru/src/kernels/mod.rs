@@ -28,7 +28,8 @@ pub use elementwise::{
 pub use forward::{GruTrace, forward};
 pub use simd::Isa;
 pub use spike_loop::{
-    SpikeLoopGradients, SpikeLoopShape, SpikeLoopSlices, spike_loop, spike_loop_gradient,
+    SpikeLoopGradients, SpikeLoopOutput, SpikeLoopOutputs, SpikeLoopShape, SpikeLoopSlices,
+    spike_loop, spike_loop_gradient,
 };
 
 /// Where the reset gate r acts in the candidate n.

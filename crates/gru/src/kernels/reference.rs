@@ -5,7 +5,8 @@ use std::f64::consts::TAU;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 use super::{
-    GruGradients, GruShape, GruSlices, GruSpec, ResetGate, SpikeLoopShape, SpikeLoopSlices,
+    GruGradients, GruShape, GruSlices, GruSpec, ResetGate, SpikeLoopOutput, SpikeLoopShape,
+    SpikeLoopSlices,
 };
 
 /// `f32` or `f64`.
@@ -300,16 +301,21 @@ fn ln_gamma_1p<F: Real>(s: F) -> F {
     (x - real(0.5)) * x.ln() - x + real(0.5 * TAU.ln()) + series - rising
 }
 
-/// Runs the shallow time loop: `[time, trial, 2·latent + neuron]` of means, log-variances and
-/// spikes, as `spike_loop`.
-pub fn spike_loop<F: Real>(shape: SpikeLoopShape, slices: SpikeLoopSlices<'_, F>) -> Vec<F> {
+/// Runs the shallow time loop, as `spike_loop`.
+pub fn spike_loop<F: Real>(
+    shape: SpikeLoopShape,
+    slices: SpikeLoopSlices<'_, F>,
+) -> SpikeLoopOutput<F> {
     let SpikeLoopShape {
         n_bins,
         n_trials,
         latent,
         n_neurons,
     } = shape;
-    let mut out = Vec::with_capacity(n_bins * n_trials * shape.output_width());
+    let mut out = SpikeLoopOutput {
+        params: Vec::new(),
+        spikes: Vec::new(),
+    };
     let mut spikes = slices.initial_spikes.to_vec();
     for (bin, trial) in pairs(n_bins, n_trials) {
         let row = bin * n_trials + trial;
@@ -327,8 +333,8 @@ pub fn spike_loop<F: Real>(shape: SpikeLoopShape, slices: SpikeLoopSlices<'_, F>
         for (spike, log) in spikes.iter_mut().zip(log_spikes) {
             *spike = fire(log, slices.max_log);
         }
-        out.extend(params);
-        out.extend_from_slice(spikes);
+        out.params.extend(params);
+        out.spikes.extend_from_slice(spikes);
     }
     out
 }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::gemm::{Left, Packed, Right, Size, Start, gemm};
 use super::pool::Buffer;
 use super::simd::{Isa, Simd, dispatch, vectors};
-use super::{BLOCK_ROWS, chunks, copy_columns, gates};
+use super::{BLOCK_ROWS, chunks, gates};
 
 /// Sizes of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +22,6 @@ pub struct SpikeLoopShape {
     pub latent: usize,
     /// Neurons.
     pub n_neurons: usize,
-}
-
-impl SpikeLoopShape {
-    /// Columns of the output: means, log-variances, spikes.
-    pub fn output_width(&self) -> usize {
-        2 * self.latent + self.n_neurons
-    }
 }
 
 /// Arguments of the loop; shapes as in `spike_loop` at the crate's root.
@@ -65,16 +58,34 @@ pub struct SpikeLoopGradients<F = f32> {
     pub w_spike: Vec<F>,
 }
 
-/// Runs the loop: `[time, trial, 2·latent + neuron]` of means, log-variances and spikes.
+/// What the loop returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpikeLoopOutput<F = f32> {
+    /// Means, then log-variances: `[time, trial, 2·latent]`.
+    pub params: Vec<F>,
+    /// `[time, trial, neuron]`.
+    pub spikes: Vec<F>,
+}
+
+/// Output of the loop, or its gradient: [`SpikeLoopOutput`] as slices.
+#[derive(Clone, Copy, Debug)]
+pub struct SpikeLoopOutputs<'a> {
+    /// `[time, trial, 2·latent]`.
+    pub params: &'a [f32],
+    /// `[time, trial, neuron]`.
+    pub spikes: &'a [f32],
+}
+
+/// Runs the loop.
 ///
 /// # Panics
 /// If a slice is shorter than the shape needs.
-pub fn spike_loop(isa: Isa, shape: SpikeLoopShape, slices: SpikeLoopSlices<'_>) -> Vec<f32> {
+pub fn spike_loop(isa: Isa, shape: SpikeLoopShape, slices: SpikeLoopSlices<'_>) -> SpikeLoopOutput {
     let SpikeLoopShape {
-        n_bins,
         n_trials,
         latent,
         n_neurons,
+        ..
     } = shape;
     let feedback = Packed::new(
         isa,
@@ -95,21 +106,35 @@ pub fn spike_loop(isa: Isa, shape: SpikeLoopShape, slices: SpikeLoopSlices<'_>) 
         task.forward()
     };
     let parts: Vec<(Buffer, Buffer)> = chunks(n_trials).into_par_iter().map(run).collect();
-    let width = shape.output_width();
-    let mut out = vec![0.0; n_bins * n_trials * width];
-    out.par_chunks_exact_mut(n_trials * width)
+    let (params, spikes): (Vec<&[f32]>, Vec<&[f32]>) = parts
+        .iter()
+        .map(|(params, spikes)| (&**params, &**spikes))
+        .unzip();
+    SpikeLoopOutput {
+        params: join_chunks(&shape, 2 * latent, 0, &params),
+        spikes: join_chunks(&shape, n_neurons, 1, &spikes),
+    }
+}
+
+/// Puts chunks' `[first_bin + time, trial, width]` together to `[time, trial, width]`.
+fn join_chunks(
+    shape: &SpikeLoopShape,
+    width: usize,
+    first_bin: usize,
+    parts: &[&[f32]],
+) -> Vec<f32> {
+    let row = shape.n_trials * width;
+    let mut all = vec![0.0; shape.n_bins * row];
+    all.par_chunks_exact_mut(row)
         .enumerate()
-        .for_each(|(bin, out)| {
-            for (trials, (params, spikes)) in chunks(n_trials).into_iter().zip(&parts) {
-                let rows = trials.len();
-                let params = &params[bin * rows * 2 * latent..][..rows * 2 * latent];
-                let spikes = &spikes[(bin + 1) * rows * n_neurons..][..rows * n_neurons];
-                let out = &mut out[trials.start * width..];
-                copy_columns(params, 2 * latent, 2 * latent, out, width);
-                copy_columns(spikes, n_neurons, n_neurons, &mut out[2 * latent..], width);
+        .for_each(|(bin, all)| {
+            for (trials, part) in chunks(shape.n_trials).into_iter().zip(parts) {
+                let len = trials.len() * width;
+                let from = &part[(first_bin + bin) * len..(first_bin + bin + 1) * len];
+                all[trials.start * width..trials.end * width].copy_from_slice(from);
             }
         });
-    out
+    all
 }
 
 /// Differentiates [`spike_loop`] from its arguments, its output and the gradient of that.
@@ -120,14 +145,14 @@ pub fn spike_loop_gradient(
     isa: Isa,
     shape: SpikeLoopShape,
     slices: SpikeLoopSlices<'_>,
-    output: &[f32],
-    upstream: &[f32],
+    output: SpikeLoopOutputs<'_>,
+    upstream: SpikeLoopOutputs<'_>,
 ) -> SpikeLoopGradients {
     let SpikeLoopShape {
-        n_bins,
         n_trials,
         latent,
         n_neurons,
+        ..
     } = shape;
     let feedback = Packed::transposed(
         isa,
@@ -148,19 +173,7 @@ pub fn spike_loop_gradient(
         task.backward(output, upstream)
     };
     let parts: Vec<TaskGradients> = chunks(n_trials).into_par_iter().map(run).collect();
-    let gather = |width: usize, part: fn(&TaskGradients) -> &[f32]| {
-        let mut all = vec![0.0; n_bins * n_trials * width];
-        all.par_chunks_exact_mut(n_trials * width)
-            .enumerate()
-            .for_each(|(bin, all)| {
-                for (trials, from) in chunks(n_trials).into_iter().zip(&parts) {
-                    let len = trials.len() * width;
-                    all[trials.start * width..][..len]
-                        .copy_from_slice(&part(from)[bin * len..(bin + 1) * len]);
-                }
-            });
-        all
-    };
+    let all = |part: fn(&TaskGradients) -> &[f32]| parts.iter().map(part).collect::<Vec<_>>();
     let sum = |len: usize, part: fn(&TaskGradients) -> &[f32]| {
         let mut sum = vec![0.0; len];
         for from in &parts {
@@ -169,12 +182,9 @@ pub fn spike_loop_gradient(
         sum
     };
     SpikeLoopGradients {
-        drive: gather(2 * latent, |part| &part.params),
-        spike_drive: gather(n_neurons, |part| &part.log_spikes),
-        initial_spikes: parts
-            .iter()
-            .flat_map(|part| part.initial.iter().copied())
-            .collect(),
+        drive: join_chunks(&shape, 2 * latent, 0, &all(|part| &part.params)),
+        spike_drive: join_chunks(&shape, n_neurons, 0, &all(|part| &part.log_spikes)),
+        initial_spikes: all(|part| &part.initial).concat(),
         w_feedback: sum(n_neurons * 2 * latent, |part| &part.w_feedback),
         w_spike: sum(latent * n_neurons, |part| &part.w_spike),
     }
@@ -270,7 +280,11 @@ impl Task<'_> {
         (params, spikes)
     }
 
-    fn backward(self, output: &[f32], upstream: &[f32]) -> TaskGradients {
+    fn backward(
+        self,
+        output: SpikeLoopOutputs<'_>,
+        upstream: SpikeLoopOutputs<'_>,
+    ) -> TaskGradients {
         let SpikeLoopShape {
             n_bins,
             latent,
@@ -313,29 +327,31 @@ impl Task<'_> {
         &self,
         bin: usize,
         slot: usize,
-        output: &[f32],
-        upstream: &[f32],
+        output: SpikeLoopOutputs<'_>,
+        upstream: SpikeLoopOutputs<'_>,
         sums: &mut TaskGradients,
         block: &mut Block,
     ) {
         let SpikeLoopShape {
             latent, n_neurons, ..
         } = self.shape;
-        let (isa, rows, width) = (self.isa, self.trials.len(), self.shape.output_width());
+        let (isa, rows) = (self.isa, self.trials.len());
         let at = |len: usize| bin * rows * len..(bin + 1) * rows * len;
-        let output_now = self.bin(output, bin, width);
-        let upstream = self.bin(upstream, bin, width);
         let d_spikes = &mut *sums.initial;
-        gates::add_rows(isa, &upstream[2 * latent..], width, d_spikes, n_neurons);
+        gates::add_rows(
+            isa,
+            self.bin(upstream.spikes, bin, n_neurons),
+            n_neurons,
+            d_spikes,
+            n_neurons,
+        );
         let d_log = &mut sums.log_spikes[at(n_neurons)];
         let max_slope = self.slices.max_log.exp();
         fire_gradient(
             isa,
-            &output_now[2 * latent..],
-            width,
+            self.bin(output.spikes, bin, n_neurons),
             d_spikes,
             d_log,
-            n_neurons,
             max_slope,
         );
 
@@ -347,20 +363,16 @@ impl Task<'_> {
         let (left, spike) = (Left::rows(d_log, n_neurons), Right::Packed(self.spike));
         gemm(isa, to_z, left, spike, &mut block.dz, latent, Start::Zero);
         let d_params = &mut sums.params[at(2 * latent)];
-        copy_columns(upstream, width, 2 * latent, d_params, 2 * latent);
+        d_params.copy_from_slice(self.bin(upstream.params, bin, 2 * latent));
+        let params = self.bin(output.params, bin, 2 * latent);
         let noise = self.bin(self.slices.noise, bin, latent);
         let z = &mut block.z[slot * rows * latent..][..rows * latent];
-        sample_gradient(
-            isa, output_now, width, noise, &block.dz, d_params, z, latent,
-        );
+        sample_gradient(isa, params, noise, &block.dz, d_params, z, latent);
 
-        let previous = &mut block.previous[slot * rows * n_neurons..][..rows * n_neurons];
-        if bin == 0 {
-            previous.copy_from_slice(self.bin(self.slices.initial_spikes, 0, n_neurons));
-        } else {
-            let before = &self.bin(output, bin - 1, width)[2 * latent..];
-            copy_columns(before, width, n_neurons, previous, n_neurons);
-        }
+        block.previous[slot * rows * n_neurons..][..rows * n_neurons].copy_from_slice(match bin {
+            0 => self.bin(self.slices.initial_spikes, 0, n_neurons),
+            _ => self.bin(output.spikes, bin - 1, n_neurons),
+        });
         let to_spikes = Size {
             rows,
             columns: n_neurons,
@@ -453,20 +465,15 @@ fn sample_body<S: Simd>(simd: S, params: &[f32], noise: &[f32], z: &mut [f32], l
 dispatch! {
     /// Adds the gradient of z to those of mean and log-variance, and draws z again.
     pub fn sample_gradient(
-        params: &[f32], stride: usize, noise: &[f32], dz: &[f32], d_params: &mut [f32],
-        z: &mut [f32], latent: usize,
+        params: &[f32], noise: &[f32], dz: &[f32], d_params: &mut [f32], z: &mut [f32],
+        latent: usize,
     ) = sample_gradient_body
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is another row of the same loop"
-)]
 #[inline(always)]
 fn sample_gradient_body<S: Simd>(
     simd: S,
     params: &[f32],
-    stride: usize,
     noise: &[f32],
     dz: &[f32],
     d_params: &mut [f32],
@@ -477,9 +484,9 @@ fn sample_gradient_body<S: Simd>(
         .chunks_exact(latent)
         .zip(d_params.chunks_exact_mut(2 * latent));
     let samples = noise.chunks_exact(latent).zip(z.chunks_exact_mut(latent));
-    let rows = params.chunks_exact(stride).zip(samples).zip(gradients);
+    let rows = params.chunks_exact(2 * latent).zip(samples).zip(gradients);
     for ((params, (noise, z)), (dz, d_params)) in rows {
-        let (mean, log_variance) = params[..2 * latent].split_at(latent);
+        let (mean, log_variance) = params.split_at(latent);
         let (d_mean, d_log_variance) = d_params.split_at_mut(latent);
         vectors!(S, latent, |columns| {
             let sd = standard_deviation(simd, &log_variance[columns.clone()]);
@@ -521,34 +528,25 @@ fn fire_body<S: Simd>(simd: S, spikes: &mut [f32], max_log: f32) {
 
 dispatch! {
     /// Gradient of a: that of s times s + 1, but at most `max_slope`, and 0 where s is 0.
-    pub fn fire_gradient(
-        spikes: &[f32], stride: usize, d_spikes: &[f32], d_log: &mut [f32], n_neurons: usize,
-        max_slope: f32,
-    ) = fire_gradient_body
+    pub fn fire_gradient(spikes: &[f32], d_spikes: &[f32], d_log: &mut [f32], max_slope: f32)
+        = fire_gradient_body
 }
 
 #[inline(always)]
 fn fire_gradient_body<S: Simd>(
     simd: S,
     spikes: &[f32],
-    stride: usize,
     d_spikes: &[f32],
     d_log: &mut [f32],
-    n_neurons: usize,
     max_slope: f32,
 ) {
     let (zero, one) = (simd.splat(0.0), simd.splat(1.0));
-    let gradients = d_spikes
-        .chunks_exact(n_neurons)
-        .zip(d_log.chunks_exact_mut(n_neurons));
-    for (spikes, (d_spikes, d_log)) in spikes.chunks(stride).zip(gradients) {
-        vectors!(S, n_neurons, |columns| {
-            let spikes = simd.load(&spikes[columns.clone()]);
-            let slope = simd.min(simd.splat(max_slope), simd.add(spikes, one));
-            let smallest = simd.splat(f32::MIN_POSITIVE);
-            let slope = simd.if_less(spikes, smallest, zero, slope);
-            let d_spikes = simd.load(&d_spikes[columns.clone()]);
-            simd.store(simd.mul(slope, d_spikes), &mut d_log[columns]);
-        });
-    }
+    let smallest = simd.splat(f32::MIN_POSITIVE);
+    vectors!(S, d_log.len(), |at| {
+        let spikes = simd.load(&spikes[at.clone()]);
+        let slope = simd.min(simd.splat(max_slope), simd.add(spikes, one));
+        let slope = simd.if_less(spikes, smallest, zero, slope);
+        let d_spikes = simd.load(&d_spikes[at.clone()]);
+        simd.store(simd.mul(slope, d_spikes), &mut d_log[at]);
+    });
 }

@@ -3,7 +3,7 @@
 // An operation's tensors must be arguments of their own to be routed to their backend.
 #![allow(clippy::too_many_arguments)]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -16,7 +16,8 @@ use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
 use burn::tensor::TensorData;
 
 use crate::kernels::{
-    self, GruShape, GruSlices, GruSpec, GruTrace, Isa, SpikeLoopShape, SpikeLoopSlices, Upstream,
+    self, GruShape, GruSlices, GruSpec, GruTrace, Isa, SpikeLoopOutputs, SpikeLoopShape,
+    SpikeLoopSlices, Upstream,
 };
 
 /// Which states of a run are its output.
@@ -52,7 +53,8 @@ pub(super) trait Fused: Backend {
 
     fn poisson(log_mean: FloatTensor<Self>, s: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    /// `[time, trial, 2·latent + neuron]`.
+    /// Leaves its two outputs in `outputs`, from where [`Fused::shallow_output`] takes them;
+    /// returns one number that ties them to this operation in the differentiation graph.
     fn shallow(
         drive: FloatTensor<Self>,
         spike_drive: FloatTensor<Self>,
@@ -61,7 +63,50 @@ pub(super) trait Fused: Backend {
         w_spike: FloatTensor<Self>,
         noise: FloatTensor<Self>,
         max_log: f32,
+        outputs: Arc<Outputs>,
     ) -> FloatTensor<Self>;
+
+    fn shallow_output(
+        tie: FloatTensor<Self>,
+        outputs: Arc<Outputs>,
+        which: Which,
+    ) -> FloatTensor<Self>;
+}
+
+/// The outputs of an operation that has two, and on the way back their gradients. Burn knows
+/// operations of one output only; slices of a joint one would cost a full-size gradient each.
+#[derive(Debug, Default)]
+pub(super) struct Outputs {
+    values: [Mutex<Option<FlexTensor>>; 2],
+    gradients: [Mutex<Option<FlexTensor>>; 2],
+}
+
+/// Index of an output.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which {
+    Params = 0,
+    Spikes = 1,
+}
+
+impl Outputs {
+    fn value(&self, which: Which) -> FlexTensor {
+        take(&self.values[which as usize])
+            .expect("the operation has run and each output is taken once")
+    }
+
+    /// Gradient of an output, 0 if the loss does not depend on it.
+    fn gradient<const D: usize>(&self, which: Which, shape: [usize; D]) -> FlexTensor {
+        take(&self.gradients[which as usize])
+            .unwrap_or_else(|| from_vec(vec![0.0; shape.iter().product()], shape))
+    }
+}
+
+fn take(slot: &Mutex<Option<FlexTensor>>) -> Option<FlexTensor> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn put(slot: &Mutex<Option<FlexTensor>>, tensor: FlexTensor) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(tensor);
 }
 
 impl Fused for Flex {
@@ -114,6 +159,7 @@ impl Fused for Flex {
         w_spike: FlexTensor,
         noise: FlexTensor,
         max_log: f32,
+        outputs: Arc<Outputs>,
     ) -> FlexTensor {
         let tensors = [
             drive,
@@ -123,7 +169,12 @@ impl Fused for Flex {
             w_spike,
             noise,
         ];
-        ShallowRun::new(tensors, max_log).forward()
+        ShallowRun::new(tensors, max_log).forward(&outputs);
+        from_vec(vec![0.0], [1])
+    }
+
+    fn shallow_output(_: FlexTensor, outputs: Arc<Outputs>, which: Which) -> FlexTensor {
+        outputs.value(which)
     }
 }
 
@@ -212,6 +263,7 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
         w_spike: FloatTensor<Self>,
         noise: FloatTensor<Self>,
         max_log: f32,
+        outputs: Arc<Outputs>,
     ) -> FloatTensor<Self> {
         let (noise, _) = noise.into_parts();
         let (drive, drive_node) = drive.into_parts();
@@ -228,7 +280,8 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
             noise,
         ];
         let run = ShallowRun::new(tensors, max_log);
-        let out = run.forward();
+        let [params, spikes] = run.forward(&outputs);
+        let tie = from_vec(vec![0.0], [1]);
         let nodes = [
             drive_node,
             spike_drive_node,
@@ -241,8 +294,25 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
             .compute_bound()
             .stateful()
         {
-            OpsKind::Tracked(prepared) => prepared.finish((run, out.clone()), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
+            OpsKind::Tracked(prepared) => prepared.finish((run, params, spikes, outputs), tie),
+            OpsKind::UnTracked(prepared) => prepared.finish(tie),
+        }
+    }
+
+    fn shallow_output(
+        tie: FloatTensor<Self>,
+        outputs: Arc<Outputs>,
+        which: Which,
+    ) -> FloatTensor<Self> {
+        let (_, node) = tie.into_parts();
+        let value = outputs.value(which);
+        match OutputBackward
+            .prepare::<C>([node])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prepared) => prepared.finish((outputs, which), value),
+            OpsKind::UnTracked(prepared) => prepared.finish(value),
         }
     }
 }
@@ -517,16 +587,36 @@ impl ShallowRun {
         }
     }
 
-    fn forward(&self) -> FlexTensor {
+    /// Parameters and spikes, which are left in `outputs` too.
+    fn forward(&self, outputs: &Outputs) -> [FlexTensor; 2] {
+        let SpikeLoopShape {
+            n_bins,
+            n_trials,
+            latent,
+            n_neurons,
+        } = self.shape;
         let out = kernels::spike_loop(Isa::best(), self.shape, self.slices());
-        from_vec(
-            out,
-            [
-                self.shape.n_bins,
-                self.shape.n_trials,
-                self.shape.output_width(),
-            ],
-        )
+        let params = from_vec(out.params, [n_bins, n_trials, 2 * latent]);
+        let spikes = from_vec(out.spikes, [n_bins, n_trials, n_neurons]);
+        put(&outputs.values[Which::Params as usize], params.clone());
+        put(&outputs.values[Which::Spikes as usize], spikes.clone());
+        [params, spikes]
+    }
+}
+
+#[derive(Debug)]
+struct OutputBackward;
+
+impl Backward<Flex, 1> for OutputBackward {
+    type State = (Arc<Outputs>, Which);
+
+    /// Lays the gradient aside for [`ShallowBackward`], which runs once all outputs have done so.
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (outputs, which) = ops.state;
+        let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
+        put(&outputs.gradients[which as usize], upstream);
+        let [tie] = ops.parents.map(|parent| parent.map(|node| node.id));
+        register(grads, tie, vec![0.0], [1]);
     }
 }
 
@@ -534,19 +624,29 @@ impl ShallowRun {
 struct ShallowBackward;
 
 impl Backward<Flex, 5> for ShallowBackward {
-    type State = (ShallowRun, FlexTensor);
+    type State = (ShallowRun, FlexTensor, FlexTensor, Arc<Outputs>);
 
     fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (run, output) = ops.state;
-        let (slices, output, upstream) = (run.slices(), values(&output), values(&upstream));
-        let got = kernels::spike_loop_gradient(Isa::best(), run.shape, slices, output, upstream);
+        grads.consume::<Flex>(&ops.node);
+        let (run, params, spikes, outputs) = ops.state;
         let SpikeLoopShape {
             n_bins,
             n_trials,
             latent,
             n_neurons,
         } = run.shape;
+        let d_params = outputs.gradient(Which::Params, [n_bins, n_trials, 2 * latent]);
+        let d_spikes = outputs.gradient(Which::Spikes, [n_bins, n_trials, n_neurons]);
+        let output = SpikeLoopOutputs {
+            params: values(&params),
+            spikes: values(&spikes),
+        };
+        let upstream = SpikeLoopOutputs {
+            params: values(&d_params),
+            spikes: values(&d_spikes),
+        };
+        let (isa, slices) = (Isa::best(), run.slices());
+        let got = kernels::spike_loop_gradient(isa, run.shape, slices, output, upstream);
         let [drive, spike_drive, initial_spikes, w_feedback, w_spike] =
             ops.parents.map(|parent| parent.map(|node| node.id));
         register(grads, drive, got.drive, [n_bins, n_trials, 2 * latent]);

@@ -13,7 +13,9 @@ use burn::backend::{Dispatch, DispatchDevice, DispatchTensor};
 #[cfg(feature = "flex")]
 use burn::tensor::DType;
 #[cfg(feature = "flex")]
-use fused::{Fused, Output};
+use fused::{Fused, Output, Outputs, Which};
+#[cfg(feature = "flex")]
+use std::sync::Arc;
 
 /// Weights of one or two directions.
 ///
@@ -199,7 +201,8 @@ pub fn spike_loop(
     let noise = noise.detach();
     #[cfg(feature = "flex")]
     if has_fused(&drive) {
-        let output = Tensor::<3>::from_dispatch(<Dispatch as Fused>::shallow(
+        let outputs = Arc::new(Outputs::default());
+        let tie = <Dispatch as Fused>::shallow(
             drive.into_dispatch(),
             spike_drive.into_dispatch(),
             initial_spikes.into_dispatch(),
@@ -207,10 +210,19 @@ pub fn spike_loop(
             w_spike.into_dispatch(),
             noise.into_dispatch(),
             max_log,
-        ));
+            outputs.clone(),
+        );
+        let output = |which| {
+            let tie = tie.clone();
+            Tensor::from_dispatch(<Dispatch as Fused>::shallow_output(
+                tie,
+                outputs.clone(),
+                which,
+            ))
+        };
         return SpikeLoop {
-            params: output.clone().narrow(2, 0, 2 * latent),
-            spikes: output.narrow(2, 2 * latent, n_neurons),
+            params: output(Which::Params),
+            spikes: output(Which::Spikes),
         };
     }
     plain::spike_loop(
