@@ -28,6 +28,8 @@ use crate::{Ar1, CalciumError, Discretisation, Sample};
 /// assert_eq!(strongest, Some(300));
 /// # Ok::<(), calcium::CalciumError>(())
 /// ```
+// The postfix is the unit.
+#[allow(clippy::struct_field_names)]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Automatic {
     dt_s: f64,

@@ -4,6 +4,7 @@
 //! Friedrich, Zhou & Paninski 2017, "Fast online deconvolution of calcium imaging data".
 
 mod ar1;
+mod ar2;
 mod constrained;
 
 use rayon::prelude::*;
@@ -12,6 +13,7 @@ use crate::{CalciumError, Sample};
 
 pub(crate) use ar1::check_trace;
 pub use ar1::{Ar1Problem, Workspace};
+pub use ar2::Ar2Problem;
 pub use constrained::{Ar1NoiseConstrained, Baseline, Fitted};
 
 /// Denoised calcium and deconvolved spikes of one trace, or of several laid end to end.

@@ -16,6 +16,7 @@ from oasis.functions import (
     estimate_parameters,
     estimate_time_constant,
     gen_data,
+    onnls,
 )
 from oasis.oasis_methods import oasisAR1
 
@@ -95,3 +96,14 @@ estimates["b_with_b"], estimates["lambda_with_b"] = b - 1, lam
 (FOLDER / "estimates").mkdir(exist_ok=True)
 lines = [f"{key}\t{float(value)!r}" for key, value in estimates.items()]
 (FOLDER / "estimates" / "example.tsv").write_text("\n".join(lines) + "\n")
+
+# AR(2). The package knows no initial condition: a cold start leaves none.
+trace = gen_data([1.7, -0.712], 0.5, T=400, N=1)[0][0]
+trace[:30] = -1
+(FOLDER / "ar2").mkdir(exist_ok=True)
+for name, lam in (("plain", 0.0), ("lambda", 1.0)):
+    # One window over all frames makes the package's answer that of the whole problem.
+    calcium, spikes = onnls(trace, [1.7, -0.712], lam=lam, shift=400, window=400, tol=1e-12)
+    lines = [f"g1\t1.7\tg2\t-0.712\tlambda\t{lam}"]
+    lines += ["\t".join(repr(float(x)) for x in row) for row in zip(trace, calcium, spikes)]
+    (FOLDER / "ar2" / f"{name}.tsv").write_text("\n".join(lines) + "\n")
