@@ -1,6 +1,6 @@
 //! What can be wrong with a benchmark file, each as one line that says what to do.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::{Quantity, Units};
@@ -415,6 +415,15 @@ impl Problem {
     }
 }
 
+/// Names from a file may hold control characters, line feeds among them: escaped, the
+/// message stays one line.
+fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| match c.is_control() {
+        true => write!(f, "{}", c.escape_default()),
+        false => f.write_char(c),
+    })
+}
+
 /// Bytes as people look them up.
 fn hex(bytes: &[u8]) -> String {
     if bytes.is_empty() {
@@ -438,7 +447,7 @@ impl fmt::Display for DataError {
         if let Some(path) = &self.path {
             write!(f, "{}: ", path.display())?;
         }
-        self.problem.fmt(f)
+        write_line(f, &self.problem.to_string())
     }
 }
 

@@ -24,12 +24,14 @@ impl Reader for Suite2p {
         let folder = plane(&source.path, options)?;
         let mut traces = matrix(&folder, "F.npy")?;
         let neuropil = matrix(&folder, "Fneu.npy")?;
-        agree(
-            &traces,
-            "Fneu.npy",
-            neuropil.shape(),
-            neuropil.shape() == traces.shape(),
-        )?;
+        if neuropil.shape() != traces.shape() {
+            return Err(disagree(
+                &traces,
+                "Fneu.npy",
+                neuropil.shape(),
+                "regions and frames",
+            ));
+        }
         traces.scaled_add(-options.neuropil, &neuropil);
         let kept = accepted(&folder, &traces, options)?;
         let n_regions = traces.nrows();
@@ -93,12 +95,9 @@ fn accepted(folder: &Path, traces: &Array2<f32>, options: &Options) -> Result<Ve
     }
     let is_cell = array(folder, "iscell.npy")?;
     let n_listed = is_cell.shape().first().copied().unwrap_or_default();
-    agree(
-        traces,
-        "iscell.npy",
-        is_cell.shape(),
-        n_listed == traces.nrows(),
-    )?;
+    if n_listed != traces.nrows() {
+        return Err(disagree(traces, "iscell.npy", is_cell.shape(), "regions"));
+    }
     let by_region = is_cell.view();
     let kept = every.filter(|&region| {
         let row = by_region.index_axis(Axis(0), region);
@@ -113,17 +112,14 @@ fn accepted(folder: &Path, traces: &Array2<f32>, options: &Options) -> Result<Ve
     Ok(kept)
 }
 
-fn agree(traces: &Array2<f32>, name: &str, shape: &[usize], good: bool) -> Result<(), Problem> {
-    if good {
-        return Ok(());
-    }
-    Err(Problem::Disagree {
+fn disagree(traces: &Array2<f32>, name: &str, shape: &[usize], axis: &'static str) -> Problem {
+    Problem::Disagree {
         a: "F.npy".to_owned(),
         a_shape: traces.shape().to_vec(),
         b: name.to_owned(),
         b_shape: shape.to_vec(),
-        axis: "regions and frames",
-    })
+        axis,
+    }
 }
 
 /// `fs` of `ops.npy`, frames per second of each plane; unstated where it cannot be found.

@@ -1,0 +1,182 @@
+//! Damaged recordings of every format end in an error or in sound traces, never in a panic.
+
+use std::path::{Path, PathBuf};
+
+use data::{Options, Recording, Windows};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+const FILES: [&str; 10] = [
+    "f4.npy",
+    "i8_fortran.npy",
+    "version2.npy",
+    "stored.npz",
+    "dropped.npz",
+    "header.csv",
+    "rate.nwb",
+    "times.nwb",
+    "session.mat",
+    "lfads.h5",
+];
+
+const SUITE2P: [&str; 4] = ["F.npy", "Fneu.npy", "iscell.npy", "ops.npy"];
+
+fn golden(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/recordings");
+    folder.join(name)
+}
+
+/// Whatever opens can be used, whatever does not says one line.
+fn open(path: &Path, rate_hz: Option<f64>, dataset: Option<&str>) {
+    let options = Options {
+        rate_hz,
+        dataset: dataset.map(str::to_owned),
+        ..Options::default()
+    };
+    match Recording::open(path, &options) {
+        Ok(recording) => assert_sound(&recording),
+        Err(e) => {
+            let said = e.to_string();
+            let starts = said.starts_with(&path.display().to_string());
+            assert!(starts && !said.contains('\n'), "{said:?}");
+        }
+    }
+}
+
+fn assert_sound(recording: &Recording) {
+    assert!(recording.dt_s.is_finite() && recording.dt_s > 0.0);
+    for stretch in recording.stretches() {
+        assert_eq!(stretch.ncols(), recording.n_neurons());
+        assert!(!stretch.is_empty() && stretch.iter().all(|v| !v.is_infinite()));
+        Windows::new(stretch.nrows(), 1, 0).unwrap();
+    }
+    let _ = recording.cut_trials();
+}
+
+/// Bytes to put at a place.
+type Edit = (prop::sample::Index, Vec<u8>);
+
+/// Overwrites bytes, then perhaps cuts the end off.
+fn damage(bytes: &mut Vec<u8>, edits: &[Edit], cut: Option<prop::sample::Index>) {
+    for (place, new) in edits {
+        let place = place.index(bytes.len());
+        let end = (place + new.len()).min(bytes.len());
+        bytes[place..end].copy_from_slice(&new[..end - place]);
+    }
+    if let Some(cut) = cut {
+        bytes.truncate(cut.index(bytes.len()));
+    }
+}
+
+/// Noise, and what goes further into a parser: digits, quotes, words of extreme value.
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let character = prop::sample::select(b"0919,:'(){}.-\n\0\xff".to_vec());
+    let word = prop::sample::select(vec![0, 1, 0x7fff_ffff_u64, 1 << 40, u64::MAX / 2, u64::MAX]);
+    let bytes = prop_oneof![
+        4 => any::<u8>().prop_map(|b| vec![b]),
+        4 => character.prop_map(|b| vec![b]),
+        1 => word.prop_map(|w| w.to_le_bytes().to_vec()),
+    ];
+    prop::collection::vec((any::<prop::sample::Index>(), bytes), 1..12)
+}
+
+/// Sometimes a cut.
+fn cut() -> impl Strategy<Value = Option<prop::sample::Index>> {
+    prop::option::weighted(0.15, any::<prop::sample::Index>())
+}
+
+/// Given in every other case: without one, the file's own clock is read.
+fn rate(edits: &[Edit]) -> Option<f64> {
+    edits.len().is_multiple_of(2).then_some(8.0)
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
+/// Damages one of the files, `cases` times over.
+fn damage_each(names: &'static [&'static str], cases: u32, dataset: Option<&str>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged");
+    let sound: Vec<_> = names
+        .iter()
+        .map(|n| std::fs::read(golden(n)).unwrap())
+        .collect();
+    let damaged = (0..sound.len(), edits(), cut());
+    let mut runner = TestRunner::new(config(cases));
+    let run = runner.run(&damaged, |(which, edits, cut)| {
+        let mut bytes = sound[which].clone();
+        damage(&mut bytes, &edits, cut);
+        std::fs::write(&path, &bytes).unwrap();
+        open(&path, rate(&edits), dataset);
+        Ok(())
+    });
+    run.unwrap();
+}
+
+#[test]
+fn npy() {
+    damage_each(&["f4.npy", "i8_fortran.npy", "version2.npy"], 400, None);
+}
+
+#[test]
+fn npz() {
+    damage_each(&["stored.npz", "dropped.npz"], 400, None);
+}
+
+#[test]
+fn csv() {
+    damage_each(&["header.csv", "savetxt.csv"], 400, None);
+}
+
+#[test]
+fn nwb() {
+    damage_each(&["rate.nwb", "times.nwb", "transposed.nwb"], 400, None);
+}
+
+#[test]
+fn matlab() {
+    damage_each(&["session.mat"], 400, Some("dff"));
+}
+
+#[test]
+fn hdf5() {
+    damage_each(&["lfads.h5", "plain.h5"], 400, None);
+}
+
+#[test]
+fn suite2p() {
+    let folder = tempfile::tempdir().unwrap();
+    let sound = SUITE2P.map(|n| std::fs::read(golden("suite2p/plane0").join(n)).unwrap());
+    let place = |name: &str| folder.path().join(name);
+    for (name, bytes) in SUITE2P.iter().zip(&sound) {
+        std::fs::write(place(name), bytes).unwrap();
+    }
+    let damaged = (0..SUITE2P.len(), edits(), cut());
+    let mut runner = TestRunner::new(config(400));
+    let run = runner.run(&damaged, |(victim, edits, cut)| {
+        let mut bytes = sound[victim].clone();
+        damage(&mut bytes, &edits, cut);
+        std::fs::write(place(SUITE2P[victim]), bytes).unwrap();
+        open(folder.path(), rate(&edits), None);
+        std::fs::write(place(SUITE2P[victim]), &sound[victim]).unwrap();
+        Ok(())
+    });
+    run.unwrap();
+}
+
+#[test]
+fn every_truncation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("short");
+    for name in FILES {
+        let whole = std::fs::read(golden(name)).unwrap();
+        for length in (0..whole.len()).step_by(whole.len().div_ceil(50)) {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            open(&path, Some(8.0), None);
+        }
+    }
+}
