@@ -524,3 +524,91 @@ impl Simd for Portable {
         (mantissa, exponent.map(|e| e as f32))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    dispatch! {
+        /// exp, sigmoid, expm1, tanh and, where defined, ln of each number.
+        pub fn functions(x: &[f32], out: &mut [Vec<f32>; 5]) = functions_body
+    }
+
+    #[inline(always)]
+    fn functions_body<S: Simd>(simd: S, x: &[f32], out: &mut [Vec<f32>; 5]) {
+        vectors!(S, x.len(), |at| {
+            let x = simd.load(&x[at.clone()]);
+            simd.store(simd.exp(x), &mut out[0][at.clone()]);
+            simd.store(simd.sigmoid(x), &mut out[1][at.clone()]);
+            simd.store(simd.expm1(x), &mut out[2][at.clone()]);
+            simd.store(simd.tanh(x), &mut out[3][at.clone()]);
+            simd.store(simd.ln(x), &mut out[4][at]);
+        });
+    }
+
+    fn evaluate(isa: Isa, x: &[f32]) -> [Vec<f32>; 5] {
+        let mut out = std::array::from_fn(|_| vec![0.0; x.len()]);
+        functions(isa, x, &mut out);
+        out
+    }
+
+    #[test]
+    fn functions_are_within_a_few_units_in_the_last_place() {
+        let x: Vec<f32> = (1..40_001)
+            .map(|i| (i as f32 / 4000.0 - 5.0).sinh())
+            .collect();
+        let exact: [fn(f64) -> f64; 5] = [
+            f64::exp,
+            |x| 1.0 / (1.0 + (-x).exp()),
+            f64::exp_m1,
+            f64::tanh,
+            f64::ln,
+        ];
+        for isa in Isa::available() {
+            for (name, (got, exact)) in evaluate(isa, &x).iter().zip(exact).enumerate() {
+                for (x, got) in x.iter().zip(got) {
+                    let want = exact(f64::from(*x));
+                    // Relative, but for ln, which is 0 at 1.
+                    let size = if name == 4 {
+                        want.abs().max(1.0)
+                    } else {
+                        want.abs()
+                    };
+                    let tolerance = 4.0 * f64::from(f32::EPSILON) * size + 1e-37;
+                    let error = (f64::from(*got) - want).abs();
+                    assert!(
+                        *x <= 0.0 && name == 4 || error <= tolerance,
+                        "{name}({x}): {got}, not {want}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn functions_keep_nan_and_saturate_at_infinity() {
+        for isa in Isa::available() {
+            let [exp, sigmoid, expm1, tanh, _] = evaluate(isa, &[f32::NAN; 17]);
+            assert!(
+                [exp, sigmoid, expm1, tanh]
+                    .iter()
+                    .flatten()
+                    .all(|value| value.is_nan())
+            );
+            let [exp, sigmoid, expm1, tanh, _] = evaluate(isa, &[f32::INFINITY; 17]);
+            assert!(
+                exp.iter()
+                    .chain(&expm1)
+                    .all(|value| *value > 8e37 && value.is_finite())
+            );
+            assert!(sigmoid.iter().chain(&tanh).all(|value| *value == 1.0));
+            let [exp, sigmoid, expm1, tanh, _] = evaluate(isa, &[f32::NEG_INFINITY; 17]);
+            assert!(
+                exp.iter()
+                    .chain(&sigmoid)
+                    .all(|value| (0.0..2e-38).contains(value))
+            );
+            assert!(expm1.iter().chain(&tanh).all(|value| *value == -1.0));
+        }
+    }
+}
