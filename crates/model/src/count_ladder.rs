@@ -89,7 +89,7 @@ impl CountLadder {
         let [n_bins, n_trials, n_neurons] = x.dims();
         let n_traces = n_trials * n_neurons;
         let traces = by_trace(x);
-        let mean_counts = by_trace(&log_counts.exp());
+        let log_means = by_trace(&log_counts);
         let uniforms = noise.uniforms(n_bins * n_traces);
         let log_noise = values(&self.log_noise.val());
         let posteriors: Vec<SpikePosterior> = log_noise
@@ -106,7 +106,7 @@ impl CountLadder {
                     let span = trace * n_bins..(trace + 1) * n_bins;
                     let log_q = posteriors[trace % n_neurons].sample(
                         &traces[span.clone()],
-                        &mean_counts[span.clone()],
+                        &log_means[span.clone()],
                         &uniforms[span],
                         sample,
                     );
