@@ -15,7 +15,8 @@ pub fn run(args: &[String]) -> ExitCode {
     hand_over(cargo)
 }
 
-fn workspace_root() -> &'static Path {
+/// The root of the workspace this program was built in.
+pub fn workspace_root() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask)
 }

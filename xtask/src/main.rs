@@ -1,6 +1,7 @@
 //! Developer commands of the workspace: `cargo xtask COMMAND`.
 
 mod bench;
+mod readme;
 
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ Commands:
   reproduce-table1 [OPTIONS]  Simulate the Lorenz benchmark, train and evaluate the models of Table 1,
                               print the table beside the paper's numbers
   simulate FILE.h5 [OPTIONS]  Write the simulated benchmark to a file
+  readme                      Copy the table of results/table1.md into README.md
 
 `cargo xtask COMMAND --help` lists the options.";
 
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("reproduce-table1" | "simulate") => bench::run(&args),
+        Some("readme") => readme::run(bench::workspace_root()),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");
             ExitCode::SUCCESS

@@ -139,40 +139,65 @@ where
     B::ErrorType: 'static,
 {
     let (_, height) = panel.dim_in_pixel();
-    let last = names.len() - 1;
-    let chart_height = (height.saturating_sub(TIME_AXIS_HEIGHT) as usize / names.len()) as i32;
+    let chart_height = height.saturating_sub(TIME_AXIS_HEIGHT) as usize / names.len();
     let mut rest = panel.clone();
     for (index, name) in names.iter().enumerate() {
-        let (area, below) = if index == last {
-            (rest.clone(), rest)
+        let is_last = index + 1 == names.len();
+        let area = if is_last {
+            rest.clone()
         } else {
-            rest.split_vertically(chart_height)
+            let (area, below) = rest.split_vertically(chart_height as i32);
+            rest = below;
+            area
         };
-        rest = below;
-        let (low, high) = pair.range(index);
-        let end_s = pair.truth[index].len() as f64 * dt_s;
-        let mut chart = ChartBuilder::on(&area)
-            .margin_right(15)
-            .margin_top(8)
-            .x_label_area_size(if index == last { TIME_AXIS_HEIGHT } else { 1 })
-            .y_label_area_size(90)
-            .build_cartesian_2d(0.0..end_s, low..high)?;
-        let mut mesh = chart.configure_mesh();
-        mesh.disable_mesh()
-            .y_labels(3)
-            .y_desc(name)
-            .label_style((FONT, 17));
-        if index == last {
-            mesh.x_labels(10).x_desc("time, s");
-        } else {
-            mesh.x_labels(0);
-        }
-        mesh.draw()?;
-        for (series, colour) in pair.both(index) {
-            let points = series.iter().enumerate();
-            let points = points.map(|(bin, &v)| ((bin as f64 + 0.5) * dt_s, f64::from(v)));
-            chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
-        }
+        draw_trace(
+            &area,
+            &pair.both(index),
+            pair.range(index),
+            name,
+            dt_s,
+            is_last,
+        )?;
+    }
+    Ok(())
+}
+
+fn draw_trace<B: DrawingBackend>(
+    area: &Area<B>,
+    both: &[(&[f32], RGBColor); 2],
+    (low, high): (f64, f64),
+    name: &str,
+    dt_s: f64,
+    with_time_axis: bool,
+) -> Result<()>
+where
+    B::ErrorType: 'static,
+{
+    let (axis_height, n_labels, title) = if with_time_axis {
+        (TIME_AXIS_HEIGHT, 10, "time, s")
+    } else {
+        (1, 0, "")
+    };
+    let end_s = both[0].0.len() as f64 * dt_s;
+    let mut chart = ChartBuilder::on(area)
+        .margin_right(15)
+        .margin_top(8)
+        .x_label_area_size(axis_height)
+        .y_label_area_size(90)
+        .build_cartesian_2d(0.0..end_s, low..high)?;
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .label_style((FONT, 17))
+        .x_labels(n_labels)
+        .x_desc(title)
+        .y_labels(3)
+        .y_desc(name)
+        .draw()?;
+    for (series, colour) in both {
+        let points = series.iter().enumerate();
+        let points = points.map(|(bin, &v)| ((bin as f64 + 0.5) * dt_s, f64::from(v)));
+        chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
     }
     Ok(())
 }

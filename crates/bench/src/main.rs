@@ -1,4 +1,4 @@
-//! Runs the Table 1 benchmark: simulate, train, evaluate, print the table and figure.
+#![doc = include_str!("../README.md")]
 
 mod args;
 mod dataset;

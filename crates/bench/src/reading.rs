@@ -90,6 +90,14 @@ impl Reading {
                 } = self.fluor()?;
                 task.run(config.init(&statistics, indicator, dt_s, seed, device)?)
             }
+            ModelConfig::CountLadder(config) => {
+                let Fluor {
+                    statistics,
+                    indicator,
+                    dt_s,
+                } = self.fluor()?;
+                task.run(config.init(&statistics, indicator, dt_s, seed, device)?)
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use baselines::{EdgeworthLfadsConfig, GaussianLfadsConfig};
 use data::Quantity;
 use model::dynamics::DynamicsConfig;
-use model::{LadderConfig, LfadsConfig, TrainConfig};
+use model::{CountLadderConfig, LadderConfig, LfadsConfig, TrainConfig};
 use serde::{Deserialize, Serialize};
 use synth::Benchmark;
 
@@ -176,6 +176,7 @@ pub enum ModelConfig {
     GaussianLfads(GaussianLfadsConfig),
     EdgeworthLfads(EdgeworthLfadsConfig),
     LadderLfads(LadderConfig),
+    CountLadder(CountLadderConfig),
 }
 
 /// LFADS on spike counts that OASIS deconvolved.
@@ -194,19 +195,38 @@ impl ModelConfig {
             Self::OasisLfads(_) => ModelName::OasisLfads,
             Self::GaussianLfads(_) => ModelName::GaussianLfads,
             Self::EdgeworthLfads(_) => ModelName::EdgeworthLfads,
-            Self::LadderLfads(_) => ModelName::LadderLfads,
+            Self::LadderLfads(_) | Self::CountLadder(_) => ModelName::LadderLfads,
         }
     }
 
-    fn parse(model: ModelName, table: toml::Table) -> Result<Self, toml::de::Error> {
+    fn parse(model: ModelName, mut table: toml::Table) -> Result<Self, toml::de::Error> {
         Ok(match model {
             ModelName::Lfads => Self::Lfads(table.try_into()?),
             ModelName::OasisLfads => Self::OasisLfads(table.try_into()?),
-            ModelName::LadderLfads => Self::LadderLfads(table.try_into()?),
+            ModelName::LadderLfads => match take_spikes(&mut table)? {
+                LadderSpikes::Continuous => Self::LadderLfads(table.try_into()?),
+                LadderSpikes::Counts => Self::CountLadder(table.try_into()?),
+            },
             ModelName::GaussianLfads => Self::GaussianLfads(table.try_into()?),
             ModelName::EdgeworthLfads => Self::EdgeworthLfads(table.try_into()?),
         })
     }
+}
+
+/// What the spikes of a ladder are: its `spikes` setting.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum LadderSpikes {
+    /// Real numbers from a network, as published.
+    #[default]
+    Continuous,
+    /// Counts from Bayes' rule.
+    Counts,
+}
+
+fn take_spikes(table: &mut toml::Table) -> Result<LadderSpikes, toml::de::Error> {
+    let spikes = table.remove("spikes").map(toml::Value::try_into);
+    Ok(spikes.transpose()?.unwrap_or_default())
 }
 
 impl Row {
@@ -396,6 +416,15 @@ mod tests {
             recipe.dataset,
             Benchmark::Lorenz(LorenzBenchmark::default())
         );
+    }
+
+    #[test]
+    fn the_recipe_of_the_readme_is_one() {
+        let readme = include_str!("../README.md");
+        let (_, text) = readme.split_once("```toml").unwrap();
+        let (text, _) = text.split_once("```").unwrap();
+        let recipe = Recipe::parse("README.md", text).unwrap();
+        assert_eq!(recipe.rows[0].label(), "oasis-lfads/slow");
     }
 
     #[test]

@@ -109,7 +109,9 @@ impl Session<'_> {
         let inference = reading.complete(trained.inference);
         let dataset = &self.data.dataset;
         let example = match row.config {
-            ModelConfig::LadderLfads(_) => evaluate::example(&inference, dataset)?,
+            ModelConfig::LadderLfads(_) | ModelConfig::CountLadder(_) => {
+                evaluate::example(&inference, dataset)?
+            }
             _ => None,
         };
         Ok(RunResult {

@@ -156,6 +156,24 @@ fn an_interrupted_run_is_resumed_and_ends_the_same() {
 }
 
 #[test]
+fn a_training_that_diverges_leaves_a_gap_and_exit_code_1() {
+    let rate = r#"{ kind = "cosine", peak = 1e30, constant_fraction = 0.3, final_fraction = 0.1 }"#;
+    let recipe = TINY.replacen(
+        "n_steps = 6",
+        &format!("n_steps = 6\nlearning_rate = {rate}"),
+        1,
+    );
+    let bench = Bench::new(&recipe);
+    let output = bench.run(&["--seeds", "1"]);
+    let log = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("lfads, seed 1: training diverged"), "{log}");
+    let table = bench.table();
+    assert_eq!(table["rows"][0]["seeds"], serde_json::json!([]));
+    assert_eq!(table["rows"][1]["seeds"], serde_json::json!([1]));
+}
+
+#[test]
 fn a_simulated_file_gives_the_runs_of_its_recipe() {
     let bench = Bench::new(TINY);
     bench.succeed(&["--seeds", "1", "--models", "lfads"]);
