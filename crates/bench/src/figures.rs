@@ -59,28 +59,30 @@ impl Pair {
     }
 }
 
-/// Writes `figure2.svg` and `figure2.png` into `folder`.
-pub fn write(example: &Example, folder: &Path) -> Result<()> {
+/// Writes `figure2.svg` and `figure2.png` into `folder`; the legend names the `model`.
+pub fn write(example: &Example, model: &str, folder: &Path) -> Result<()> {
     register_font(FONT, FontStyle::Normal, FONT_FILE)
         .map_err(|_| anyhow!("the built-in font is damaged"))?;
-    write_atomically(&folder.join("figure2.svg"), svg(example)?.as_bytes())?;
-    write_atomically(&folder.join("figure2.png"), &png(example)?)
+    write_atomically(&folder.join("figure2.svg"), svg(example, model)?.as_bytes())?;
+    write_atomically(&folder.join("figure2.png"), &png(example, model)?)
 }
 
-fn svg(example: &Example) -> Result<String> {
+fn svg(example: &Example, model: &str) -> Result<String> {
     let mut text = String::new();
     draw(
         example,
+        model,
         &SVGBackend::with_string(&mut text, SIZE).into_drawing_area(),
     )?;
     Ok(text)
 }
 
-fn png(example: &Example) -> Result<Vec<u8>> {
+fn png(example: &Example, model: &str) -> Result<Vec<u8>> {
     let (width, height) = SIZE;
     let mut pixels = vec![0; (width * height * 3) as usize];
     draw(
         example,
+        model,
         &BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area(),
     )?;
     let mut bytes = Vec::new();
@@ -92,7 +94,7 @@ fn png(example: &Example) -> Result<Vec<u8>> {
 
 type Area<'a, B> = DrawingArea<B, Shift>;
 
-fn draw<B: DrawingBackend>(example: &Example, root: &Area<B>) -> Result<()>
+fn draw<B: DrawingBackend>(example: &Example, model: &str, root: &Area<B>) -> Result<()>
 where
     B::ErrorType: 'static,
 {
@@ -121,7 +123,7 @@ where
         .titled("D  Lorenz dynamics", (FONT, 26))?
         .split_vertically(640);
     draw_trajectory(&space, &example.lorenz)?;
-    draw_legend(&space)?;
+    draw_legend(&space, model)?;
     let coordinates = ["x", "y", "z"].map(String::from);
     draw_traces(&time, &example.lorenz, &coordinates, example.dt_s)?;
     root.present()?;
@@ -239,11 +241,11 @@ where
     Ok(())
 }
 
-fn draw_legend<B: DrawingBackend>(area: &Area<B>) -> Result<()>
+fn draw_legend<B: DrawingBackend>(area: &Area<B>, model: &str) -> Result<()>
 where
     B::ErrorType: 'static,
 {
-    for (line, (name, colour)) in [("truth", TRUTH), ("ladder LFADS", INFERRED)]
+    for (line, (name, colour)) in [("truth", TRUTH), (model, INFERRED)]
         .into_iter()
         .enumerate()
     {
@@ -288,13 +290,14 @@ mod tests {
     #[test]
     fn both_files_hold_red_truth_blue_reconstruction_and_text() {
         let folder = tempfile::tempdir().unwrap();
-        write(&example(), folder.path()).unwrap();
+        write(&example(), "ladder-lfads/exact", folder.path()).unwrap();
         let svg = std::fs::read_to_string(folder.path().join("figure2.svg")).unwrap();
         for expected in [
             "#D62728",
             "#1F77B4",
             "neuron 17",
             "Lorenz dynamics",
+            "ladder-lfads/exact",
             "</svg>",
         ] {
             assert!(svg.contains(expected), "no {expected}");
@@ -316,6 +319,6 @@ mod tests {
         let mut flat = example();
         flat.spikes.truth = vec![vec![0.0; 100]; 2];
         flat.spikes.inferred = flat.spikes.truth.clone();
-        write(&flat, tempfile::tempdir().unwrap().path()).unwrap();
+        write(&flat, "ladder-lfads", tempfile::tempdir().unwrap().path()).unwrap();
     }
 }

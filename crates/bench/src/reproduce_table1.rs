@@ -9,7 +9,7 @@ use model::ModelError;
 
 use crate::args::ReproduceTable1;
 use crate::dataset::BenchmarkData;
-use crate::figures;
+use crate::figures::{self, Example};
 use crate::machine;
 use crate::progress::Progress;
 use crate::recipe::{Recipe, Row};
@@ -170,14 +170,20 @@ fn publish(table: &Table, finished: &[FinishedRow<'_>], store: &Store) -> Result
     let page = table.markdown();
     write_atomically(&store.path("table1.json"), table.json()?.as_bytes())?;
     write_atomically(&store.path("table1.md"), page.as_bytes())?;
-    let runs = finished.iter().flat_map(|row| &row.runs);
-    let example = runs.into_iter().find_map(|(_, run)| run.example.as_ref());
-    if let Some(example) = example {
-        figures::write(example, &store.path("figures"))?;
+    if let Some((row, example)) = example(finished) {
+        figures::write(example, &row.label(), &store.path("figures"))?;
     } else {
         tracing::info!("no ladder LFADS among the rows: no figure 2");
     }
     std::io::stdout()
         .write_all(page.as_bytes())
         .context("cannot print the table")
+}
+
+/// The figure's example: of the last row that has one, its first seed.
+fn example<'a>(finished: &'a [FinishedRow<'_>]) -> Option<(&'a Row, &'a Example)> {
+    finished.iter().rev().find_map(|FinishedRow { row, runs }| {
+        let (_, run) = runs.first()?;
+        Some((*row, run.example.as_ref()?))
+    })
 }
