@@ -144,22 +144,17 @@ impl CountLadder {
             log_factorials,
         }
     }
+}
 
-    /// −E log p(s | λ), mean over trials, as [`Coordinated`] weighs its bins.
-    fn spike_term(
-        &self,
-        log_counts: Tensor<3>,
-        draw: &CountDraw,
-        split: &Coordinated,
-    ) -> Tensor<1> {
-        let n_trials = log_counts.dims()[1] as f64;
-        let log_prob = draw.expected.clone() * log_counts.clone() - log_counts.exp();
-        split
-            .weigh(log_prob)
-            .sub_scalar(draw.log_factorials)
-            .neg()
-            .div_scalar(n_trials)
-    }
+/// −E log p(s | λ), mean over trials, as [`Coordinated`] weighs its bins.
+fn spike_term(log_counts: Tensor<3>, draw: &CountDraw, split: &Coordinated) -> Tensor<1> {
+    let n_trials = log_counts.dims()[1] as f64;
+    let log_prob = draw.expected.clone() * log_counts.clone() - log_counts.exp();
+    split
+        .weigh(log_prob)
+        .sub_scalar(draw.log_factorials)
+        .neg()
+        .div_scalar(n_trials)
 }
 
 /// `[time, trial, neuron]` as consecutive traces, those of a trial together.
@@ -200,7 +195,7 @@ impl SequentialVae for CountLadder {
         let draw = self.draw_counts(&x, log_counts.clone().detach(), pass.noise);
         let entropy = Tensor::full([1], draw.log_q / n_trials as f64, &x.device());
         Elbo {
-            spikes: Some(self.spike_term(log_counts, &draw, &deep.split)),
+            spikes: Some(spike_term(log_counts, &draw, &deep.split)),
             reconstruction: gaussian_negative_log_likelihood(x, draw.calcium, self.log_noise.val()),
             kl_shallow: Some(entropy),
             kl_ic: Some(self.dynamics.kl(&deep.posterior)),

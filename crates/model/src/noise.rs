@@ -40,7 +40,7 @@ impl Noise {
 
     /// Uniform values in [0, 1), for code that runs beside the tensors.
     pub fn uniforms(&mut self, n: usize) -> Vec<f32> {
-        self.values(n, |rng| rng.random::<f32>())
+        self.values(n, RngExt::random::<f32>)
     }
 
     /// Ones with probability `probability`, zeros elsewhere.
