@@ -55,7 +55,7 @@ impl CountLadderConfig {
 ///
 /// Given the rates, the trials and neurons are independent and q(s | x, λ) is a sampled
 /// posterior: current and next bin's counts enumerated, later bins as a Gaussian message. The
-/// deep level learns from E[s], the innovations of hidden bins being kept from its encoder,
+/// deep level learns from the expected counts, the innovations of hidden bins being kept from its encoder,
 /// and the noise σ from x − y. Both are gradients of the bound with q held fixed, as in
 /// expectation–maximisation: at the exact posterior q's own gradient is zero.
 #[derive(Module, Debug)]
