@@ -4,7 +4,7 @@ use baselines::{Data, EdgeworthLfadsConfig, GaussianLfadsConfig, Moments};
 use burn::tensor::{Device, Tensor};
 use model::{
     DynamicsConfig, FluorStatistics, Indicator, LearningRate, Noise, SequentialVae, TrainConfig,
-    TrainData, fit,
+    TrainData, WarmUp, fit,
 };
 use ndarray::Array3;
 
@@ -34,9 +34,15 @@ fn dynamics() -> DynamicsConfig {
 fn improves<M: SequentialVae>(model: M, fluor: &Array3<f32>) {
     let data = TrainData::new(fluor.clone(), fluor.clone()).unwrap();
     let config = TrainConfig {
-        n_steps: 60,
+        n_steps: 200,
         batch_size: 4,
-        validate_every: 10,
+        validate_every: 20,
+        // The bound at full weights is what is compared.
+        warm_up: WarmUp {
+            deep_steps: 0,
+            ..WarmUp::default()
+        },
+        average_decay: 0.9,
         learning_rate: LearningRate::Cosine {
             peak: 0.01,
             constant_fraction: 0.5,
