@@ -6,7 +6,7 @@ use gru::ar1_filter;
 use model::layers::{innovations, normal_weight};
 use model::{
     DiagonalGaussian, Draw, Dynamics, DynamicsConfig, Elbo, FluorStatistics, INIT_STEP, Indicator,
-    ModelError, Noise, Pass, log_rates_from_counts,
+    ModelError, Noise, Observed, Pass, log_rates_from_counts,
 };
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +141,7 @@ impl FilteredPoisson {
     /// carry the news of one bin each and so suit coordinated dropout.
     fn encoder_input(&self, x: &Tensor<3>) -> Tensor<3> {
         match self.log_taps {
-            Some(_) => x.clone(),
+            Some(_) => Observed::new(x.clone()).values,
             None => innovations(x, self.indicator.g, self.indicator.baseline),
         }
     }
@@ -152,8 +152,10 @@ impl FilteredPoisson {
         let deep = self
             .dynamics
             .draw(self.encoder_input(&x), n_generated, pass);
+        let x = Observed::new(x);
         let cumulants = self.cumulants(deep.log_rates);
-        let log_prob = deep.split.weigh(log_density(x, cumulants));
+        let log_prob = x.only_present(log_density(x.values.clone(), cumulants));
+        let log_prob = deep.split.weigh(log_prob);
         Elbo {
             reconstruction: log_prob.neg().div_scalar(n_trials as f64),
             spikes: None,

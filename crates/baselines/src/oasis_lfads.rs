@@ -35,8 +35,11 @@ pub fn deconvolve_counts(
     Ok(Array3::from_shape_fn(
         (n_trials, n_bins, n_neurons),
         |(trial, bin, neuron)| {
-            let trace = trial * n_neurons + neuron;
-            (spikes[trace * (n_bins + 1) + 1 + bin] / gain).round()
+            let place = (trial * n_neurons + neuron) * (n_bins + 1) + 1 + bin;
+            match traces[place].is_nan() {
+                true => f32::NAN,
+                false => (spikes[place] / gain).round(),
+            }
         },
     ))
 }

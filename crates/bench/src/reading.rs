@@ -6,7 +6,10 @@ use burn::tensor::Device;
 use calcium::Ar1;
 use data::Split;
 use model::dynamics::DynamicsConfig;
-use model::{FluorStatistics, Indicator, Lfads, LfadsConfig, ModelError, SequentialVae, TrainData};
+use model::{
+    CalciumModel, FluorStatistics, Indicator, Lfads, LfadsConfig, ModelError, SequentialVae,
+    TrainData,
+};
 use ndarray::{ArrayView3, Axis};
 
 use crate::dataset::BenchmarkData;
@@ -96,7 +99,8 @@ impl Reading {
                     indicator,
                     dt_s,
                 } = self.fluor()?;
-                task.run(config.init(&statistics, indicator, dt_s, seed, device)?)
+                let calcium = CalciumModel::shared(indicator, statistics.sd.len());
+                task.run(config.init(&statistics, &calcium, dt_s, seed, device)?)
             }
         }
     }

@@ -16,15 +16,17 @@ pub struct TrainData {
 }
 
 impl TrainData {
-    /// Checks and takes both splits.
+    /// Checks and takes both splits. NaN marks what is missing: frames without data, and bins
+    /// past the end of a trial shorter than the others.
     ///
     /// # Errors
-    /// [`ModelError::Data`] if a split is empty, the splits differ in bins or neurons, or a
-    /// value is not finite.
+    /// [`ModelError::Data`] if a split is empty, the splits differ in bins or neurons, a value
+    /// is infinite, or a neuron has no value at all in training.
     pub fn new(train: Array3<f32>, valid: Array3<f32>) -> Result<Self, ModelError> {
         for (name, split) in [("train", &train), ("valid", &valid)] {
             check_observations(name, split.view())?;
         }
+        check_every_neuron(train.view())?;
         if train.dim().1 != valid.dim().1 || train.dim().2 != valid.dim().2 {
             return Err(ModelError::Data(format!(
                 "train is {:?} and valid {:?} in [trial, time, neuron]: bins and neurons must agree",
@@ -53,10 +55,20 @@ pub(crate) fn check_observations(name: &str, x: ArrayView3<'_, f32>) -> Result<(
             x.dim()
         )));
     }
-    match x.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        Some((index, value)) => Err(ModelError::Data(format!(
-            "{name} has the value {value} at [trial, time, neuron] {index:?}; \
-             every observation must be finite"
+    if let Some((index, value)) = x.indexed_iter().find(|(_, value)| value.is_infinite()) {
+        return Err(ModelError::Data(format!(
+            "{name} has the value {value} at [trial, time, neuron] {index:?}; observations must be \
+             finite, or NaN where there are none"
+        )));
+    }
+    Ok(())
+}
+
+fn check_every_neuron(train: ArrayView3<'_, f32>) -> Result<(), ModelError> {
+    let mut neurons = train.axis_iter(Axis(2));
+    match neurons.position(|neuron| neuron.iter().all(|x| x.is_nan())) {
+        Some(neuron) => Err(ModelError::Data(format!(
+            "train has no value for neuron {neuron}: all are NaN; leave the neuron out"
         ))),
         None => Ok(()),
     }

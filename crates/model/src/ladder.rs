@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 use gru::{GruSpec, ResetGate, SpikeLoop, ar1_filter, poisson_log_prob, spike_loop};
 use serde::{Deserialize, Serialize};
 
+use crate::calcium_model::CalciumModel;
 use crate::dynamics::{Coordinated, Dynamics, DynamicsConfig};
 use crate::elbo::{Draw, Elbo, Pass, SequentialVae, Stage};
 use crate::error::{ModelError, require};
@@ -12,6 +13,7 @@ use crate::gaussian::{DiagonalGaussian, Prior};
 use crate::layers::{Gru, Linear, delay, innovations, normal_weight};
 use crate::lfads::{INIT_STEP, log_rates_from_counts};
 use crate::noise::Noise;
+use crate::observed::Observed;
 
 /// Above this the spike nonlinearity e^a − 1 goes on linearly: about 20 spikes a bin.
 const MAX_LOG_SPIKES: f32 = 3.0;
@@ -69,7 +71,8 @@ pub struct Indicator {
 }
 
 /// Moments of the observations that set the starting point of the weights.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FluorStatistics {
     /// Mean spike count per bin, from the mean innovation, `[neuron]`.
     pub mean_counts: Vec<f32>,
@@ -78,27 +81,11 @@ pub struct FluorStatistics {
 }
 
 impl FluorStatistics {
-    /// Measures `fluor`, `[trial, time, neuron]`: under AR(1) the mean of
-    /// x_t − γ x_{t−1} − β is α times the mean count.
+    /// Measures `fluor`, `[trial, time, neuron]`, NaN where missing, of neurons with one
+    /// linear AR(1) indicator.
     pub fn measure(fluor: ndarray::ArrayView3<'_, f32>, indicator: &Indicator) -> Self {
-        let (n_trials, n_bins, _) = fluor.dim();
-        let n_steps = (n_trials * n_bins.saturating_sub(1)).max(1) as f64;
-        let per_neuron = |trace: ndarray::ArrayView2<'_, f32>| {
-            let innovations: f64 = trace
-                .rows()
-                .into_iter()
-                .flat_map(|row| {
-                    row.windows(2)
-                        .into_iter()
-                        .map(|pair| f64::from(pair[1]) - indicator.g * f64::from(pair[0]))
-                        .collect::<Vec<_>>()
-                })
-                .sum();
-            let mean_count = (innovations / n_steps - indicator.baseline) / indicator.gain;
-            (mean_count as f32, trace.std(0.0))
-        };
-        let (mean_counts, sd) = fluor.axis_iter(ndarray::Axis(2)).map(per_neuron).unzip();
-        Self { mean_counts, sd }
+        let n_neurons = fluor.dim().2;
+        CalciumModel::shared(*indicator, n_neurons).measure(fluor)
     }
 
     /// Logarithm of half the standard deviation: loose at first, so that no early error
@@ -300,7 +287,7 @@ impl Shallow {
         innovations: &Tensor<3>,
         dropout: Option<(f64, &mut Noise)>,
     ) -> ShallowEncoded {
-        let states = self.encoder.forward(x);
+        let states = self.encoder.forward(Observed::new(x).values);
         let finals = self.encoder.final_states(&states);
         let mut control = self.controller.forward(states);
         if let Some((probability, noise)) = dropout {
@@ -377,20 +364,22 @@ impl Shallow {
     }
 }
 
-/// −log N(x; y, σ²) with one σ per neuron, mean over trials.
-pub(crate) fn gaussian_negative_log_likelihood(
+/// −log N(x; y, σ²) of what was observed, with one σ per neuron, mean over trials.
+fn gaussian_negative_log_likelihood(
     x: Tensor<3>,
     mean: Tensor<3>,
     log_noise: Tensor<1>,
 ) -> Tensor<1> {
-    let [n_bins, n_trials, n_neurons] = x.dims();
+    let [_, n_trials, n_neurons] = x.dims();
+    let x = Observed::new(x);
     let log_noise: Tensor<3> = log_noise.reshape([1, 1, n_neurons]);
-    let squares: Tensor<3> = (x - mean).square().sum_dims(&[0, 1]);
+    let squares = x.only_present((x.values.clone() - mean).square());
+    let squares: Tensor<3> = squares.sum_dims(&[0, 1]);
     let precision = log_noise.clone().mul_scalar(-2.0).exp();
-    let n = (n_bins * n_trials) as f64;
-    let fixed = 0.5 * n * n_neurons as f64 * (2.0 * std::f64::consts::PI).ln();
-    let sum = (squares * precision).sum().mul_scalar(0.5) + log_noise.sum().mul_scalar(n);
-    sum.add_scalar(fixed).div_scalar(n_trials as f64)
+    let half_log_tau = 0.5 * (2.0 * std::f64::consts::PI).ln();
+    let sum =
+        (squares * precision).mul_scalar(0.5) + log_noise.add_scalar(half_log_tau) * x.n_present();
+    sum.sum().div_scalar(n_trials as f64)
 }
 
 /// ReLU(e^a − 1), linear above [`MAX_LOG_SPIKES`].

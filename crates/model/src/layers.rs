@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use gru::{GruSpec, GruWeights, gru_sequence};
 
 use crate::noise::Noise;
+use crate::observed::Observed;
 
 /// An affine map of the last axis.
 #[derive(Module, Debug)]
@@ -128,11 +129,13 @@ pub fn delay(x: Tensor<3>, before: Tensor<2>) -> Tensor<3> {
     Tensor::cat(vec![before, x.narrow(0, 0, n_bins - 1)], 0)
 }
 
-/// x_t − γ x_{t−1} − β, what is new in each bin; a trial starts from rest.
+/// x_t − γ x_{t−1} − β, what is new in each bin, zero where a frame it needs is missing (NaN);
+/// a trial starts from rest.
 pub fn innovations(x: &Tensor<3>, g: f64, baseline: f64) -> Tensor<3> {
     let [_, n_trials, n_neurons] = x.dims();
     let rest = Tensor::zeros([n_trials, n_neurons], &x.device());
-    x.clone() - delay(x.clone(), rest).mul_scalar(g) - baseline
+    let new = x.clone() - delay(x.clone(), rest).mul_scalar(g) - baseline;
+    Observed::new(new).values
 }
 
 /// A weight drawn from N(0, `scale`²/`fan_in`).

@@ -10,6 +10,7 @@ use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
 use crate::error::{ModelError, require};
 use crate::gaussian::DiagonalGaussian;
 use crate::noise::Noise;
+use crate::observed::Observed;
 
 /// Sizes and regularisation of [`Lfads`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,14 +62,24 @@ pub struct Lfads {
     log_dt: f64,
 }
 
+impl Lfads {
+    /// The encoder reads a neuron's mean count where one is missing.
+    fn observed(&self, x: Tensor<3>) -> Observed {
+        let log_rates = self.dynamics.baseline_log_rates().detach();
+        Observed::filled(x, || log_rates.add_scalar(self.log_dt).exp())
+    }
+}
+
 impl SequentialVae for Lfads {
     type Encoded = (DiagonalGaussian<2>, usize);
 
     fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
         let [n_bins, n_trials, _] = x.dims();
-        let deep = self.dynamics.draw(x.clone(), n_bins, pass);
+        let x = self.observed(x);
+        let deep = self.dynamics.draw(x.values.clone(), n_bins, pass);
         let log_counts = deep.log_rates.add_scalar(self.log_dt);
-        let log_prob = deep.split.weigh(poisson_log_prob(log_counts, x));
+        let log_prob = x.only_present(poisson_log_prob(log_counts, x.values.clone()));
+        let log_prob = deep.split.weigh(log_prob);
         Elbo {
             reconstruction: log_prob.neg().div_scalar(n_trials as f64),
             spikes: None,
@@ -80,7 +91,7 @@ impl SequentialVae for Lfads {
 
     fn encode(&self, x: Tensor<3>) -> Self::Encoded {
         let n_bins = x.dims()[0];
-        (self.dynamics.encode(x, None), n_bins)
+        (self.dynamics.encode(self.observed(x).values, None), n_bins)
     }
 
     fn draw(&self, (posterior, n_bins): &Self::Encoded, noise: &mut Noise) -> Draw {

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod calcium_model;
 mod checkpoint;
+mod count_draw;
 mod count_ladder;
 mod count_posterior;
 pub mod dynamics;
@@ -13,12 +15,15 @@ mod ladder;
 pub mod layers;
 mod lfads;
 mod noise;
+mod observed;
 mod optimizer;
 mod schedule;
 pub mod train;
 
 pub use batch::TrainData;
+pub use calcium_model::{CalciumModel, NeuronCalcium, TrialStart};
 pub use count_ladder::{CountLadder, CountLadderConfig};
+pub use count_posterior::Hill;
 pub use dynamics::{Dynamics, DynamicsConfig};
 pub use elbo::{Draw, Elbo, ElboValues, Pass, SequentialVae, Stage, TermWeights};
 pub use error::ModelError;
@@ -27,5 +32,6 @@ pub use infer::{Inferred, posterior_mean};
 pub use ladder::{FluorStatistics, Indicator, Ladder, LadderConfig};
 pub use lfads::{INIT_STEP, Lfads, LfadsConfig, log_rates_from_counts};
 pub use noise::Noise;
+pub use observed::Observed;
 pub use schedule::{LearningRate, WarmUp};
 pub use train::{Fitted, Observer, TrainConfig, fit, load_weights};

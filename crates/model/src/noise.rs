@@ -43,6 +43,11 @@ impl Noise {
         self.values(n, RngExt::random::<f32>)
     }
 
+    /// Standard normal values, for code that runs beside the tensors.
+    pub fn normals(&mut self, n: usize) -> Vec<f32> {
+        self.values(n, |rng| StandardNormal.sample(rng))
+    }
+
     /// Ones with probability `probability`, zeros elsewhere.
     pub fn bernoulli<const D: usize>(&mut self, shape: [usize; D], probability: f64) -> Tensor<D> {
         let probability = probability as f32;

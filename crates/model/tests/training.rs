@@ -3,10 +3,11 @@
 mod common;
 
 use burn::tensor::Device;
-use common::{counts, fluorescence, ladder, lfads, training};
+use common::{count_ladder, count_ladder_from, counts, fluorescence, ladder, lfads, training};
 use model::train::{Event, Observer, StepReport};
 use model::{
-    Fitted, LearningRate, ModelError, SequentialVae, TrainConfig, TrainData, fit, posterior_mean,
+    CountLadderConfig, Fitted, LearningRate, ModelError, SequentialVae, TrainConfig, TrainData,
+    fit, posterior_mean,
 };
 use ndarray::{Array3, ArrayView3};
 
@@ -188,6 +189,61 @@ fn a_collapsed_deep_level_is_reset_and_counted() {
     assert!(fitted.steps > 400, "a reset extends the training");
 }
 
+fn fits_and_infers<M: SequentialVae>(model: M, data: &TrainData) {
+    let fitted = fit(model, data, &training(20), 1, None, &mut ()).unwrap();
+    assert_eq!(fitted.recoveries, 0);
+    let inferred = posterior_mean(&fitted.model, data.valid(), 2, 1).unwrap();
+    assert!(inferred.rates_hz.iter().all(|rate| *rate > 0.0));
+    for quantity in [inferred.spikes, inferred.fluor].into_iter().flatten() {
+        assert!(quantity.iter().all(|value| value.is_finite()));
+    }
+}
+
+#[test]
+fn missing_frames_are_inferred_from_the_others() {
+    let device = device();
+    let with_gaps = |data: TrainData| {
+        let gaps = |x: ArrayView3<'_, f32>| {
+            let mut x = x.to_owned();
+            // A gap of all neurons, a missing neuron, and trials that end early.
+            x.slice_mut(ndarray::s![..2, 5..8, ..]).fill(f32::NAN);
+            x.slice_mut(ndarray::s![2, .., 0]).fill(f32::NAN);
+            x.slice_mut(ndarray::s![3.., 15.., ..]).fill(f32::NAN);
+            x
+        };
+        TrainData::new(gaps(data.train()), gaps(data.valid())).unwrap()
+    };
+    fits_and_infers(lfads(&device), &with_gaps(counts()));
+    fits_and_infers(ladder(&device), &with_gaps(fluorescence()));
+    fits_and_infers(
+        count_ladder(&CountLadderConfig::default(), &device),
+        &with_gaps(fluorescence()),
+    );
+}
+
+#[test]
+fn calcium_is_learned_from_wrong_values() {
+    let config = CountLadderConfig {
+        learn_calcium: true,
+        ..CountLadderConfig::default()
+    };
+    // The truth is 0.75.
+    let mut model = count_ladder_from(0.5, &config, &device());
+    let distance = |model: &model::CountLadder| {
+        let neurons = model.calcium();
+        neurons.iter().map(|n| (n.decay - 0.75).abs()).sum::<f64>() / neurons.len() as f64
+    };
+    assert!(distance(&model) > 0.2);
+    let training = TrainConfig {
+        average_decay: 0.0,
+        ..training(400)
+    };
+    model = fit(model, &fluorescence(), &training, 1, None, &mut ())
+        .unwrap()
+        .model;
+    assert!(distance(&model) < 0.05, "{:?}", model.calcium());
+}
+
 #[test]
 fn bad_settings_and_observations_are_named() {
     let config = TrainConfig {
@@ -200,7 +256,10 @@ fn bad_settings_and_observations_are_named() {
         "model or training setting `beta_2` is 1.5; it must be in [0, 1)"
     );
     let mut bad = Array3::zeros((2, 3, 1));
-    bad[[1, 2, 0]] = f32::NAN;
+    bad[[1, 2, 0]] = f32::INFINITY;
     let error = TrainData::new(bad, Array3::zeros((1, 3, 1))).unwrap_err();
     assert!(error.to_string().contains("(1, 2, 0)"), "{error}");
+    let missing = Array3::from_elem((2, 3, 1), f32::NAN);
+    let error = TrainData::new(missing.clone(), missing).unwrap_err();
+    assert!(error.to_string().contains("neuron 0"), "{error}");
 }

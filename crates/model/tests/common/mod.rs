@@ -3,8 +3,8 @@
 
 use burn::tensor::Device;
 use model::{
-    DynamicsConfig, FluorStatistics, Indicator, Ladder, LadderConfig, LearningRate, Lfads,
-    LfadsConfig, TrainConfig, TrainData, WarmUp,
+    CalciumModel, CountLadder, CountLadderConfig, DynamicsConfig, FluorStatistics, Indicator,
+    Ladder, LadderConfig, LearningRate, Lfads, LfadsConfig, TrainConfig, TrainData, WarmUp,
 };
 use synth::{LorenzBenchmark, TrialDesign};
 
@@ -86,6 +86,23 @@ pub fn ladder_with(dynamics: DynamicsConfig, device: &Device) -> Ladder {
         device,
     )
     .expect("the configuration is valid")
+}
+
+pub fn count_ladder(config: &CountLadderConfig, device: &Device) -> CountLadder {
+    count_ladder_from(INDICATOR.g, config, device)
+}
+
+/// Starting from the decay `g`.
+pub fn count_ladder_from(g: f64, config: &CountLadderConfig, device: &Device) -> CountLadder {
+    let calcium = CalciumModel::shared(Indicator { g, ..INDICATOR }, 6);
+    let config = CountLadderConfig {
+        dynamics: dynamics(),
+        ..config.clone()
+    };
+    let statistics = calcium.measure(fluorescence().train());
+    config
+        .init(&statistics, &calcium, DT_S, 3, device)
+        .expect("the configuration is valid")
 }
 
 pub fn training(n_steps: usize) -> TrainConfig {

@@ -1,0 +1,159 @@
+//! Samples of every neuron's spike counts in a batch of trials, in parallel.
+
+use rayon::prelude::*;
+
+use crate::count_posterior::{
+    Residuals, Sensor, SpikePosterior, SpikeSample, Trace, ln_factorial, residuals,
+};
+
+/// Traces that one task draws; fixes the order of every sum whatever the thread count.
+const BLOCK: usize = 64;
+
+/// A batch of traces: time-major values, `[time, trial, neuron]` flat, and the random numbers
+/// that choose the sample.
+pub(crate) struct CountBatch<'a> {
+    /// Fluorescence; NaN: no data.
+    pub x: &'a [f32],
+    /// ln(λ dt).
+    pub log_means: &'a [f32],
+    /// `[trial, neuron, time]`, in [0, 1).
+    pub uniforms: &'a [f32],
+    /// `[trial, neuron]`, standard normal.
+    pub normals: &'a [f32],
+    pub n_bins: usize,
+}
+
+/// One sample of every trace, `[time, trial, neuron]` flat.
+pub(crate) struct CountDraw<const P: usize> {
+    /// E[s_t | the sample before t, the trace].
+    pub expected: Vec<f32>,
+    /// Σ ln q(counts).
+    pub log_q: f64,
+    /// Σ ln counts!.
+    pub log_factorials: f64,
+    /// Fit of the sampled calcium, `[neuron]`.
+    pub residuals: Vec<Residuals<P>>,
+    /// Sampled counts and their noiseless fluorescence.
+    pub counts: Vec<f32>,
+    pub fluor: Vec<f32>,
+}
+
+/// What a task found for its traces; values are `[time, trace]`.
+struct Block<const P: usize> {
+    expected: Vec<f32>,
+    counts: Vec<f32>,
+    fluor: Vec<f32>,
+    log_q: f64,
+    log_factorials: f64,
+    residuals: Vec<Residuals<P>>,
+}
+
+impl CountBatch<'_> {
+    /// Draws one sample; `posteriors`: one a neuron.
+    pub fn draw<const P: usize, S: Sensor>(
+        &self,
+        posteriors: &[SpikePosterior<P, S>],
+    ) -> CountDraw<P> {
+        let n_traces = self.x.len() / self.n_bins;
+        let blocks: Vec<Block<P>> = (0..n_traces.div_ceil(BLOCK))
+            .into_par_iter()
+            .map(|block| {
+                let first = block * BLOCK;
+                self.draw_block(posteriors, first, n_traces.min(first + BLOCK))
+            })
+            .collect();
+        let mut residuals = vec![Residuals::NONE; posteriors.len()];
+        for (trace, found) in blocks.iter().flat_map(|block| &block.residuals).enumerate() {
+            let neuron = trace % posteriors.len();
+            residuals[neuron] = residuals[neuron].and(found);
+        }
+        CountDraw {
+            expected: self.join(&blocks, |block| &block.expected),
+            counts: self.join(&blocks, |block| &block.counts),
+            fluor: self.join(&blocks, |block| &block.fluor),
+            log_q: blocks.iter().map(|block| block.log_q).sum(),
+            log_factorials: blocks.iter().map(|block| block.log_factorials).sum(),
+            residuals,
+        }
+    }
+
+    fn draw_block<const P: usize, S: Sensor>(
+        &self,
+        posteriors: &[SpikePosterior<P, S>],
+        first: usize,
+        end: usize,
+    ) -> Block<P> {
+        let (n_bins, n_traces, width) = (self.n_bins, self.x.len() / self.n_bins, end - first);
+        let mut block = Block {
+            expected: vec![0.0; n_bins * width],
+            counts: vec![0.0; n_bins * width],
+            fluor: vec![0.0; n_bins * width],
+            log_q: 0.0,
+            log_factorials: 0.0,
+            residuals: Vec::with_capacity(width),
+        };
+        let mut sample = SpikeSample::new(n_bins);
+        let (mut x, mut log_means) = (vec![0.0; n_bins], vec![0.0; n_bins]);
+        for trace in first..end {
+            for bin in 0..n_bins {
+                x[bin] = self.x[bin * n_traces + trace];
+                log_means[bin] = self.log_means[bin * n_traces + trace];
+            }
+            let posterior = &posteriors[trace % posteriors.len()];
+            let given = Trace {
+                x: &x,
+                log_means: &log_means,
+                uniforms: &self.uniforms[trace * n_bins..(trace + 1) * n_bins],
+                normal: self.normals[trace],
+            };
+            block.log_q += posterior.sample(given, &mut sample);
+            block.keep(trace - first, width, &sample, posterior);
+            block.residuals.push(residuals(
+                &posterior.calcium,
+                &posterior.sensor,
+                &x,
+                &sample.counts,
+                sample.initial,
+            ));
+        }
+        block
+    }
+
+    /// The blocks' columns side by side.
+    fn join<const P: usize>(
+        &self,
+        blocks: &[Block<P>],
+        values: impl Fn(&Block<P>) -> &Vec<f32> + Sync,
+    ) -> Vec<f32> {
+        let n_traces = self.x.len() / self.n_bins;
+        let mut joined = vec![0.0; self.x.len()];
+        joined
+            .par_chunks_mut(n_traces)
+            .enumerate()
+            .for_each(|(bin, row)| {
+                for (block, part) in blocks.iter().zip(row.chunks_mut(BLOCK)) {
+                    let width = part.len();
+                    part.copy_from_slice(&values(block)[bin * width..(bin + 1) * width]);
+                }
+            });
+        joined
+    }
+}
+
+impl<const P: usize> Block<P> {
+    fn keep<S: Sensor>(
+        &mut self,
+        column: usize,
+        width: usize,
+        sample: &SpikeSample<P>,
+        posterior: &SpikePosterior<P, S>,
+    ) {
+        for (bin, &count) in sample.counts.iter().enumerate() {
+            let place = bin * width + column;
+            self.expected[place] = sample.expected[bin];
+            self.counts[place] = count;
+            self.fluor[place] = posterior.sensor.fluorescence(sample.calcium[bin]) as f32;
+            self.log_factorials += ln_factorial(count as usize);
+        }
+    }
+}

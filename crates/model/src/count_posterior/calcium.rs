@@ -1,0 +1,141 @@
+//! Autoregressive calcium, and Gaussian messages about it passed backward in time.
+
+/// c_t = a_1 c_{t−1} + … + a_P c_{t−P} + gain·s_t + baseline, for one neuron.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Calcium<const P: usize> {
+    /// a_1, …, a_P.
+    pub coefficients: [f64; P],
+    /// Calcium of one spike, positive.
+    pub gain: f64,
+    /// Drift per bin.
+    pub baseline: f64,
+}
+
+/// c_t, …, c_{t−P+1}.
+pub(crate) type State<const P: usize> = [f64; P];
+
+impl<const P: usize> Calcium<P> {
+    /// The state of the next bin if it has no spike.
+    pub fn carry(&self, state: State<P>) -> State<P> {
+        let mut next = [self.baseline; P];
+        for (a, c) in self.coefficients.iter().zip(state) {
+            next[0] += a * c;
+        }
+        next[1..].copy_from_slice(&state[..P - 1]);
+        next
+    }
+
+    /// The state of a calcium of `c` that has long been decaying undisturbed: earlier bins
+    /// held `c` over `decay` per bin.
+    pub fn decaying(c: f64, decay: f64) -> State<P> {
+        let mut state = [c; P];
+        for lag in 1..P {
+            state[lag] = state[lag - 1] / decay;
+        }
+        state
+    }
+}
+
+/// What data say of a state: log density −½ cᵀΛc + ηᵀc, up to a constant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Message<const P: usize> {
+    eta: [f64; P],
+    lambda: [[f64; P]; P],
+}
+
+/// A message along the line of states that differ by the spikes of one bin: with k spikes the
+/// log density is `slope`·k − ½ `curvature`·k² above that of none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Parabola {
+    pub slope: f64,
+    pub curvature: f64,
+}
+
+impl<const P: usize> Message<P> {
+    /// Nothing known.
+    pub const FLAT: Self = Self {
+        eta: [0.0; P],
+        lambda: [[0.0; P]; P],
+    };
+
+    /// Adds an observation of the newest calcium, N(`mean`, 1/`precision`).
+    pub fn observe(&mut self, mean: f64, precision: f64) {
+        self.lambda[0][0] += precision;
+        self.eta[0] += precision * mean;
+    }
+
+    /// The message about the bin before, whose spikes of this bin have mean and variance
+    /// `mean_count`: Kalman's information filter run backward.
+    pub fn carried_back(&self, calcium: &Calcium<P>, mean_count: f64) -> Self {
+        let drive = calcium.gain * mean_count + calcium.baseline;
+        let variance = calcium.gain * calcium.gain * mean_count;
+        let column: [f64; P] = std::array::from_fn(|row| self.lambda[row][0]);
+        let shrink = variance / (1.0 + variance * column[0]);
+        let shifted = self.eta[0] - column[0] * drive;
+        let eta: [f64; P] = std::array::from_fn(|row| {
+            self.eta[row] - column[row] * drive - column[row] * shrink * shifted
+        });
+        let lambda: [[f64; P]; P] = std::array::from_fn(|row| {
+            std::array::from_fn(|other| {
+                self.lambda[row][other] - column[row] * shrink * column[other]
+            })
+        });
+        Self { eta, lambda }.before_step(&calcium.coefficients)
+    }
+
+    /// Aᵀη and AᵀΛA for the companion matrix A: first row `a`, ones below the diagonal.
+    fn before_step(&self, a: &[f64; P]) -> Self {
+        let below = |row: usize, values: &[f64; P]| match row + 1 < P {
+            true => values[row + 1],
+            false => 0.0,
+        };
+        let eta = std::array::from_fn(|row| a[row] * self.eta[0] + below(row, &self.eta));
+        // ΛA, then Aᵀ(ΛA).
+        let right: [[f64; P]; P] = std::array::from_fn(|row| {
+            std::array::from_fn(|column| {
+                self.lambda[row][0] * a[column] + below(column, &self.lambda[row])
+            })
+        });
+        let lambda = std::array::from_fn(|row| {
+            std::array::from_fn(|column| {
+                let next = if row + 1 < P {
+                    right[row + 1][column]
+                } else {
+                    0.0
+                };
+                a[row] * right[0][column] + next
+            })
+        });
+        Self { eta, lambda }
+    }
+
+    /// The log density at a state.
+    pub fn log_density(&self, state: State<P>) -> f64 {
+        (0..P)
+            .map(|row| state[row] * (self.eta[row] - 0.5 * self.dot(row, state)))
+            .sum()
+    }
+
+    /// The message as a function of the bin's spikes, from a state without any.
+    pub fn along_spikes(&self, calcium: &Calcium<P>, without: State<P>) -> Parabola {
+        Parabola {
+            slope: calcium.gain * (self.eta[0] - self.dot(0, without)),
+            curvature: calcium.gain * calcium.gain * self.lambda[0][0],
+        }
+    }
+
+    /// Mean and precision along a line of states through the origin.
+    pub fn along(&self, direction: State<P>) -> (f64, f64) {
+        let eta: f64 = (0..P).map(|row| direction[row] * self.eta[row]).sum();
+        let precision: f64 = (0..P)
+            .map(|row| direction[row] * self.dot(row, direction))
+            .sum();
+        (eta, precision)
+    }
+
+    fn dot(&self, row: usize, state: State<P>) -> f64 {
+        (0..P)
+            .map(|column| self.lambda[row][column] * state[column])
+            .sum()
+    }
+}

@@ -1,0 +1,248 @@
+//! How calcium shows as fluorescence: linearly, or through a saturating indicator.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ModelError, require};
+
+/// Saturating indicator: fluorescence = `scale` · c^n / (c^n + k^n).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hill {
+    /// n: Hill coefficient.
+    pub exponent: f64,
+    /// k: calcium of half saturation.
+    pub half_saturation: f64,
+    /// Fluorescence of the saturated indicator.
+    pub scale: f64,
+}
+
+impl Hill {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] naming the field, the value and the valid range.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        for (field, value) in [
+            ("saturation.exponent", self.exponent),
+            ("saturation.half_saturation", self.half_saturation),
+            ("saturation.scale", self.scale),
+        ] {
+            require(value > 0.0 && value.is_finite(), field, value, "above 0")?;
+        }
+        Ok(())
+    }
+
+    /// Written so that no power overflows: 1 / (1 + (k/c)^n); none below zero calcium.
+    pub fn fluorescence(&self, calcium: f64) -> f64 {
+        if calcium <= 0.0 {
+            return 0.0;
+        }
+        self.scale / (1.0 + (self.half_saturation / calcium).powf(self.exponent))
+    }
+
+    /// d fluorescence / d calcium.
+    pub fn slope(&self, calcium: f64) -> f64 {
+        if calcium <= 0.0 {
+            return 0.0;
+        }
+        let share = self.fluorescence(calcium) / self.scale;
+        self.scale * self.exponent * share * (1.0 - share) / calcium
+    }
+}
+
+/// What a neuron's fluorescence says of its calcium, x ~ N(fluorescence(c), noise²).
+pub(crate) trait Sensor: Sync {
+    /// The noiseless fluorescence.
+    fn fluorescence(&self, calcium: f64) -> f64;
+
+    /// Its slope.
+    fn slope(&self, calcium: f64) -> f64;
+
+    /// 1/noise².
+    fn precision(&self) -> f64;
+
+    /// Mean and precision of the Gaussian that stands for p(x | c) as a function of c.
+    fn calcium(&self, x: f64) -> (f64, f64);
+}
+
+/// Fluorescence is calcium plus noise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Linear {
+    precision: f64,
+}
+
+impl Linear {
+    pub fn new(noise_sd: f64) -> Self {
+        Self {
+            precision: noise_sd.powi(-2),
+        }
+    }
+}
+
+impl Sensor for Linear {
+    fn fluorescence(&self, calcium: f64) -> f64 {
+        calcium
+    }
+
+    fn slope(&self, _calcium: f64) -> f64 {
+        1.0
+    }
+
+    fn precision(&self) -> f64 {
+        self.precision
+    }
+
+    fn calcium(&self, x: f64) -> (f64, f64) {
+        (x, self.precision)
+    }
+}
+
+/// A Hill indicator. The Gaussian that stands for an observation has the moments of p(x | c)
+/// over calcium between none and [`MOST_CALCIUM`], from a table: a linearisation would know
+/// nothing at rest, where the slope is 0, and far too much where the indicator saturates.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Saturating {
+    hill: Hill,
+    precision: f64,
+    first: f64,
+    step: f64,
+    table: Vec<(f64, f64)>,
+}
+
+/// Highest calcium considered, in half saturations.
+const MOST_CALCIUM: f64 = 6.0;
+/// Calcium levels over which moments are taken, quadratically spaced, finer near rest.
+const N_LEVELS: usize = 160;
+/// Fluorescence values for which moments are kept.
+const N_ENTRIES: usize = 96;
+/// The table reaches this many noise deviations past the range of the indicator.
+const MARGIN_SD: f64 = 3.0;
+
+impl Saturating {
+    pub fn new(hill: Hill, noise_sd: f64) -> Self {
+        let precision = noise_sd.powi(-2);
+        let most = MOST_CALCIUM * hill.half_saturation;
+        let levels: Vec<Level> = (0..N_LEVELS)
+            .map(|index| Level::new(&hill, most, index))
+            .collect();
+        let first = -MARGIN_SD * noise_sd;
+        let last = hill.scale + MARGIN_SD * noise_sd;
+        let step = (last - first) / (N_ENTRIES - 1) as f64;
+        let table = (0..N_ENTRIES)
+            .map(|entry| moments(&levels, first + step * entry as f64, precision))
+            .collect();
+        Self {
+            hill,
+            precision,
+            first,
+            step,
+            table,
+        }
+    }
+}
+
+impl Sensor for Saturating {
+    fn fluorescence(&self, calcium: f64) -> f64 {
+        self.hill.fluorescence(calcium)
+    }
+
+    fn slope(&self, calcium: f64) -> f64 {
+        self.hill.slope(calcium)
+    }
+
+    fn precision(&self) -> f64 {
+        self.precision
+    }
+
+    fn calcium(&self, x: f64) -> (f64, f64) {
+        let place = ((x - self.first) / self.step).clamp(0.0, (N_ENTRIES - 1) as f64);
+        let entry = (place as usize).min(N_ENTRIES - 2);
+        let share = place - entry as f64;
+        let (low, high) = (self.table[entry], self.table[entry + 1]);
+        (
+            low.0 + share * (high.0 - low.0),
+            low.1 + share * (high.1 - low.1),
+        )
+    }
+}
+
+/// A calcium level, its fluorescence, and the width of the interval it stands for.
+struct Level {
+    calcium: f64,
+    fluorescence: f64,
+    width: f64,
+}
+
+impl Level {
+    fn new(hill: &Hill, most: f64, index: usize) -> Self {
+        let place = (index as f64 + 0.5) / N_LEVELS as f64;
+        let calcium = most * place * place;
+        Self {
+            calcium,
+            fluorescence: hill.fluorescence(calcium),
+            width: 2.0 * most * place / N_LEVELS as f64,
+        }
+    }
+}
+
+/// Mean and precision of calcium given one fluorescence value, under a flat prior.
+fn moments(levels: &[Level], x: f64, precision: f64) -> (f64, f64) {
+    let log = |level: &Level| -0.5 * precision * (x - level.fluorescence).powi(2);
+    let greatest = levels.iter().map(log).fold(f64::NEG_INFINITY, f64::max);
+    let (mut total, mut mean, mut square) = (0.0, 0.0, 0.0);
+    for level in levels {
+        let weight = level.width * (log(level) - greatest).exp();
+        total += weight;
+        mean += weight * level.calcium;
+        square += weight * level.calcium * level.calcium;
+    }
+    mean /= total;
+    // A level stands for an interval: its own variance keeps the precision finite.
+    let own = levels[0].width.powi(2) / 12.0;
+    let variance = (square / total - mean * mean).max(0.0) + own;
+    (mean, 1.0 / variance)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HILL: Hill = Hill {
+        exponent: 2.0,
+        half_saturation: 3.0,
+        scale: 5.0,
+    };
+
+    #[test]
+    fn half_saturation_shows_half_the_scale() {
+        assert!((HILL.fluorescence(3.0) - 2.5).abs() < 1e-12);
+        assert!(HILL.fluorescence(0.0).abs() < 1e-12);
+        assert!(HILL.fluorescence(-1.0).abs() < 1e-12);
+        assert!((HILL.fluorescence(1e200) - 5.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_clear_observation_is_inverted_and_a_saturated_one_is_vague() {
+        let sensor = Saturating::new(HILL, 0.1);
+        let (mean, precision) = sensor.calcium(HILL.fluorescence(2.0));
+        assert!((mean - 2.0).abs() < 0.05, "{mean}");
+        let linearised = (HILL.slope(2.0) / 0.1).powi(2);
+        assert!((precision / linearised - 1.0).abs() < 0.2, "{precision}");
+        let (mean, precision) = sensor.calcium(4.75);
+        assert!(mean > 12.0 && precision < 0.5, "{mean} {precision}");
+        let (mean, precision) = sensor.calcium(-0.2);
+        assert!(mean < 0.5 && precision > 10.0, "{mean} {precision}");
+    }
+
+    proptest! {
+        #[test]
+        fn slopes_are_differences(calcium in 0.05_f64..30.0, exponent in 0.8_f64..3.5) {
+            let hill = Hill { exponent, ..HILL };
+            let step = 1e-5;
+            let difference = (hill.fluorescence(calcium + step) - hill.fluorescence(calcium - step)) / (2.0 * step);
+            prop_assert!((hill.slope(calcium) - difference).abs() < 1e-6 * (1.0 + difference.abs()));
+        }
+    }
+}
