@@ -21,6 +21,10 @@ use clap::Parser;
 
 use crate::args::{Args, Command};
 
+/// Training steps allocate the same blocks again and again.
+#[global_allocator]
+static ALLOCATOR: recycling::Recycling = recycling::Recycling::new();
+
 /// Something the user gave cannot be used.
 const BAD_INPUT: u8 = 2;
 

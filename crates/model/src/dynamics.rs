@@ -153,8 +153,7 @@ impl Dynamics {
 
     /// Q(g₀ | x) from `[time, trial, neuron]`.
     pub fn encode(&self, x: Tensor<3>, pass: Option<&mut Pass<'_>>) -> DiagonalGaussian<2> {
-        let states = self.encoder.forward(x);
-        let finals = self.encoder.final_states(&states);
+        let finals = self.encoder.final_states(x);
         let finals = drop_out(finals, self.config.dropout, pass);
         DiagonalGaussian::from_parameters(self.ic_posterior.forward(finals))
     }

@@ -288,7 +288,7 @@ impl Shallow {
         dropout: Option<(f64, &mut Noise)>,
     ) -> ShallowEncoded {
         let states = self.encoder.forward(Observed::new(x).values);
-        let finals = self.encoder.final_states(&states);
+        let finals = self.encoder.last_of(&states);
         let mut control = self.controller.forward(states);
         if let Some((probability, noise)) = dropout {
             control = noise.dropout(control, probability);

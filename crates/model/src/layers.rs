@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use gru::{GruSpec, GruWeights, gru_sequence};
+use gru::{GruSpec, GruWeights, gru_final_states, gru_sequence};
 
 use crate::noise::Noise;
 use crate::observed::Observed;
@@ -84,25 +84,19 @@ impl Gru {
 
     /// States of every bin: `[time, trial, input]` → `[time, trial, direction·hidden]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [_, n_trials, _] = x.dims();
-        let [n_directions, n_hidden] = self.initial.dims();
-        let initial =
-            self.initial
-                .val()
-                .unsqueeze_dim::<3>(1)
-                .expand([n_directions, n_trials, n_hidden]);
-        let weights = GruWeights {
-            w_in: self.w_in.val(),
-            w_rec: self.w_rec.val(),
-            b_in: self.b_in.val(),
-            b_rec: self.b_rec.val(),
-        };
-        gru_sequence(x, initial, weights, self.spec)
+        let initial = self.initial_states(&x);
+        gru_sequence(x, initial, self.weights(), self.spec)
+    }
+
+    /// The last state of each direction: `[time, trial, input]` → `[trial, direction·hidden]`.
+    pub fn final_states(&self, x: Tensor<3>) -> Tensor<2> {
+        let initial = self.initial_states(&x);
+        gru_final_states(x, initial, self.weights(), self.spec)
     }
 
     /// The last state of each direction, from what [`Gru::forward`] returned: the forward
     /// half's last bin beside the backward half's first, `[trial, direction·hidden]`.
-    pub fn final_states(&self, states: &Tensor<3>) -> Tensor<2> {
+    pub fn last_of(&self, states: &Tensor<3>) -> Tensor<2> {
         let [n_directions, n_hidden] = self.initial.dims();
         let [n_bins, _, _] = states.dims();
         let last_bins = [n_bins - 1, 0];
@@ -116,6 +110,22 @@ impl Gru {
             })
             .collect();
         Tensor::cat(finals, 1)
+    }
+
+    fn initial_states(&self, x: &Tensor<3>) -> Tensor<3> {
+        let [_, n_trials, _] = x.dims();
+        let [n_directions, n_hidden] = self.initial.dims();
+        let initial = self.initial.val().unsqueeze_dim::<3>(1);
+        initial.expand([n_directions, n_trials, n_hidden])
+    }
+
+    fn weights(&self) -> GruWeights {
+        GruWeights {
+            w_in: self.w_in.val(),
+            w_rec: self.w_rec.val(),
+            b_in: self.b_in.val(),
+            b_rec: self.b_rec.val(),
+        }
     }
 }
 

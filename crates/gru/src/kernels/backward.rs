@@ -9,7 +9,7 @@ use super::forward::{GruTrace, TaskTrace};
 use super::gates::Layout;
 use super::gemm::{Left, Packed, Right, Size, Start, gemm};
 use super::pool::Buffer;
-use super::simd::Isa;
+use super::simd::{Isa, prefetch};
 use super::{BLOCK_ROWS, GruShape, GruSlices, GruSpec, ResetGate, gates};
 
 /// Gradient of the loss with respect to the output of a run.
@@ -313,6 +313,10 @@ impl<'a> Task<'a> {
         let (len, gate_len) = (self.rows * hidden, self.rows * width);
         let gates = &self.saved.gates[step * gate_len..(step + 1) * gate_len];
         let h = &self.saved.states[step * len..(step + 1) * len];
+        if step > 0 {
+            prefetch(&self.saved.gates[(step - 1) * gate_len..step * gate_len]);
+            prefetch(&self.saved.states[(step - 1) * len..step * len]);
+        }
         let d_gates = &mut block.d_gates[slot * gate_len..(slot + 1) * gate_len];
         let n = Size {
             rows: self.rows,

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::gates::Layout;
 use super::gemm::{Left, Packed, Right, Size, Start, gemm};
 use super::pool::Buffer;
-use super::simd::Isa;
+use super::simd::{Isa, prefetch};
 use super::{GruShape, GruSlices, GruSpec, ResetGate, chunks, copy_columns, gates};
 
 /// States of a run and, if kept, what its backward pass needs.
@@ -221,6 +221,9 @@ impl Task<'_> {
             let (past, future) = states.split_at_mut((step + 1) * len);
             let (h, next) = (&past[step * len..], &mut future[..len]);
             let slot = if keep { step * gate_len } else { 0 };
+            if keep && step + 1 < n_bins {
+                prefetch(&gates[slot + gate_len..slot + 2 * gate_len]);
+            }
             let gates = &mut gates[slot..slot + gate_len];
             self.add_input(step, x, gates);
             self.step(h, next, gates, &mut reset_h);
