@@ -13,4 +13,4 @@ pub use calcium::Discretisation;
 pub use design::{HeldOut, TrialDesign};
 pub use dynamics::lorenz::Lorenz;
 pub use error::SynthError;
-pub use observe::{Hill, Kinetics, Observation};
+pub use observe::{Heterogeneity, Hill, Kinetics, NeuronIndicator, Observation};

@@ -34,6 +34,9 @@ pub struct Observation {
     /// Saturation of the indicator; none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saturation: Option<Hill>,
+    /// How neurons differ in all this; not at all by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heterogeneity: Option<Heterogeneity>,
 }
 
 impl Default for Observation {
@@ -49,6 +52,7 @@ impl Default for Observation {
                 discretisation: Discretisation::Euler,
             },
             saturation: None,
+            heterogeneity: None,
         }
     }
 }
@@ -76,6 +80,30 @@ pub enum Kinetics {
         #[serde(with = "DiscretisationName", default = "euler")]
         discretisation: Discretisation,
     },
+}
+
+/// Differences between neurons: each value of a neuron is the population's times e^{sd·z}, z
+/// drawn from N(0, 1) and held within ±2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Heterogeneity {
+    /// sd of the logarithm of the decay time.
+    pub log_tau_sd: f64,
+    /// sd of the logarithm of the gain.
+    pub log_gain_sd: f64,
+    /// sd of the logarithm of the noise.
+    pub log_noise_sd: f64,
+}
+
+/// How one neuron is observed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NeuronIndicator {
+    /// Calcium dynamics.
+    pub kinetics: Kinetics,
+    /// Calcium per spike, fluorescence units.
+    pub gain: f64,
+    /// Standard deviation of the noise, fluorescence units.
+    pub noise_sd: f64,
 }
 
 /// [`Discretisation`] as recipes write it.
@@ -116,14 +144,44 @@ impl Observation {
         check_not_negative("observation.baseline", self.baseline)?;
         check_not_negative("observation.noise_sd", self.noise_sd)?;
         self.kinetics.filters(dt_s)?;
+        if let Some(heterogeneity) = &self.heterogeneity {
+            heterogeneity.validate()?;
+        }
         self.saturation.as_ref().map_or(Ok(()), Hill::validate)
     }
 
+    /// How each neuron of the population that `seed` draws is observed.
+    pub fn neurons(&self, n_neurons: usize, seed: u64) -> Vec<NeuronIndicator> {
+        let spread = self.heterogeneity.unwrap_or_default();
+        let neuron = |index| {
+            let mut draws = RootSeed(seed).draws(Stream::Indicator, index);
+            let mut factor = |sd: f64| libm::exp(sd * draws.normal().clamp(-2.0, 2.0));
+            NeuronIndicator {
+                kinetics: self.kinetics.slowed(factor(spread.log_tau_sd)),
+                gain: self.gain * factor(spread.log_gain_sd),
+                noise_sd: self.noise_sd * factor(spread.log_noise_sd),
+            }
+        };
+        (0..n_neurons).map(neuron).collect()
+    }
+
     /// An observer of trials in bins of `dt_s`.
-    pub(crate) fn observer(&self, dt_s: f64, root: RootSeed) -> Result<Observer<'_>, SynthError> {
+    pub(crate) fn observer(
+        &self,
+        dt_s: f64,
+        n_neurons: usize,
+        root: RootSeed,
+    ) -> Result<Observer<'_>, SynthError> {
+        let neuron = |indicator: NeuronIndicator| {
+            Ok(ObservedNeuron {
+                filters: indicator.kinetics.filters(dt_s)?,
+                indicator,
+            })
+        };
+        let neurons = self.neurons(n_neurons, root.0).into_iter().map(neuron);
         Ok(Observer {
             observation: self,
-            filters: self.kinetics.filters(dt_s)?,
+            neurons: neurons.collect::<Result<_, SynthError>>()?,
             dt_s,
             root,
         })
@@ -138,9 +196,14 @@ impl Observation {
 /// An [`Observation`] at work.
 pub(crate) struct Observer<'a> {
     observation: &'a Observation,
-    filters: Vec<Ar1>,
+    neurons: Vec<ObservedNeuron>,
     dt_s: f64,
     root: RootSeed,
+}
+
+struct ObservedNeuron {
+    indicator: NeuronIndicator,
+    filters: Vec<Ar1>,
 }
 
 impl Observer<'_> {
@@ -158,11 +221,13 @@ impl Observer<'_> {
     }
 
     fn calcium(&self, spikes: &Array2<f64>) -> Array2<f64> {
-        let Observation { gain, baseline, .. } = self.observation;
-        let mut calcium = spikes.map(|s| gain * s + baseline);
-        for mut trace in calcium.axis_iter_mut(Axis(1)) {
-            let drive = trace.to_vec();
-            let filtered = self.filters.iter().fold(drive, |x, ar| ar.convolve(&x));
+        let baseline = self.observation.baseline;
+        let mut calcium = spikes.clone();
+        for (mut trace, neuron) in calcium.axis_iter_mut(Axis(1)).zip(&self.neurons) {
+            let gain = neuron.indicator.gain;
+            let drive = trace.iter().map(|s| gain * s + baseline).collect();
+            let filters = neuron.filters.iter();
+            let filtered: Vec<f64> = filters.fold(drive, |x, ar| ar.convolve(&x));
             Zip::from(&mut trace)
                 .and(&filtered)
                 .for_each(|y, f| *y = *f);
@@ -172,17 +237,43 @@ impl Observer<'_> {
 
     fn fluorescence(&self, calcium: &Array2<f64>, trial: usize) -> Array2<f32> {
         let mut draws = self.root.draws(Stream::Noise, trial);
-        let noise_sd = self.observation.noise_sd;
-        calcium.map(|&y| (self.observation.indicator(y) + noise_sd * draws.normal()) as f32)
+        let mut fluor = Array2::zeros(calcium.dim());
+        for ((place, &y), x) in calcium.indexed_iter().zip(&mut fluor) {
+            let noise_sd = self.neurons[place.1].indicator.noise_sd;
+            *x = (self.observation.indicator(y) + noise_sd * draws.normal()) as f32;
+        }
+        fluor
     }
 }
 
 impl Kinetics {
     /// Decay time, seconds.
-    pub(crate) fn tau_decay_s(&self) -> f64 {
+    pub fn tau_decay_s(&self) -> f64 {
         match *self {
             Self::Ar1 { tau_s, .. } => tau_s,
             Self::Ar2 { tau_decay_s, .. } => tau_decay_s,
+        }
+    }
+
+    /// With a decay time `factor` times as long.
+    fn slowed(self, factor: f64) -> Self {
+        match self {
+            Self::Ar1 {
+                tau_s,
+                discretisation,
+            } => Self::Ar1 {
+                tau_s: tau_s * factor,
+                discretisation,
+            },
+            Self::Ar2 {
+                tau_rise_s,
+                tau_decay_s,
+                discretisation,
+            } => Self::Ar2 {
+                tau_rise_s,
+                tau_decay_s: tau_decay_s * factor,
+                discretisation,
+            },
         }
     }
 
@@ -226,6 +317,14 @@ impl Kinetics {
                 ])
             }
         }
+    }
+}
+
+impl Heterogeneity {
+    fn validate(&self) -> Result<(), SynthError> {
+        check_not_negative("observation.heterogeneity.log_tau_sd", self.log_tau_sd)?;
+        check_not_negative("observation.heterogeneity.log_gain_sd", self.log_gain_sd)?;
+        check_not_negative("observation.heterogeneity.log_noise_sd", self.log_noise_sd)
     }
 }
 

@@ -8,6 +8,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// What a stream of random numbers is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
+    Indicator,
     InitialState,
     Loadings,
     Noise,
@@ -20,6 +21,7 @@ impl Stream {
     /// Part of the key: renaming a stream changes every benchmark drawn from it.
     const fn name(self) -> &'static [u8] {
         match self {
+            Self::Indicator => b"indicator",
             Self::InitialState => b"initial state",
             Self::Loadings => b"loadings",
             Self::Noise => b"noise",
@@ -149,6 +151,7 @@ mod tests {
     #[test]
     fn every_name_fits_the_key_and_no_two_agree() {
         let all = [
+            Stream::Indicator,
             Stream::InitialState,
             Stream::Loadings,
             Stream::Noise,

@@ -4,8 +4,8 @@ use data::{Dataset, Quantity, Split};
 use ndarray::{Array3, ArrayView1, ArrayView2, Axis, concatenate};
 use proptest::prelude::*;
 use synth::{
-    Benchmark, ChaoticRnnBenchmark, Discretisation, HeldOut, Hill, Kinetics, LorenzBenchmark,
-    Observation, TrialDesign,
+    Benchmark, ChaoticRnnBenchmark, Discretisation, HeldOut, Heterogeneity, Hill, Kinetics,
+    LorenzBenchmark, Observation, TrialDesign,
 };
 
 fn small_design() -> impl Strategy<Value = TrialDesign> {
@@ -48,11 +48,16 @@ prop_compose! {
         noise_sd in 0.0..2.0,
         kinetics in kinetics(),
         hill in any::<bool>(),
+        // So little that a decay stays longer than its rise.
+        log_tau_sd in 0.0..0.04,
+        (log_gain_sd, log_noise_sd) in (0.0..0.5, 0.0..0.5),
+        differ in any::<bool>(),
     ) -> Observation {
         let hill_curve = Hill { exponent: 2.2, half_saturation: 1.5, scale: 3.0 };
         Observation {
             base_rate_hz, gain, baseline, noise_sd, kinetics,
             saturation: hill.then_some(hill_curve),
+            heterogeneity: differ.then_some(Heterogeneity { log_tau_sd, log_gain_sd, log_noise_sd }),
         }
     }
 }
@@ -115,13 +120,28 @@ fn with_threads<T: Send>(n: usize, work: impl FnOnce() -> T + Send) -> T {
     pool.unwrap().install(work)
 }
 
-/// y from the file's own spikes, by the difference equation of the kinetics.
-fn recursion(spikes: &Array3<f32>, observation: &Observation, dt_s: f64) -> Array3<f64> {
+/// y from the file's own spikes, by the difference equation of each neuron's kinetics.
+fn recursion(dataset: &Dataset, observation: &Observation) -> Array3<f64> {
+    let (spikes, dt_s) = (all(dataset, Quantity::Spikes), dataset.dt_s);
+    let neurons = observation.neurons(spikes.dim().2, dataset.seed.unwrap());
+    let mut y = Array3::<f64>::zeros(spikes.dim());
+    for ((i, t, n), s) in spikes.indexed_iter() {
+        let earlier = |k: usize| if t < k { 0.0 } else { y[[i, t - k, n]] };
+        let [g1, g2] = coefficients(neurons[n].kinetics, dt_s);
+        y[[i, t, n]] = g1 * earlier(1)
+            + g2 * earlier(2)
+            + neurons[n].gain * f64::from(*s)
+            + observation.baseline;
+    }
+    y
+}
+
+fn coefficients(kinetics: Kinetics, dt_s: f64) -> [f64; 2] {
     let g = |tau: f64, rule| match rule {
         Discretisation::Euler => 1.0 - dt_s / tau,
         Discretisation::Exact => (-dt_s / tau).exp(),
     };
-    let [g1, g2] = match observation.kinetics {
+    match kinetics {
         Kinetics::Ar1 {
             tau_s,
             discretisation,
@@ -137,16 +157,32 @@ fn recursion(spikes: &Array3<f32>, observation: &Observation, dt_s: f64) -> Arra
             );
             [rise + decay, -rise * decay]
         }
-    };
-    let mut y = Array3::<f64>::zeros(spikes.dim());
-    for ((i, t, n), s) in spikes.indexed_iter() {
-        let earlier = |k: usize| if t < k { 0.0 } else { y[[i, t - k, n]] };
-        y[[i, t, n]] = g1 * earlier(1)
-            + g2 * earlier(2)
-            + observation.gain * f64::from(*s)
-            + observation.baseline;
     }
-    y
+}
+
+#[test]
+fn neurons_differ_as_much_as_they_are_told_to() {
+    let mut observation = Observation::default();
+    let alike = observation.neurons(4, 3);
+    assert!(
+        alike.iter().all(
+            |neuron| (neuron.gain - 1.0).abs() < 1e-12 && (neuron.noise_sd - 0.2).abs() < 1e-12
+        )
+    );
+    observation.heterogeneity = Some(Heterogeneity {
+        log_gain_sd: 0.3,
+        ..Heterogeneity::default()
+    });
+    let neurons = observation.neurons(2000, 3);
+    let logs: Vec<f64> = neurons.iter().map(|neuron| neuron.gain.ln()).collect();
+    let square = logs.iter().map(|x| x * x).sum::<f64>() / logs.len() as f64;
+    // Holding z within ±2 takes its standard deviation from 1 to 0.96.
+    assert!((square.sqrt() - 0.96 * 0.3).abs() < 0.02, "{square}");
+    assert!(
+        neurons
+            .iter()
+            .all(|neuron| (neuron.noise_sd - 0.2).abs() < 1e-12)
+    );
 }
 
 proptest! {
@@ -180,7 +216,7 @@ proptest! {
     ) {
         let dataset = benchmark.simulate(seed).unwrap();
         let (_, observation, _) = parts(&benchmark);
-        let wanted = recursion(&all(&dataset, Quantity::Spikes), observation, dataset.dt_s);
+        let wanted = recursion(&dataset, observation);
         for (y, w) in all(&dataset, Quantity::Calcium).iter().zip(&wanted) {
             prop_assert!((f64::from(*y) - w).abs() <= 1e-6 * (1.0 + w.abs()), "{} for {}", y, w);
         }

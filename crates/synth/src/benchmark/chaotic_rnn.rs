@@ -181,7 +181,7 @@ impl ChaoticRnnBenchmark {
             .collect();
         Ok(World {
             root,
-            observer: self.observation.observer(self.dt_s, root)?,
+            observer: self.observation.observer(self.dt_s, self.n_neurons, root)?,
             rnn,
             readout: self.readout(root),
             initial_states,

@@ -93,7 +93,7 @@ impl LorenzBenchmark {
         let root = RootSeed(seed);
         let readout = self.readout(root);
         let conditions = self.conditions(&readout, root)?;
-        let observer = self.observation.observer(self.dt_s, root)?;
+        let observer = self.observation.observer(self.dt_s, self.n_neurons, root)?;
         let splits = self.design.run(|id| {
             let Binned { latent, rates_hz } = &conditions[id.condition];
             let seen = observer.observe(rates_hz, id.index);
