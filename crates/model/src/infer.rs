@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use ndarray::{Array3, ArrayView3};
 
 use crate::batch::{add_to_trials, check_observations, time_major};
-use crate::elbo::SequentialVae;
+use crate::elbo::{Draw, SequentialVae};
 use crate::error::{ModelError, require};
 use crate::noise::Noise;
 
@@ -30,7 +30,7 @@ pub struct Inferred {
 /// Memory is that of one batch of trials and of the result, whatever `n_samples`.
 ///
 /// # Errors
-/// [`ModelError::Data`] for empty or non-finite observations, [`ModelError::Config`] for no
+/// [`ModelError::Data`] for empty or infinite observations, [`ModelError::Config`] for no
 /// samples.
 pub fn posterior_mean<M: SequentialVae>(
     model: &M,
@@ -38,28 +38,18 @@ pub fn posterior_mean<M: SequentialVae>(
     n_samples: usize,
     seed: u64,
 ) -> Result<Inferred, ModelError> {
-    check_observations("the observation array", x)?;
-    require(n_samples > 0, "n_samples", n_samples, "at least 1")?;
-    let model = model.valid();
-    let device = device_of(&model);
     let (n_trials, n_bins, n_neurons) = x.dim();
     let mut means = Means::new(n_trials, n_bins);
-    for first in (0..n_trials).step_by(BATCH) {
-        let trials: Vec<usize> = (first..n_trials.min(first + BATCH)).collect();
-        let encoded = model.encode(time_major(x, &trials, &device));
-        let mut noise = Noise::new(seed, first as u64, &device);
-        for _ in 0..n_samples {
-            let draw = model.draw(&encoded, &mut noise);
-            means.add(0, first, draw.factors);
-            means.add(1, first, draw.log_rates.exp());
-            if let Some(spikes) = draw.spikes {
-                means.add(2, first, spikes);
-            }
-            if let Some(fluor) = draw.fluor {
-                means.add(3, first, fluor);
-            }
+    sample_posterior(model, x, n_samples, seed, |first, draw| {
+        means.add(0, first, draw.factors);
+        means.add(1, first, draw.log_rates.exp());
+        if let Some(spikes) = draw.spikes {
+            means.add(2, first, spikes);
         }
-    }
+        if let Some(fluor) = draw.fluor {
+            means.add(3, first, fluor);
+        }
+    })?;
     let [factors, rates_hz, spikes, fluor] = means.divide(n_samples);
     let missing = || Array3::zeros((n_trials, n_bins, n_neurons));
     Ok(Inferred {
@@ -68,6 +58,35 @@ pub fn posterior_mean<M: SequentialVae>(
         spikes,
         fluor,
     })
+}
+
+/// Draws `n_samples` posterior samples of every trial of `x`, `[trial, time, neuron]`, and hands
+/// them to `take`, each with the number of its first trial.
+///
+/// # Errors
+/// [`ModelError::Data`] for empty or infinite observations, [`ModelError::Config`] for no
+/// samples.
+pub fn sample_posterior<M: SequentialVae>(
+    model: &M,
+    x: ArrayView3<'_, f32>,
+    n_samples: usize,
+    seed: u64,
+    mut take: impl FnMut(usize, Draw),
+) -> Result<(), ModelError> {
+    check_observations("the observation array", x)?;
+    require(n_samples > 0, "n_samples", n_samples, "at least 1")?;
+    let model = model.valid();
+    let device = device_of(&model);
+    let n_trials = x.dim().0;
+    for first in (0..n_trials).step_by(BATCH) {
+        let trials: Vec<usize> = (first..n_trials.min(first + BATCH)).collect();
+        let encoded = model.encode(time_major(x, &trials, &device));
+        let mut noise = Noise::new(seed, first as u64, &device);
+        for _ in 0..n_samples {
+            take(first, model.draw(&encoded, &mut noise));
+        }
+    }
+    Ok(())
 }
 
 /// The shallow level's own spikes, the mean of `n_samples`; none for models of one level.

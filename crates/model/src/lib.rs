@@ -2,6 +2,7 @@
 
 mod batch;
 mod calcium_model;
+mod calibration;
 mod checkpoint;
 mod count_draw;
 mod count_ladder;
@@ -22,13 +23,14 @@ pub mod train;
 
 pub use batch::TrainData;
 pub use calcium_model::{CalciumModel, NeuronCalcium, TrialStart};
+pub use calibration::Ranks;
 pub use count_ladder::{CountLadder, CountLadderConfig};
 pub use count_posterior::Hill;
 pub use dynamics::{Dynamics, DynamicsConfig};
 pub use elbo::{Draw, Elbo, ElboValues, Pass, SequentialVae, Stage, TermWeights};
 pub use error::ModelError;
 pub use gaussian::{DiagonalGaussian, Prior};
-pub use infer::{Inferred, posterior_mean};
+pub use infer::{Inferred, posterior_mean, sample_posterior};
 pub use ladder::{FluorStatistics, Indicator, Ladder, LadderConfig};
 pub use lfads::{INIT_STEP, Lfads, LfadsConfig, log_rates_from_counts};
 pub use noise::Noise;
