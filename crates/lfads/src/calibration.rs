@@ -63,7 +63,9 @@ impl Calibration {
     ///    hold noise alone.
     /// 4. One spike: the variance of the innovations x_t − g x_{t−1} less that of their noise,
     ///    over their mean, is its size for Poisson spikes of a constant rate; where that is well
-    ///    above the noise, the median of OASIS's spikes of about that size is better.
+    ///    above the noise, the median of OASIS's spikes of about that size is better. Fast decays
+    ///    look like noise to [`noise_sd`], and slow rates hide it from the covariance of
+    ///    neighbouring innovations, −g σ²: here the smaller of the two is taken.
     ///
     /// # Errors
     /// A trace with too few frames, or none that varies.
@@ -280,15 +282,18 @@ fn quiet_level(trace: &[f32], noise_sd: f64) -> f64 {
     present.get(rank).map_or(0.0, |&low| f64::from(low)) + QUIET_SDS * noise_sd
 }
 
-/// Fluorescence of one spike, of a trace without baseline.
+/// Fluorescence of one spike, of a trace without baseline; `noise_sd` may be too large.
 fn spike_size(trace: &[f32], ar: Ar1, noise_sd: f64) -> Result<f64, CalciumError> {
     let innovations = innovations(trace, ar.g());
+    let covariance = autocovariance(&innovations, 1)?;
+    let from_covariance = (-covariance[1] / ar.g().max(0.05)).max(0.0).sqrt();
+    let noise_sd = noise_sd.min(from_covariance);
     let present = innovations.iter().filter(|u| !u.is_nan());
     let (sum, n) = present.fold((0.0, 0usize), |(sum, n), u| (sum + u, n + 1));
     let mean = (sum / n.max(1) as f64).max(f64::MIN_POSITIVE);
-    let variance = autocovariance(&innovations, 0)?[0];
-    let signal = variance - noise_sd.powi(2) * (1.0 + ar.g().powi(2));
-    let mut size = (signal / mean).max(noise_sd);
+    let signal = covariance[0] - noise_sd.powi(2) * (1.0 + ar.g().powi(2));
+    let least = noise_sd.max(0.1 * covariance[0].sqrt());
+    let mut size = (signal / mean).max(least);
     if size < CLEAR_SDS * noise_sd {
         return Ok(size);
     }
