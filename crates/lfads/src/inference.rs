@@ -49,7 +49,9 @@ impl Observations {
             });
         };
         let scaled = calibration.apply(recording)?;
-        let running = calibration.start_is_running;
+        // The count ladder infers that calcium itself.
+        let running =
+            calibration.start_is_running && !matches!(config, ModelConfig::CountLadder(_));
         let Innovating { fluor, before } = Innovating::new(&cut, &scaled, calibration.g, running)?;
         let (values, deconvolved) = match config {
             ModelConfig::OasisLfads(oasis) => {

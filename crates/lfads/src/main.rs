@@ -17,6 +17,10 @@ use runs::progress::Progress;
 
 use crate::args::Args;
 
+/// Training steps allocate the same blocks again and again.
+#[global_allocator]
+static ALLOCATOR: recycling::Recycling = recycling::Recycling::new();
+
 /// Something the user gave cannot be used.
 const BAD_INPUT: u8 = 2;
 

@@ -86,26 +86,38 @@ impl Cut {
         Ok(trials)
     }
 
-    /// `[trial, time]`, 1 where only held-out pieces have frames.
+    /// Marks as missing, in the pieces for training, the frames that held-out windows share.
+    ///
+    /// `train` is `[piece, time, neuron]`, of the pieces that are not in `held_out`.
+    pub fn hide(&self, held_out: &[usize], train: &mut Array3<f32>) {
+        let Some(windows) = &self.windows else {
+            return;
+        };
+        let frames = self.held_out_frames(held_out);
+        let starts = windows.starts().iter().enumerate();
+        let starts = starts.filter(|(piece, _)| held_out.binary_search(piece).is_err());
+        for ((_, &start), mut piece) in starts.zip(train.outer_iter_mut()) {
+            for (bin, mut values) in piece.outer_iter_mut().enumerate() {
+                if frames[[0, start + bin]] > 0.5 {
+                    values.fill(f32::NAN);
+                }
+            }
+        }
+    }
+
+    /// `[trial, time]`, 1 where a held-out piece has frames.
     pub fn held_out_frames(&self, held_out: &[usize]) -> Array2<f32> {
         let mut frames = Array2::zeros((self.lengths.len(), self.longest()));
-        match &self.windows {
-            None => held_out
-                .iter()
-                .for_each(|&trial| frames.slice_mut(s![trial, ..self.lengths[trial]]).fill(1.0)),
-            Some(windows) => {
-                let length = self.dim().1;
-                let mut mark = |is_held_out: bool| {
-                    for (piece, &start) in windows.starts().iter().enumerate() {
-                        if held_out.binary_search(&piece).is_ok() == is_held_out {
-                            let value = f32::from(is_held_out);
-                            frames.slice_mut(s![0, start..start + length]).fill(value);
-                        }
-                    }
-                };
-                mark(true);
-                mark(false);
-            }
+        let length = self.dim().1;
+        for &piece in held_out {
+            let (trial, span) = match &self.windows {
+                Some(windows) => {
+                    let start = windows.starts()[piece];
+                    (0, start..start + length)
+                }
+                None => (piece, 0..self.lengths[piece]),
+            };
+            frames.slice_mut(s![trial, span]).fill(1.0);
         }
         frames
     }

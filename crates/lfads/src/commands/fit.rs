@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use data::{Arrays, Likelihood, Recording};
-use model::TrainData;
 use model::train::{Event, Observer, StepReport, ValidationReport};
+use model::{TrainData, TrialStart};
 use ndarray::{ArrayView1, Axis, Ix3};
 use runs::device::DeviceKind;
 use runs::progress::Watch;
-use runs::zoo::Training;
+use runs::zoo::{ModelConfig, Training};
 
 use super::Session;
 use crate::calibration::Calibration;
@@ -134,7 +134,7 @@ impl Fit {
 
     /// Everything that can be wrong is found here, before training.
     fn prepare(&self, recording: &Recording) -> Result<(RunRecord, Observations)> {
-        let resolved = self.config()?.resolve(self.model)?;
+        let mut resolved = self.config()?.resolve(self.model)?;
         let calibration = match self.model.reads_spikes() {
             true => {
                 recording.check(Likelihood::Poisson)?;
@@ -148,6 +148,14 @@ impl Fit {
                 Some(calibration)
             }
         };
+        if let (ModelConfig::CountLadder(ladder), Some(calibration)) =
+            (&mut resolved.model, &calibration)
+        {
+            ladder.trial_start = match calibration.start_is_running {
+                true => TrialStart::Decaying,
+                false => TrialStart::Rest,
+            };
+        }
         let observations = Observations::new(
             recording,
             &resolved.model,
@@ -239,7 +247,9 @@ fn split(
         .filter(|piece| held_out.binary_search(piece).is_err())
         .collect();
     let select = |pieces: &[usize]| observations.values.select(Axis(0), pieces);
-    (select(&train), select(held_out))
+    let mut train = select(&train);
+    observations.cut.hide(held_out, &mut train);
+    (train, select(held_out))
 }
 
 /// Squared correlation of inferred and recorded fluorescence on held-out frames, each neuron
