@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     deconvolve::Deconvolve, evaluate::Evaluate, fit::Fit, infer::Infer, inspect::Inspect,
-    simulate::Simulate,
+    report::ReportArgs, simulate::Simulate,
 };
 
 /// From a calcium imaging recording to spikes, rates and factors.
@@ -45,6 +45,8 @@ pub enum Command {
     Infer(Infer),
     /// Compare what was inferred with the truth
     Evaluate(Evaluate),
+    /// One self-contained HTML page about a run
+    Report(ReportArgs),
 }
 
 /// A usage error as one line: what is wrong and, where clap knows it, what is allowed.

@@ -136,9 +136,9 @@ impl Calibration {
         let problem = Ar1Problem::new(ar).with_s_min(0.5)?;
         let scale = |(neuron, mut trace): (usize, Vec<f32>)| {
             let mut baseline = self.rolling(&trace, recording.dt_s)?;
-            baseline
-                .iter_mut()
-                .for_each(|b| *b += self.baseline[neuron]);
+            for b in &mut baseline {
+                *b += self.baseline[neuron];
+            }
             let size = self.spike_size[neuron];
             for (x, b) in trace.iter_mut().zip(&baseline) {
                 *x = (*x - b) / size;
@@ -192,13 +192,11 @@ impl Calibration {
             BaselineConfig::None => 0.0,
             _ => quiet_level(&above, noise_sd),
         };
-        let size = match config.spike_size {
-            Some(size) => size,
-            None => {
-                let above: Vec<f32> = above.iter().map(|x| x - baseline as f32).collect();
-                spike_size(&above, ar, noise_sd)?
-            }
-        };
+        if let Some(size) = config.spike_size {
+            return Ok((baseline, size));
+        }
+        let above: Vec<f32> = above.iter().map(|x| x - baseline as f32).collect();
+        let size = spike_size(&above, ar, noise_sd)?;
         Ok((baseline, size))
     }
 }
@@ -211,9 +209,9 @@ impl Scaled {
         for trace in &self.traces {
             for (start, length) in self.layout.spans() {
                 first.add(trace[start]);
-                trace[start + length / 2..start + length]
-                    .iter()
-                    .for_each(|&x| late.add(x));
+                for &x in &trace[start + length / 2..start + length] {
+                    late.add(x);
+                }
             }
         }
         first.value() < (1.0 - g).sqrt() * late.value()

@@ -7,6 +7,7 @@ mod config;
 mod inference;
 mod input;
 mod pieces;
+mod report;
 mod run_folder;
 mod traces;
 

@@ -23,7 +23,11 @@ impl Cut {
     /// # Errors
     /// An overlap that is not shorter than the window.
     pub fn new(recording: &Recording, config: WindowConfig) -> Result<Self> {
-        let lengths: Vec<usize> = recording.stretches().iter().map(|t| t.nrows()).collect();
+        let lengths: Vec<usize> = recording
+            .stretches()
+            .iter()
+            .map(ArrayView2::nrows)
+            .collect();
         let windows = match recording.traces {
             Traces::Continuous(ref trace) => {
                 let length = config.length.min(trace.nrows());

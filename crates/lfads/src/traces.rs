@@ -1,7 +1,7 @@
 //! Trials laid end to end for methods that work on one long trace, and back.
 
 use data::Recording;
-use ndarray::{Array3, ArrayView1, s};
+use ndarray::{Array3, ArrayView1, ArrayView2, s};
 
 /// Where the trials of a recording are when they are laid end to end with gaps between.
 ///
@@ -16,7 +16,11 @@ pub struct Layout {
 impl Layout {
     /// Gaps of `gap_s` seconds between the trials of `recording`.
     pub fn new(recording: &Recording, gap_s: f64) -> Self {
-        let lengths = recording.stretches().iter().map(|t| t.nrows()).collect();
+        let lengths = recording
+            .stretches()
+            .iter()
+            .map(ArrayView2::nrows)
+            .collect();
         let gap = (gap_s / recording.dt_s).ceil().max(1.0) as usize;
         Self { lengths, gap }
     }

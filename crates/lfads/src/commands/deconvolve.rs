@@ -167,7 +167,9 @@ impl Deconvolve {
         let (result, lambda) = if self.noise_constrained {
             let problem = Ar1NoiseConstrained::new(ar, noise_sd)?.with_baseline(Baseline::Free)?;
             let fit = problem.deconvolve(&above)?;
-            baseline.iter_mut().for_each(|b| *b += fit.baseline as f32);
+            for b in &mut baseline {
+                *b += fit.baseline as f32;
+            }
             (fit.result, fit.lambda)
         } else {
             let lambda = self.lambda.unwrap_or(0.0);

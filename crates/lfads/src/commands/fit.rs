@@ -135,19 +135,7 @@ impl Fit {
     /// Everything that can be wrong is found here, before training.
     fn prepare(&self, recording: &Recording) -> Result<(RunRecord, Observations)> {
         let mut resolved = self.config()?.resolve(self.model)?;
-        let calibration = match self.model.reads_spikes() {
-            true => {
-                recording.check(Likelihood::Poisson)?;
-                None
-            }
-            false => {
-                recording.check(Likelihood::Gaussian)?;
-                let settings = &resolved.config.calibration;
-                let calibration = Calibration::measure(recording, settings)?;
-                log(&calibration, recording);
-                Some(calibration)
-            }
-        };
+        let calibration = self.calibration(recording, &resolved.config)?;
         if let (ModelConfig::CountLadder(ladder), Some(calibration)) =
             (&mut resolved.model, &calibration)
         {
@@ -179,6 +167,21 @@ impl Fit {
             held_out,
         };
         Ok((record, observations))
+    }
+
+    fn calibration(
+        &self,
+        recording: &Recording,
+        config: &FitConfig,
+    ) -> Result<Option<Calibration>> {
+        if self.model.reads_spikes() {
+            recording.check(Likelihood::Poisson)?;
+            return Ok(None);
+        }
+        recording.check(Likelihood::Gaussian)?;
+        let calibration = Calibration::measure(recording, &config.calibration)?;
+        log(&calibration, recording);
+        Ok(Some(calibration))
     }
 
     fn config(&self) -> Result<FitConfig> {
@@ -281,7 +284,9 @@ fn fluor_r2(results: &Arrays) -> Result<Option<f64>> {
 
 fn centre(values: &mut [f32]) {
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len().max(1) as f64;
-    values.iter_mut().for_each(|v| *v -= mean as f32);
+    for value in values {
+        *value -= mean as f32;
+    }
 }
 
 /// Shows a training and keeps what was noteworthy.

@@ -9,6 +9,7 @@ use runs::zoo::Setting;
 use serde_json::json;
 
 use super::Session;
+use crate::calibration::Calibration;
 use crate::inference::Observations;
 use crate::input::InputArgs;
 use crate::run_folder::{RunFolder, RunRecord};
@@ -57,7 +58,7 @@ impl Infer {
         )?;
         let setting = Setting::of_trained(
             recording.n_neurons(),
-            calibration.map(|calibration| calibration.indicator()),
+            calibration.map(Calibration::indicator),
             record.source.dt_s,
         );
         let model = record

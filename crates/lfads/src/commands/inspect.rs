@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use calcium::Automatic;
 use data::{Likelihood, Recording, Traces, Units};
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -139,7 +140,11 @@ fn events(spikes: &[f32], threshold: f32) -> usize {
 
 impl Inspection {
     fn new(recording: &Recording, neurons: Vec<Neuron>) -> Self {
-        let lengths: Vec<usize> = recording.stretches().iter().map(|t| t.nrows()).collect();
+        let lengths: Vec<usize> = recording
+            .stretches()
+            .iter()
+            .map(ArrayView2::nrows)
+            .collect();
         let extreme = |n: Option<&usize>| n.copied().unwrap_or_default();
         Self {
             path: recording.path.clone(),

@@ -5,6 +5,7 @@ pub mod evaluate;
 pub mod fit;
 pub mod infer;
 pub mod inspect;
+pub mod report;
 pub mod simulate;
 
 use std::io::Write;
@@ -56,5 +57,6 @@ pub fn run(args: &Args, progress: &Progress) -> Result<()> {
         Command::Fit(command) => command.run(&session),
         Command::Infer(command) => command.run(&session),
         Command::Evaluate(command) => command.run(&session),
+        Command::Report(command) => command.run(&session),
     }
 }

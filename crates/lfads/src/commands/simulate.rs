@@ -101,7 +101,7 @@ impl Simulate {
         match self.format {
             FileFormat::Hdf5 => {
                 dataset.write(&self.output)?;
-                self.report(session, &dataset, &self.output, &self.output)
+                Self::report(session, &dataset, &self.output, &self.output)
             }
             FileFormat::Suite2p => {
                 let dataset = one_trial(dataset);
@@ -109,7 +109,7 @@ impl Simulate {
                 write_suite2p(&folder, &suite2p(&dataset, self.seed)?)?;
                 let truth = self.output.join("truth.h5");
                 dataset.write(&truth)?;
-                self.report(session, &dataset, &folder, &truth)
+                Self::report(session, &dataset, &folder, &truth)
             }
         }
     }
@@ -145,9 +145,9 @@ impl Simulate {
             n_bins: self.n_bins(given.n_bins, dt_s),
             steps_per_bin,
             dt_s,
-            step: match dt_s == given.dt_s {
-                true => given.step,
-                false => LORENZ_SPEED * dt_s / steps_per_bin as f64,
+            step: match self.dt.is_some() || self.is_session() {
+                true => LORENZ_SPEED * dt_s / steps_per_bin as f64,
+                false => given.step,
             },
             n_neurons: self.neurons.unwrap_or(given.n_neurons),
             design: self.design(&given.design),
@@ -229,7 +229,6 @@ impl Simulate {
     }
 
     fn report(
-        &self,
         session: &Session<'_>,
         dataset: &Dataset,
         recording: &Path,
