@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::device::DeviceKind;
 use crate::recipe::RowSelector;
+use runs::device::DeviceKind;
 
 /// Runs the Table 1 benchmark of Prince & Richards (2019).
 #[derive(Debug, Parser)]

@@ -6,11 +6,12 @@ use anyhow::{Context, Result, bail};
 use calcium::{Ar1, Discretisation};
 use data::{Dataset, Quantity};
 use model::Indicator;
+use runs::store::hex;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use synth::{Benchmark, Observation};
 
 use crate::recipe::Recipe;
-use crate::store::dataset_digest;
 
 /// The data of a benchmark and what the models may know of it.
 #[derive(Debug)]
@@ -108,6 +109,21 @@ fn observation(benchmark: &Benchmark) -> &Observation {
     }
 }
 
+/// SHA-256 of everything a dataset says about its trials, as 64 hexadecimal digits.
+fn dataset_digest(dataset: &Dataset) -> String {
+    let mut sha = Sha256::new();
+    let facts = (dataset.dt_s, dataset.tau_s, &dataset.discretisation);
+    sha.update(format!("{facts:?}"));
+    for array in dataset.arrays() {
+        let heading = (array.split, array.quantity.name(), array.values.shape());
+        sha.update(format!("{heading:?}"));
+        for value in array.values {
+            sha.update(value.to_le_bytes());
+        }
+    }
+    hex(&sha.finalize())
+}
+
 /// The fields of a `json!({…})`.
 fn object(value: Value) -> Map<String, Value> {
     match value {
@@ -144,5 +160,31 @@ mod tests {
             let data = BenchmarkData::load(&recipe, None).unwrap();
             assert_eq!(data.sha256, entry.sha256, "{}", entry.recipe);
         }
+    }
+
+    #[test]
+    fn the_digest_sees_values_shapes_and_parameters() {
+        let array = |shape| Some(ndarray::Array3::<f32>::zeros(shape));
+        let with_shape = |shape| data::Split {
+            fluor: array(shape),
+            ..Default::default()
+        };
+        let dataset = |shape, dt_s| Dataset {
+            dt_s,
+            tau_s: None,
+            discretisation: None,
+            loadings: None,
+            seed: None,
+            recipe: None,
+            train: with_shape(shape),
+            valid: with_shape(shape),
+        };
+        let digests = [
+            dataset_digest(&dataset((1, 2, 3), 0.1)),
+            dataset_digest(&dataset((1, 3, 2), 0.1)),
+            dataset_digest(&dataset((1, 2, 3), 0.2)),
+        ];
+        assert!(digests[0] != digests[1] && digests[0] != digests[2]);
+        assert_eq!(digests[0], dataset_digest(&dataset((1, 2, 3), 0.1)));
     }
 }

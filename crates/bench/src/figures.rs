@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 use serde::{Deserialize, Serialize};
 
-use crate::store::write_atomically;
+use runs::store::write_atomically;
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (1800, 1100);

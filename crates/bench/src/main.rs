@@ -2,17 +2,14 @@
 
 mod args;
 mod dataset;
-mod device;
 mod evaluate;
 mod figures;
-mod machine;
 mod progress;
 mod reading;
 mod recipe;
 mod reproduce_table1;
 mod run;
 mod simulate;
-mod store;
 mod table;
 
 use std::process::ExitCode;

@@ -1,20 +1,15 @@
-//! What the model of a row reads, and the model itself.
+//! What the model of a row reads.
 
 use anyhow::{Context, Result};
-use baselines::{Data, deconvolve_counts};
-use burn::tensor::Device;
+use baselines::deconvolve_counts;
 use calcium::Ar1;
 use data::Split;
-use model::dynamics::DynamicsConfig;
-use model::{
-    CalciumModel, FluorStatistics, Indicator, Lfads, LfadsConfig, ModelError, SequentialVae,
-    TrainData,
-};
-use ndarray::{ArrayView3, Axis};
+use model::{Indicator, TrainData};
+use runs::zoo::{ModelConfig, OasisLfadsConfig, Setting};
 
 use crate::dataset::BenchmarkData;
 use crate::evaluate::Inference;
-use crate::recipe::{ModelConfig, OasisLfadsConfig, Row};
+use crate::recipe::Row;
 
 /// The observations of a row, as its model reads them.
 pub struct Reading {
@@ -24,13 +19,6 @@ pub struct Reading {
     indicator: Option<Indicator>,
     /// Whether `observed` holds counts that OASIS deconvolved.
     deconvolved: bool,
-}
-
-/// Something to do with a model, whichever it is.
-pub trait ModelTask {
-    type Output;
-
-    fn run<M: SequentialVae>(self, model: M) -> Result<Self::Output>;
 }
 
 impl Reading {
@@ -63,45 +51,14 @@ impl Reading {
         }
     }
 
-    /// Makes the model of `row` and hands it to `task`.
-    ///
-    /// # Errors
-    /// A setting outside its range, or what `task` returns.
-    pub fn with_model<T: ModelTask>(
-        &self,
-        row: &Row,
-        seed: u64,
-        device: &Device,
-        task: T,
-    ) -> Result<T::Output> {
-        match &row.config {
-            ModelConfig::Lfads(config) => task.run(self.lfads(&config.dynamics, seed, device)?),
-            ModelConfig::OasisLfads(config) => {
-                task.run(self.lfads(&config.dynamics, seed, device)?)
+    /// What the row's model must know before it is made.
+    pub fn setting(&self) -> Setting {
+        let train = self.observed.train();
+        match self.indicator {
+            Some(indicator) if !self.deconvolved => {
+                Setting::of_fluorescence(train, indicator, self.dt_s)
             }
-            ModelConfig::GaussianLfads(config) => {
-                task.run(config.init(self.fluor()?.data(), seed, device)?)
-            }
-            ModelConfig::EdgeworthLfads(config) => {
-                task.run(config.init(self.fluor()?.data(), seed, device)?)
-            }
-            ModelConfig::LadderLfads(config) => {
-                let Fluor {
-                    statistics,
-                    indicator,
-                    dt_s,
-                } = self.fluor()?;
-                task.run(config.init(&statistics, indicator, dt_s, seed, device)?)
-            }
-            ModelConfig::CountLadder(config) => {
-                let Fluor {
-                    statistics,
-                    indicator,
-                    dt_s,
-                } = self.fluor()?;
-                let calcium = CalciumModel::shared(indicator, statistics.sd.len());
-                task.run(config.init(&statistics, &calcium, dt_s, seed, device)?)
-            }
+            _ => Setting::of_counts(train, self.dt_s),
         }
     }
 
@@ -112,28 +69,6 @@ impl Reading {
             inference.valid.spikes = Some(self.observed.valid().to_owned());
         }
         inference
-    }
-
-    fn lfads(
-        &self,
-        dynamics: &DynamicsConfig,
-        seed: u64,
-        device: &Device,
-    ) -> Result<Lfads, ModelError> {
-        let config = LfadsConfig {
-            dynamics: dynamics.clone(),
-        };
-        let mean_counts = mean_per_neuron(self.observed.train());
-        config.init(&mean_counts, self.dt_s, seed, device)
-    }
-
-    fn fluor(&self) -> Result<Fluor> {
-        let indicator = self.indicator.context("this row reads no fluorescence")?;
-        Ok(Fluor {
-            statistics: FluorStatistics::measure(self.observed.train(), &indicator),
-            indicator,
-            dt_s: self.dt_s,
-        })
     }
 
     fn deconvolve(self, config: &OasisLfadsConfig) -> Result<Self> {
@@ -150,27 +85,4 @@ impl Reading {
             ..self
         })
     }
-}
-
-/// What models of fluorescence must know before they are made.
-struct Fluor {
-    statistics: FluorStatistics,
-    indicator: Indicator,
-    dt_s: f64,
-}
-
-impl Fluor {
-    fn data(&self) -> Data<'_> {
-        Data {
-            statistics: &self.statistics,
-            indicator: self.indicator,
-            dt_s: self.dt_s,
-        }
-    }
-}
-
-fn mean_per_neuron(x: ArrayView3<'_, f32>) -> Vec<f32> {
-    x.axis_iter(Axis(2))
-        .map(|neuron| neuron.mean().unwrap_or(0.0))
-        .collect()
 }

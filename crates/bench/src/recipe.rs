@@ -6,10 +6,9 @@ use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, bail};
-use baselines::{EdgeworthLfadsConfig, GaussianLfadsConfig};
 use data::Quantity;
-use model::dynamics::DynamicsConfig;
-use model::{CountLadderConfig, LadderConfig, LfadsConfig, TrainConfig};
+use model::TrainConfig;
+use runs::zoo::{ModelConfig, ModelName};
 use serde::{Deserialize, Serialize};
 use synth::Benchmark;
 
@@ -73,62 +72,6 @@ impl fmt::Display for Observed {
     }
 }
 
-/// The models of Table 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModelName {
-    Lfads,
-    OasisLfads,
-    GaussianLfads,
-    EdgeworthLfads,
-    LadderLfads,
-}
-
-impl ModelName {
-    const ALL: [Self; 5] = [
-        Self::Lfads,
-        Self::OasisLfads,
-        Self::GaussianLfads,
-        Self::EdgeworthLfads,
-        Self::LadderLfads,
-    ];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Lfads => "lfads",
-            Self::OasisLfads => "oasis-lfads",
-            Self::GaussianLfads => "gaussian-lfads",
-            Self::EdgeworthLfads => "edgeworth-lfads",
-            Self::LadderLfads => "ladder-lfads",
-        }
-    }
-
-    const fn reads(self) -> Observed {
-        match self {
-            Self::Lfads => Observed::Spikes,
-            _ => Observed::Fluorescence,
-        }
-    }
-}
-
-impl fmt::Display for ModelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for ModelName {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|model| model.name() == text);
-        found.ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
-            anyhow!("unknown model '{text}'; known: {known}")
-        })
-    }
-}
-
 /// `MODEL` or `MODEL/VARIANT` on the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowSelector {
@@ -165,68 +108,6 @@ impl fmt::Display for RowSelector {
             None => self.model.fmt(f),
         }
     }
-}
-
-/// The settings of one model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModelConfig {
-    Lfads(LfadsConfig),
-    OasisLfads(OasisLfadsConfig),
-    GaussianLfads(GaussianLfadsConfig),
-    EdgeworthLfads(EdgeworthLfadsConfig),
-    LadderLfads(LadderConfig),
-    CountLadder(CountLadderConfig),
-}
-
-/// LFADS on spike counts that OASIS deconvolved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OasisLfadsConfig {
-    /// Smallest spike, fluorescence units.
-    pub s_min: f64,
-    pub dynamics: DynamicsConfig,
-}
-
-impl ModelConfig {
-    pub const fn name(&self) -> ModelName {
-        match self {
-            Self::Lfads(_) => ModelName::Lfads,
-            Self::OasisLfads(_) => ModelName::OasisLfads,
-            Self::GaussianLfads(_) => ModelName::GaussianLfads,
-            Self::EdgeworthLfads(_) => ModelName::EdgeworthLfads,
-            Self::LadderLfads(_) | Self::CountLadder(_) => ModelName::LadderLfads,
-        }
-    }
-
-    fn parse(model: ModelName, mut table: toml::Table) -> Result<Self, toml::de::Error> {
-        Ok(match model {
-            ModelName::Lfads => Self::Lfads(table.try_into()?),
-            ModelName::OasisLfads => Self::OasisLfads(table.try_into()?),
-            ModelName::LadderLfads => match take_spikes(&mut table)? {
-                LadderSpikes::Continuous => Self::LadderLfads(table.try_into()?),
-                LadderSpikes::Counts => Self::CountLadder(table.try_into()?),
-            },
-            ModelName::GaussianLfads => Self::GaussianLfads(table.try_into()?),
-            ModelName::EdgeworthLfads => Self::EdgeworthLfads(table.try_into()?),
-        })
-    }
-}
-
-/// What the spikes of a ladder are: its `spikes` setting.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum LadderSpikes {
-    /// Real numbers from a network, as published.
-    #[default]
-    Continuous,
-    /// Counts from Bayes' rule.
-    Counts,
-}
-
-fn take_spikes(table: &mut toml::Table) -> Result<LadderSpikes, toml::de::Error> {
-    let spikes = table.remove("spikes").map(toml::Value::try_into);
-    Ok(spikes.transpose()?.unwrap_or_default())
 }
 
 impl Row {
@@ -329,10 +210,13 @@ impl Recipe {
 impl RowFile {
     fn check(self) -> Result<Row> {
         let model = self.model;
-        if self.data != model.reads() {
+        let reads = match model.reads_spikes() {
+            true => Observed::Spikes,
+            false => Observed::Fluorescence,
+        };
+        if self.data != reads {
             bail!(
-                "row {model}: it reads {}, so `data` cannot be \"{}\"",
-                model.reads(),
+                "row {model}: it reads {reads}, so `data` cannot be \"{}\"",
                 self.data
             );
         }

@@ -10,12 +10,12 @@ use model::ModelError;
 use crate::args::ReproduceTable1;
 use crate::dataset::BenchmarkData;
 use crate::figures::{self, Example};
-use crate::machine;
-use crate::progress::Progress;
+use crate::progress::TableProgress;
 use crate::recipe::{Recipe, Row};
 use crate::run::{RunResult, Session};
-use crate::store::{Store, write_atomically};
 use crate::table::{Scores, Table, TableRow};
+use runs::machine;
+use runs::store::{Store, write_atomically};
 
 /// A training that came to nothing: the fault is not the input's.
 const RUN_FAILED: u8 = 1;
@@ -31,7 +31,7 @@ pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
     let recipe = recipe(args)?;
     use_threads(args)?;
     let seeds: Vec<u64> = (1..=args.seeds.unwrap_or(recipe.n_seeds)).collect();
-    let progress = Progress::new(recipe.rows.len() * seeds.len());
+    let progress = TableProgress::new(recipe.rows.len() * seeds.len());
     progress.install_log(args.verbose);
     let store = Store::open(&args.out_dir())?;
     let data = BenchmarkData::load(&recipe, args.dataset.as_deref())?;

@@ -4,22 +4,21 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use indicatif::ProgressBar;
-use model::train::{Event, Observer, StepReport};
-use model::{SequentialVae, TrainData, fit, posterior_mean};
+use model::TrainData;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::dataset::BenchmarkData;
-use crate::device::DeviceKind;
 use crate::evaluate::{self, Inference, Score};
 use crate::figures::Example;
-use crate::machine::PeakMemory;
-use crate::progress::Progress;
-use crate::reading::{ModelTask, Reading};
-use crate::recipe::{Evaluation, ModelConfig, Row};
-use crate::store::{RunDir, Store};
+use crate::progress::TableProgress;
+use crate::reading::Reading;
+use crate::recipe::{Evaluation, Row};
 use crate::table::Metric;
+use runs::device::DeviceKind;
+use runs::machine::PeakMemory;
+use runs::store::{RunDir, Store};
+use runs::zoo::{ModelConfig, Trained, Training};
 
 /// Runs with another layout of `result.json` must not be reused.
 const FORMAT: u32 = 1;
@@ -32,7 +31,7 @@ pub struct Session<'a> {
     pub device_kind: DeviceKind,
     pub device: Device,
     pub store: &'a Store,
-    pub progress: &'a Progress,
+    pub progress: &'a TableProgress,
     pub revision: String,
 }
 
@@ -59,7 +58,7 @@ impl Session<'_> {
         let check = || {
             row.training.validate()?;
             let reading = Reading::of(row, self.data)?;
-            reading.with_model(row, 0, &self.device, Nothing)
+            row.config.check(&reading.setting(), &self.device)
         };
         check().with_context(|| row.label())
     }
@@ -96,17 +95,11 @@ impl Session<'_> {
     }
 
     fn compute(&self, row: &Row, seed: u64, dir: &RunDir) -> Result<RunResult> {
+        crate::ALLOCATOR.release();
         let memory = PeakMemory::start();
         let reading = Reading::of(row, self.data)?;
-        let fit = FitAndInfer {
-            session: self,
-            row,
-            seed,
-            dir,
-            observed: &reading.observed,
-        };
-        let trained = reading.with_model(row, seed, &self.device, fit)?;
-        let inference = reading.complete(trained.inference);
+        let trained = self.fit(row, seed, dir, &reading)?;
+        let inference = reading.complete(self.infer(&trained, &reading.observed, seed)?);
         let dataset = &self.data.dataset;
         let example = match row.config {
             ModelConfig::LadderLfads(_) | ModelConfig::CountLadder(_) => {
@@ -122,98 +115,26 @@ impl Session<'_> {
             example,
         })
     }
-}
 
-/// Asks no more of a model than that it can be made.
-struct Nothing;
-
-impl ModelTask for Nothing {
-    type Output = ();
-
-    fn run<M: SequentialVae>(self, _: M) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// Trains a model, then averages posterior samples of both splits.
-struct FitAndInfer<'a> {
-    session: &'a Session<'a>,
-    row: &'a Row,
-    seed: u64,
-    dir: &'a RunDir,
-    observed: &'a TrainData,
-}
-
-struct Trained {
-    inference: Inference,
-    seconds: f64,
-}
-
-impl ModelTask for FitAndInfer<'_> {
-    type Output = Trained;
-
-    fn run<M: SequentialVae>(self, model: M) -> Result<Trained> {
-        let (seed, training) = (self.seed, &self.row.training);
-        let mut watch = Watch {
-            bar: self.session.progress.steps(training.n_steps as u64),
-            tenths: 0,
-        };
-        let folder = self.dir.checkpoints();
-        let fitted = fit(
-            model,
-            self.observed,
-            training,
+    fn fit(&self, row: &Row, seed: u64, dir: &RunDir, reading: &Reading) -> Result<Trained> {
+        let mut watch = self.progress.watch(row.training.n_steps);
+        let training = Training {
+            config: &row.training,
             seed,
-            Some(&folder),
-            &mut watch,
-        )?;
-        watch.bar.set_message("averaging posterior samples");
-        let n_samples = self.session.evaluation.n_samples;
-        let infer = |x| posterior_mean(&fitted.model, x, n_samples, seed);
-        let inference = Inference {
-            train: infer(self.observed.train())?,
-            valid: infer(self.observed.valid())?,
+            device: &self.device,
+            checkpoints: Some(&dir.checkpoints()),
         };
-        watch.bar.finish_and_clear();
-        Ok(Trained {
-            inference,
-            seconds: fitted.seconds,
+        let setting = reading.setting();
+        row.config
+            .fit(&setting, &reading.observed, training, &mut watch)
+    }
+
+    fn infer(&self, trained: &Trained, observed: &TrainData, seed: u64) -> Result<Inference> {
+        let n_samples = self.evaluation.n_samples;
+        let infer = |x| trained.model.posterior_mean(x, n_samples, seed);
+        Ok(Inference {
+            train: infer(observed.train())?,
+            valid: infer(observed.valid())?,
         })
-    }
-}
-
-/// Shows a training on a bar or, where bars are invisible, in the log every tenth of the way.
-struct Watch {
-    bar: ProgressBar,
-    tenths: usize,
-}
-
-impl Observer for Watch {
-    fn on_step(&mut self, report: &StepReport) {
-        let StepReport {
-            step,
-            n_steps,
-            loss,
-            ..
-        } = *report;
-        self.bar.set_length(n_steps as u64);
-        self.bar.set_position(step as u64);
-        self.bar.set_message(format!("loss {loss:.2}"));
-        let tenths = step * 10 / n_steps;
-        if tenths > self.tenths && self.bar.is_hidden() {
-            tracing::info!("step {step} of {n_steps}, loss {loss:.2}");
-        }
-        self.tenths = tenths;
-    }
-
-    fn on_event(&mut self, event: &Event) {
-        // The trainer itself warns of divergence and collapse.
-        match event {
-            Event::Resumed { step } => {
-                tracing::info!("resumed from the checkpoint at step {step}");
-            }
-            Event::StoppedEarly { step } => tracing::info!("stopped early at step {step}"),
-            Event::Diverged { .. } | Event::Collapsed { .. } => {}
-        }
     }
 }

@@ -217,10 +217,14 @@ impl Node {
         }
     }
 
-    fn text(&self, name: &'static str) -> Result<Option<String>, Problem> {
+    pub(crate) fn text(&self, name: &'static str) -> Result<Option<String>, Problem> {
         self.attribute(name)
             .map(|a| a.read_string().map_err(|_| Problem::NotText { name }))
             .transpose()
+    }
+
+    pub(crate) fn attributes(&self) -> &[Attribute] {
+        &self.attributes
     }
 
     pub(crate) fn attribute(&self, name: &str) -> Option<&Attribute> {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod arrays;
 mod check;
 mod clock;
 mod csv;
@@ -18,6 +19,7 @@ mod suite2p;
 mod trials;
 mod windows;
 
+pub use arrays::{Arrays, UnitArray};
 pub use check::Likelihood;
 pub use csv::write_csv;
 pub use error::{DataError, Problem};
@@ -26,5 +28,6 @@ pub use npz::write_npz;
 pub use recording::{
     AxisOrder, Format, Options, PaddedTrials, Recording, Traces, TrialInterval, Units,
 };
+pub use suite2p::{Suite2pFolder, write_suite2p};
 pub use trials::{Dataset, NamedArray, Quantity, Split};
 pub use windows::Windows;

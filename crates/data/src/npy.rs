@@ -32,15 +32,26 @@ pub fn write_npy<D: Dimension>(
 pub(crate) fn encode<D: Dimension>(values: ArrayView<'_, f32, D>) -> Vec<u8> {
     let lengths: Vec<_> = values.shape().iter().map(ToString::to_string).collect();
     let comma = if lengths.len() == 1 { "," } else { "" };
-    let shape = format!("({}{comma})", lengths.join(", "));
-    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+    let mut bytes = header("<f4", &format!("({}{comma})", lengths.join(", ")));
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+/// The bytes of a .npy file that holds one pickled object.
+pub(crate) fn encode_object(pickle: &[u8]) -> Vec<u8> {
+    let mut bytes = header("|O", "()");
+    bytes.extend(pickle);
+    bytes
+}
+
+fn header(descr: &str, shape: &str) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
     // Magic, version, length, header and newline fill a multiple of 64 bytes.
     let padded = (10 + header.len() + 1).next_multiple_of(64) - 11;
     let mut bytes = MAGIC.to_vec();
     bytes.extend([1, 0]);
     bytes.extend((padded as u16 + 1).to_le_bytes());
     bytes.extend(format!("{header:padded$}\n").as_bytes());
-    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     bytes
 }
 

@@ -46,6 +46,21 @@ fn damaged(error: ZipError) -> Problem {
     Problem::BadArchive(error.to_string())
 }
 
+/// Every array of numbers in an archive.
+pub(crate) fn read_all(path: &Path) -> Result<Vec<(String, ArrayD<f32>)>, Problem> {
+    let mut members = Members::open(path)?;
+    let names = members.headers()?.into_iter().map(|(name, _)| name);
+    let names: Vec<String> = names.collect();
+    names
+        .into_iter()
+        .map(|name| {
+            members
+                .array(&name, |x| x as f32)
+                .map(|values| (name, values))
+        })
+        .collect()
+}
+
 pub(crate) struct Npz;
 
 impl Reader for Npz {

@@ -27,6 +27,29 @@ pub(crate) fn number_after_key(pickle: &[u8], key: &str) -> Option<f64> {
     }
 }
 
+/// What `numpy.save` pickles for a dictionary of floats: an object array without axes.
+///
+/// Protocol 3, which every NumPy since 1.4 loads with `allow_pickle=True`.
+pub(crate) fn dictionary(entries: &[(&str, f64)]) -> Vec<u8> {
+    let mut pickle = b"\x80\x03cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n".to_vec();
+    // The array: _reconstruct(ndarray, (0,), b"b"), then its state: version 1, shape (), …
+    pickle.extend(b"K\x00\x85C\x01b\x87R(K\x01)");
+    // … dtype("O8", False, True) with its own state, C order, …
+    pickle.extend(b"cnumpy\ndtype\nX\x02\x00\x00\x00O8\x89\x88\x87R");
+    pickle.extend(b"(K\x03X\x01\x00\x00\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb\x89");
+    // … and a list of one dictionary.
+    pickle.extend(b"]}(");
+    for (key, value) in entries {
+        pickle.push(b'X');
+        pickle.extend((key.len() as u32).to_le_bytes());
+        pickle.extend(key.as_bytes());
+        pickle.push(b'G');
+        pickle.extend(value.to_be_bytes());
+    }
+    pickle.extend(b"uatb.");
+    pickle
+}
+
 /// One instruction: its code, its argument without length prefix, and what follows.
 fn step(pickle: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&opcode, rest) = pickle.split_first()?;

@@ -32,6 +32,8 @@ impl Reader for PlainHdf5 {
             Draft::bare(name, require(&root, name)?)
         };
         draft.clock = Clock::from_scalars(|name| hdf5::scalar(&root, name))?;
+        draft.tau_s = hdf5::scalar(&root, "tau")?;
+        draft.discretisation = root.text("discretisation").ok().flatten();
         Ok(draft)
     }
 }
@@ -91,6 +93,7 @@ fn read_splits(root: &Node, name: &str) -> Result<Draft, Problem> {
     draft.n_train = n_train.filter(|_| valid.is_some());
     draft.units = match name {
         "spikes" => Some(Units::SpikeCounts),
+        "fluor" => Some(Units::Fluorescence),
         _ => None,
     };
     Ok(draft)

@@ -30,6 +30,11 @@ pub struct Recording {
     /// How many trials, from the first, are for training, where the file says: the rest
     /// are held out.
     pub n_train: Option<usize>,
+    /// Decay time of the indicator, seconds, where the file says.
+    pub tau_s: Option<f64>,
+    /// How tau becomes the AR(1) coefficient, where the file says: "euler", 1 − dt/tau, or
+    /// "exact", exp(−dt/tau).
+    pub discretisation: Option<String>,
     /// File or folder read.
     pub path: PathBuf,
     /// Its format.
@@ -306,6 +311,8 @@ pub(crate) struct Draft {
     pub(crate) neuron_ids: Option<Vec<String>>,
     pub(crate) trial_table: Vec<TrialInterval>,
     pub(crate) n_train: Option<usize>,
+    pub(crate) tau_s: Option<f64>,
+    pub(crate) discretisation: Option<String>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -322,6 +329,8 @@ impl Draft {
             neuron_ids: None,
             trial_table: Vec::new(),
             n_train: None,
+            tau_s: None,
+            discretisation: None,
             notes: Vec::new(),
         }
     }
@@ -370,6 +379,8 @@ impl Draft {
             neuron_ids: ids.unwrap_or_else(|| (0..n_neurons).map(|n| n.to_string()).collect()),
             trial_table: self.trial_table,
             n_train: self.n_train,
+            tau_s: self.tau_s.filter(|tau_s| tau_s.is_finite() && *tau_s > 0.0),
+            discretisation: self.discretisation,
             path: path.to_owned(),
             format,
             dataset,

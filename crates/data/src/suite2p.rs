@@ -1,4 +1,5 @@
-//! suite2p's output folder: fluorescence less neuropil, of the accepted regions.
+//! suite2p's output folder: fluorescence less neuropil, of the accepted regions; and such a
+//! folder written.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,78 @@ use ndarray::{Array2, Axis, Ix2};
 use crate::clock::Clock;
 use crate::recording::Draft;
 use crate::source::{Reader, Source, cannot_read};
-use crate::{AxisOrder, Format, Options, Problem, Units, npy, pickle};
+use crate::{AxisOrder, DataError, Format, Options, Problem, Units, npy, pickle};
+
+/// What [`write_suite2p`] writes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Suite2pFolder {
+    /// F, `[roi, time]`.
+    pub fluorescence: Array2<f32>,
+    /// Fneu, `[roi, time]`.
+    pub neuropil: Array2<f32>,
+    /// Probability of being a cell, `[roi]`; above one half it counts as one.
+    pub cell_probability: Vec<f32>,
+    /// Frames per second.
+    pub rate_hz: f64,
+}
+
+/// Writes `F.npy`, `Fneu.npy`, `iscell.npy` and `ops.npy` (with `fs`, `nframes` and `neucoeff`)
+/// into `folder`, which is made if need be: what suite2p's own users load, for examples and tests.
+///
+/// # Errors
+/// [`Problem::Disagree`] for shapes that differ; a problem of the disk.
+///
+/// # Example
+/// ```
+/// use data::{Options, Recording, Suite2pFolder, write_suite2p};
+/// use ndarray::Array2;
+///
+/// let folder = tempfile::tempdir()?;
+/// let suite2p = Suite2pFolder {
+///     fluorescence: Array2::from_shape_fn((2, 50), |(roi, frame)| (100 + roi * frame) as f32),
+///     neuropil: Array2::zeros((2, 50)),
+///     cell_probability: vec![0.2, 0.9],
+///     rate_hz: 30.0,
+/// };
+/// write_suite2p(folder.path(), &suite2p)?;
+/// let recording = Recording::open(folder.path(), &Options::default())?;
+/// assert_eq!((recording.neuron_ids, recording.dt_s), (vec!["1".into()], 1.0 / 30.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_suite2p(folder: &Path, suite2p: &Suite2pFolder) -> Result<(), DataError> {
+    let (traces, neuropil) = (&suite2p.fluorescence, &suite2p.neuropil);
+    let n_listed = suite2p.cell_probability.len();
+    if neuropil.shape() != traces.shape() {
+        let problem = disagree(traces, "Fneu.npy", neuropil.shape(), "regions and frames");
+        return Err(DataError::from(problem).in_file(folder));
+    }
+    if n_listed != traces.nrows() {
+        let problem = disagree(traces, "iscell.npy", &[n_listed, 2], "regions");
+        return Err(DataError::from(problem).in_file(folder));
+    }
+    let is_cell = Array2::from_shape_fn((n_listed, 2), |(region, column)| {
+        let probability = suite2p.cell_probability[region];
+        match column {
+            0 => f32::from(probability > 0.5),
+            _ => probability,
+        }
+    });
+    std::fs::create_dir_all(folder).map_err(|source| {
+        let action = "make the folder";
+        DataError::from(Problem::Io { action, source }).in_file(folder)
+    })?;
+    for (name, values) in [("F", traces), ("Fneu", neuropil), ("iscell", &is_cell)] {
+        npy::write_npy(&folder.join(format!("{name}.npy")), values.view())?;
+    }
+    let path = folder.join("ops.npy");
+    let settings = [
+        ("fs", suite2p.rate_hz),
+        ("nframes", traces.ncols() as f64),
+        ("neucoeff", 0.7),
+    ];
+    crate::hdf5::replace_file(&path, &npy::encode_object(&pickle::dictionary(&settings)))
+        .map_err(|problem| DataError::from(problem).in_file(&path))
+}
 
 pub(crate) struct Suite2p;
 

@@ -6,7 +6,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use data::Dataset;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -81,6 +80,9 @@ impl RunDir {
     }
 
     /// Writes a JSON file of the run, whole or not at all.
+    ///
+    /// # Errors
+    /// If it cannot be written.
     pub fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_vec_pretty(value)?;
         write_atomically(&self.dir.join(name), &text)
@@ -88,6 +90,9 @@ impl RunDir {
 }
 
 /// Writes `contents` to a temporary file beside `path`, then renames it.
+///
+/// # Errors
+/// A problem of the disk, naming the file.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let written = (|| {
@@ -102,23 +107,8 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     written.with_context(|| format!("{}: cannot write it", path.display()))
 }
 
-/// SHA-256 of everything a dataset says about its trials, as 64 hexadecimal digits.
-pub fn dataset_digest(dataset: &Dataset) -> String {
-    let mut sha = Sha256::new();
-    let facts = (dataset.dt_s, dataset.tau_s, &dataset.discretisation);
-    sha.update(format!("{facts:?}"));
-    for array in dataset.arrays() {
-        let heading = (array.split, array.quantity.name(), array.values.shape());
-        sha.update(format!("{heading:?}"));
-        for value in array.values {
-            sha.update(value.to_le_bytes());
-        }
-    }
-    hex(&sha.finalize())
-}
-
-/// SHA-256 of a JSON value, independent of the order of its fields.
-fn hash(value: &Value) -> String {
+/// SHA-256 of a JSON value as 64 hexadecimal digits, independent of the order of its fields.
+pub fn hash(value: &Value) -> String {
     hex(&Sha256::digest(canonical(value)))
 }
 
@@ -140,7 +130,8 @@ fn canonical(value: &Value) -> String {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -148,7 +139,11 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn lock(path: &Path) -> Result<File> {
+/// Locks a file for this process alone, creating it if need be.
+///
+/// # Errors
+/// If another process holds it, or it cannot be made.
+pub fn lock(path: &Path) -> Result<File> {
     let file =
         File::create(path).with_context(|| format!("{}: cannot create it", path.display()))?;
     match file.try_lock() {
@@ -222,31 +217,5 @@ mod tests {
         let error = write_atomically(&path, b"x").unwrap_err();
         assert!(format!("{error:#}").contains("taken"), "{error:#}");
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn the_digest_sees_values_shapes_and_parameters() {
-        let array = |shape| Some(ndarray::Array3::<f32>::zeros(shape));
-        let with_shape = |shape| data::Split {
-            fluor: array(shape),
-            ..Default::default()
-        };
-        let dataset = |shape, dt_s| Dataset {
-            dt_s,
-            tau_s: None,
-            discretisation: None,
-            loadings: None,
-            seed: None,
-            recipe: None,
-            train: with_shape(shape),
-            valid: with_shape(shape),
-        };
-        let digests = [
-            dataset_digest(&dataset((1, 2, 3), 0.1)),
-            dataset_digest(&dataset((1, 3, 2), 0.1)),
-            dataset_digest(&dataset((1, 2, 3), 0.2)),
-        ];
-        assert!(digests[0] != digests[1] && digests[0] != digests[2]);
-        assert_eq!(digests[0], dataset_digest(&dataset((1, 2, 3), 0.1)));
     }
 }

@@ -1,0 +1,287 @@
+//! Results: named arrays with their units, in HDF5 or .npz, out and in again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use hdf5_writer::{
+    AttributeBuilder, DatasetBuilder, FILTER_DEFLATE, FILTER_SHUFFLE, FilterDescription,
+    Hdf5Builder, WriteOptions,
+};
+use ndarray::{ArrayD, IxDyn};
+
+use crate::hdf5::{self, Node, replace_file, unreadable};
+use crate::npz;
+use crate::source::Source;
+use crate::{DataError, Problem, write_npz};
+
+/// Bytes of a chunk of a compressed dataset, before compression.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Deflate's level: higher ones take longer and gain little on floats.
+const DEFLATE_LEVEL: u32 = 4;
+
+/// Named arrays of 32-bit floats, numbers and texts that belong together.
+///
+/// In HDF5 the arrays are datasets, chunked and compressed (shuffle, deflate), with their unit as
+/// attribute `unit`; the numbers and texts are attributes of the file. In .npz the numbers are
+/// arrays without axes, and texts and units are left out.
+///
+/// # Example
+/// ```
+/// use data::Arrays;
+/// use ndarray::Array3;
+///
+/// let mut results = Arrays::default();
+/// results.numbers.insert("dt".into(), 0.1);
+/// results.insert("rates", "Hz", Array3::from_elem((2, 5, 3), 1.5).into_dyn());
+/// let folder = tempfile::tempdir()?;
+/// for name in ["results.h5", "results.npz"] {
+///     let path = folder.path().join(name);
+///     results.write(&path)?;
+///     assert_eq!(Arrays::read(&path)?.arrays["rates"].values, results.arrays["rates"].values);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Arrays {
+    /// Numbers, by name.
+    pub numbers: BTreeMap<String, f64>,
+    /// Texts, by name.
+    pub texts: BTreeMap<String, String>,
+    /// Arrays, by name.
+    pub arrays: BTreeMap<String, UnitArray>,
+}
+
+/// An array and its unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnitArray {
+    /// Such as "Hz"; empty where unknown.
+    pub unit: String,
+    /// The values.
+    pub values: ArrayD<f32>,
+}
+
+impl Arrays {
+    /// Adds an array.
+    pub fn insert(&mut self, name: &str, unit: &str, values: ArrayD<f32>) {
+        let unit = unit.to_owned();
+        self.arrays
+            .insert(name.to_owned(), UnitArray { unit, values });
+    }
+
+    /// The array called `name`.
+    ///
+    /// # Errors
+    /// [`Problem::NotFound`], naming the arrays there are.
+    pub fn require(&self, name: &str) -> Result<&ArrayD<f32>, DataError> {
+        self.arrays
+            .get(name)
+            .map(|array| &array.values)
+            .ok_or_else(|| {
+                let known: Vec<&str> = self.arrays.keys().map(String::as_str).collect();
+                Problem::NotFound {
+                    wanted: name.to_owned(),
+                    kind: "array",
+                    found: known.join(", "),
+                }
+                .into()
+            })
+    }
+
+    /// Writes an .npz archive if `path` ends in `.npz`, else HDF5; whole or not at all.
+    ///
+    /// # Errors
+    /// A problem of the disk, or an array too large to encode.
+    pub fn write(&self, path: &Path) -> Result<(), DataError> {
+        if is_npz(path) {
+            return self.write_npz(path);
+        }
+        self.encode()
+            .map_err(Problem::from)
+            .and_then(|bytes| replace_file(path, &bytes))
+            .map_err(|problem| DataError::from(problem).in_file(path))
+    }
+
+    /// Reads every array of numbers in an HDF5 file's root group or in an .npz archive, told
+    /// apart by content.
+    ///
+    /// # Errors
+    /// A file of another kind, or a damaged one.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        let read = || {
+            let source = Source::probe(path)?;
+            if source.is_hdf5() {
+                return read_hdf5(path);
+            }
+            if !source.head.starts_with(b"PK") {
+                return Err(Problem::UnknownFormat {
+                    head: source.head.iter().take(8).copied().collect(),
+                });
+            }
+            Ok(of_archive(npz::read_all(path)?))
+        };
+        read().map_err(|problem| DataError::from(problem).in_file(path))
+    }
+
+    fn write_npz(&self, path: &Path) -> Result<(), DataError> {
+        let numbers: Vec<_> = self
+            .numbers
+            .iter()
+            .map(|(name, &value)| (name, ArrayD::from_elem(IxDyn(&[]), value as f32)))
+            .collect();
+        let arrays = self
+            .arrays
+            .iter()
+            .map(|(name, a)| (name.as_str(), a.values.view()));
+        let numbers = numbers.iter().map(|(name, a)| (name.as_str(), a.view()));
+        write_npz(path, &numbers.chain(arrays).collect::<Vec<_>>())
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, hdf5_writer::Error> {
+        let mut file = Hdf5Builder::new();
+        for (name, &value) in &self.numbers {
+            file = file.attribute(AttributeBuilder::scalar(name, value)?);
+        }
+        for (name, text) in &self.texts {
+            file = file.attribute(AttributeBuilder::fixed_string(name, text));
+        }
+        for (name, array) in &self.arrays {
+            file = file.dataset(array.encode(name)?);
+        }
+        file.into_plan()?.encode(WriteOptions::default())
+    }
+}
+
+impl UnitArray {
+    fn encode(&self, name: &str) -> Result<DatasetBuilder, hdf5_writer::Error> {
+        let shape: Vec<u64> = self.values.shape().iter().map(|&n| n as u64).collect();
+        let values = self.values.as_standard_layout();
+        let values = values.as_slice().unwrap_or_default();
+        let mut dataset = DatasetBuilder::typed_data(name, shape, values)?;
+        if !self.unit.is_empty() {
+            dataset = dataset.attribute(AttributeBuilder::fixed_string("unit", &self.unit));
+        }
+        if values.len() < 256 {
+            return Ok(dataset);
+        }
+        let filter = |id, client_data| FilterDescription {
+            id,
+            name: None,
+            client_data,
+        };
+        Ok(dataset
+            .chunked(chunk(self.values.shape()))
+            .filter(filter(FILTER_SHUFFLE, vec![size_of::<f32>() as u32]))
+            .filter(filter(FILTER_DEFLATE, vec![DEFLATE_LEVEL])))
+    }
+}
+
+/// A chunk of about [`CHUNK_BYTES`]: the whole of the last axes, as much as fits of the first.
+fn chunk(shape: &[usize]) -> Vec<u64> {
+    let mut chunk = shape.to_vec();
+    for axis in 0..chunk.len() {
+        let rest: usize = chunk[axis + 1..].iter().product();
+        let fit = CHUNK_BYTES / size_of::<f32>() / rest.max(1);
+        chunk[axis] = chunk[axis].min(fit.max(1));
+        if fit > 1 {
+            break;
+        }
+    }
+    chunk.iter().map(|&n| n.max(1) as u64).collect()
+}
+
+fn is_npz(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("npz"))
+}
+
+fn read_hdf5(path: &Path) -> Result<Arrays, Problem> {
+    let root = Node::root(&hdf5::open(path)?)?;
+    let mut found = Arrays::default();
+    for attribute in root.attributes() {
+        if let Ok(text) = attribute.read_string() {
+            found.texts.insert(attribute.name.clone(), text);
+        } else if let Ok(value) = attribute.read_as_f64() {
+            found.numbers.insert(attribute.name.clone(), value);
+        }
+    }
+    for name in root.members()?.1 {
+        let object = format!("dataset `{name}`");
+        let stored = match root.numbers(&name, |x| x as f32) {
+            Err(Problem::NotNumeric { .. }) => continue,
+            stored => stored?,
+        };
+        let (Some(stored), Some(dataset)) = (stored, root.dataset(&name, &object)?) else {
+            continue;
+        };
+        let unit = dataset
+            .attribute("unit")
+            .and_then(|unit| unit.read_string());
+        let values = ArrayD::from_shape_vec(stored.shape, stored.values).map_err(|error| {
+            unreadable(
+                &object,
+                hdf5_reader::error::Error::InvalidData(error.to_string()),
+            )
+        })?;
+        found.insert(&name, &unit.unwrap_or_default(), values);
+    }
+    Ok(found)
+}
+
+fn of_archive(members: Vec<(String, ArrayD<f32>)>) -> Arrays {
+    let mut found = Arrays::default();
+    for (name, values) in members {
+        match (values.ndim(), values.first()) {
+            (0, Some(&value)) => {
+                found.numbers.insert(name, f64::from(value));
+            }
+            _ => found.insert(&name, "", values),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+
+    #[test]
+    fn chunks_hold_whole_rows_and_about_a_megabyte() {
+        assert_eq!(chunk(&[1, 18_000, 40]), [1, 6553, 40]);
+        assert_eq!(chunk(&[1300, 100, 30]), [87, 100, 30]);
+        assert_eq!(chunk(&[2, 3, 1_000_000]), [1, 1, 262_144]);
+        assert_eq!(chunk(&[0, 4]), [1, 4]);
+    }
+
+    #[test]
+    fn hdf5_gives_back_everything_and_npz_the_numbers() {
+        let values = Array3::from_shape_fn((7, 600, 5), |(i, t, n)| {
+            if t == 3 { f32::NAN } else { (i * t + n) as f32 }
+        });
+        let mut results = Arrays::default();
+        results.numbers.insert("dt".into(), 0.25);
+        results.texts.insert("model".into(), "ladder".into());
+        results.insert("rates", "Hz", values.into_dyn());
+        results.insert("tau", "s", ArrayD::from_elem(IxDyn(&[5]), 0.5));
+        let folder = tempfile::tempdir().unwrap();
+        let (h5, npz) = (folder.path().join("a.h5"), folder.path().join("a.npz"));
+        results.write(&h5).unwrap();
+        results.write(&npz).unwrap();
+        let bits = |a: &Arrays| {
+            let values = a.arrays["rates"].values.iter().map(|v| v.to_bits());
+            values.collect::<Vec<_>>()
+        };
+        let (from_h5, from_npz) = (Arrays::read(&h5).unwrap(), Arrays::read(&npz).unwrap());
+        assert_eq!(bits(&from_h5), bits(&results));
+        assert_eq!(bits(&from_npz), bits(&results));
+        assert_eq!(from_h5.arrays["tau"], results.arrays["tau"]);
+        assert_eq!(
+            (&from_h5.numbers, &from_h5.texts),
+            (&results.numbers, &results.texts)
+        );
+        assert_eq!(from_npz.numbers, results.numbers);
+        let compressed = std::fs::metadata(&h5).unwrap().len();
+        assert!(compressed < 4 * 7 * 600 * 5 / 2, "{compressed} bytes");
+    }
+}

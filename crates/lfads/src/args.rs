@@ -1,0 +1,75 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    deconvolve::Deconvolve, evaluate::Evaluate, fit::Fit, infer::Infer, inspect::Inspect,
+    report::ReportArgs, simulate::Simulate,
+};
+
+/// From a calcium imaging recording to spikes, rates and factors.
+///
+/// Reads suite2p folders, NWB, MATLAB v7.3, .npy, .npz, CSV and HDF5, told apart by content.
+#[derive(Debug, Parser)]
+#[command(name = "lfads", version, max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Threads of the CPU [default: one per core]
+    #[arg(long, value_name = "N", global = true)]
+    pub threads: Option<NonZeroUsize>,
+
+    /// Say more on stderr (-v: debug, -vv: trace); the variable RUST_LOG overrides it
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// What a recording holds, what would be used of it, and how good each neuron is
+    Inspect(Inspect),
+    /// Simulate a recording whose spikes, rates and dynamics are known
+    Simulate(Simulate),
+    /// Spikes and denoised calcium of each neuron, by OASIS
+    Deconvolve(Deconvolve),
+    /// Train a model on a recording and infer spikes, rates and factors from it
+    Fit(Box<Fit>),
+    /// Infer spikes, rates and factors from new data with a trained model
+    Infer(Infer),
+    /// Compare what was inferred with the truth
+    Evaluate(Evaluate),
+    /// One self-contained HTML page about a run
+    Report(ReportArgs),
+}
+
+/// A usage error as one line: what is wrong and, where clap knows it, what is allowed.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let relevant = text.lines().map(str::trim).filter(|line| {
+        !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
+    relevant.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_has_an_example() {
+        Args::command().debug_assert();
+        for mut command in Args::command().get_subcommands().cloned() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{help}");
+        }
+    }
+}

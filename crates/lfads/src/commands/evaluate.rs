@@ -1,0 +1,289 @@
+//! `lfads evaluate`: what was inferred beside the truth.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use data::{Arrays, Dataset, Quantity};
+use metrics::AffineAlignment;
+use ndarray::{Array2, Array3, ArrayView1, ArrayView3, Axis, Ix2, Ix3, concatenate, s};
+use serde::Serialize;
+
+use super::Session;
+
+/// Compare what was inferred with the truth.
+///
+/// r2 is the squared Pearson correlation, blind to scale and offset; cod is 1 - SSE/SST, which
+/// punishes a wrong scale. Example: `lfads evaluate run/inferred.h5 --truth truth.h5`.
+/// Compared are the arrays that both files have: rates, spikes, calcium, fluor; and the factors,
+/// carried onto the true latents by an affine map that is fitted where nothing was held out.
+#[derive(Debug, clap::Args)]
+pub struct Evaluate {
+    /// What `fit`, `infer` or `deconvolve` wrote; a run folder stands for its inferred.h5
+    inferred: PathBuf,
+
+    /// Benchmark file with the truth, as `simulate` writes it
+    #[arg(long, value_name = "FILE.h5")]
+    truth: PathBuf,
+
+    /// Also list every neuron
+    #[arg(long)]
+    per_neuron: bool,
+}
+
+/// Goodness of fit.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Score {
+    r2: f64,
+    cod: f64,
+}
+
+/// One quantity.
+#[derive(Debug, Serialize)]
+struct Quality {
+    /// Every frame that has a value in both files.
+    all: Option<Score>,
+    /// Of those, the held-out ones, if the file says which.
+    held_out: Option<Score>,
+    /// Held-out frames if there are any, else all; nothing for a neuron whose truth is constant.
+    per_neuron: Vec<Option<Score>>,
+}
+
+impl Evaluate {
+    pub fn run(&self, session: &Session<'_>) -> Result<()> {
+        let path = match self.inferred.is_dir() {
+            true => self.inferred.join("inferred.h5"),
+            false => self.inferred.clone(),
+        };
+        let inferred = Arrays::read(&path)?;
+        let truth = Dataset::read(&self.truth)?;
+        let comparison = Comparison {
+            path: &path,
+            truth_path: &self.truth,
+            inferred: &inferred,
+            held_out: held_out(&inferred)?,
+        };
+        let qualities = comparison.qualities(&truth)?;
+        if qualities.is_empty() {
+            let known: Vec<&str> = inferred.arrays.keys().map(String::as_str).collect();
+            bail!(
+                "{}: it holds {}, of which {} has none; nothing to compare",
+                path.display(),
+                known.join(", "),
+                self.truth.display()
+            );
+        }
+        let text = self.text(&qualities);
+        session.print(&qualities, &text)
+    }
+
+    fn text(&self, qualities: &BTreeMap<&str, Quality>) -> String {
+        let mut page = String::from(
+            "             all frames       held out         per neuron r2\n             r2      cod      r2      cod      median [least, greatest]\n",
+        );
+        for (name, quality) in qualities {
+            // Writing to a `String` cannot fail.
+            let _ = writeln!(
+                page,
+                "{name:10} {} {}   {}",
+                cells(quality.all),
+                cells(quality.held_out),
+                spread(&quality.per_neuron)
+            );
+        }
+        for (name, quality) in qualities.iter().filter(|_| self.per_neuron) {
+            for (neuron, score) in quality.per_neuron.iter().enumerate() {
+                let _ = writeln!(page, "{name:10} {neuron:5} {}", cells(*score));
+            }
+        }
+        page
+    }
+}
+
+fn cells(score: Option<Score>) -> String {
+    match score {
+        Some(Score { r2, cod }) => format!("{r2:7.4} {cod:8.4}"),
+        None => format!("{:>7} {:>8}", "–", "–"),
+    }
+}
+
+fn spread(scores: &[Option<Score>]) -> String {
+    let mut r2: Vec<f64> = scores.iter().flatten().map(|score| score.r2).collect();
+    r2.sort_unstable_by(f64::total_cmp);
+    match (r2.first(), r2.last()) {
+        (Some(least), Some(greatest)) => {
+            format!("{:.4} [{least:.4}, {greatest:.4}]", r2[r2.len() / 2])
+        }
+        _ => "–".into(),
+    }
+}
+
+/// `[trial, time]`, true where held out; none where the file does not say.
+fn held_out(inferred: &Arrays) -> Result<Option<Array2<bool>>> {
+    let Some(array) = inferred.arrays.get("held_out") else {
+        return Ok(None);
+    };
+    let mask = array.values.clone().into_dimensionality::<Ix2>();
+    Ok(Some(
+        mask.context("`held_out` must be [trial, time]")?
+            .mapv(|v| v > 0.5),
+    ))
+}
+
+struct Comparison<'a> {
+    path: &'a Path,
+    truth_path: &'a Path,
+    inferred: &'a Arrays,
+    held_out: Option<Array2<bool>>,
+}
+
+impl Comparison<'_> {
+    fn qualities(&self, truth: &Dataset) -> Result<BTreeMap<&'static str, Quality>> {
+        let pairs = [
+            ("rates", Quantity::Rates),
+            ("spikes", Quantity::Spikes),
+            ("calcium", Quantity::Calcium),
+            ("fluor", Quantity::Fluor),
+        ];
+        let mut qualities = BTreeMap::new();
+        for (name, quantity) in pairs {
+            if let (Some(inferred), Some(truth)) = (self.array(name)?, both(truth, quantity)?) {
+                self.check(name, &inferred, &truth)?;
+                qualities.insert(name, self.quality(inferred.view(), truth.view()));
+            }
+        }
+        if let (Some(factors), Some(latent)) =
+            (self.array("factors")?, both(truth, Quantity::Latent)?)
+        {
+            let aligned = self.align(&factors, &latent)?;
+            qualities.insert("latent", self.quality(aligned.view(), latent.view()));
+        }
+        Ok(qualities)
+    }
+
+    fn array(&self, name: &str) -> Result<Option<Array3<f32>>> {
+        let Some(array) = self.inferred.arrays.get(name) else {
+            return Ok(None);
+        };
+        let found = array.values.shape().to_vec();
+        let array = array.values.clone().into_dimensionality::<Ix3>();
+        array.map(Some).map_err(|_| {
+            anyhow::anyhow!(
+                "{}: dataset `{name}` has shape {found:?}; it must have 3 axes, [trial, time, neuron]",
+                self.path.display()
+            )
+        })
+    }
+
+    fn check(&self, name: &str, inferred: &Array3<f32>, truth: &Array3<f32>) -> Result<()> {
+        if inferred.shape() != truth.shape() {
+            bail!(
+                "{}: dataset `{name}` has shape {:?}, the truth in {} {:?}, in [trial, time, neuron]; compare what was inferred from the same recording",
+                self.path.display(),
+                inferred.shape(),
+                self.truth_path.display(),
+                truth.shape()
+            );
+        }
+        Ok(())
+    }
+
+    /// The factors in the coordinates of the latents.
+    fn align(&self, factors: &Array3<f32>, latent: &Array3<f32>) -> Result<Array3<f32>> {
+        if factors.shape()[..2] != latent.shape()[..2] {
+            bail!(
+                "{}: `factors` has shape {:?}, the true latents {:?}: trials and frames must agree",
+                self.path.display(),
+                factors.shape(),
+                latent.shape()
+            );
+        }
+        let seen = |trial: usize, bin: usize| {
+            let held_out = self
+                .held_out
+                .as_ref()
+                .is_some_and(|mask| mask[[trial, bin]]);
+            !held_out
+                && factors
+                    .slice(s![trial, bin, ..])
+                    .iter()
+                    .all(|f| f.is_finite())
+        };
+        let bins: Vec<(usize, usize)> = ndarray::indices((factors.dim().0, factors.dim().1))
+            .into_iter()
+            .filter(|&(trial, bin)| seen(trial, bin))
+            .collect();
+        let gather = |array: &Array3<f32>| {
+            Array3::from_shape_fn((1, bins.len(), array.dim().2), |(_, row, column)| {
+                let (trial, bin) = bins[row];
+                array[[trial, bin, column]]
+            })
+        };
+        let alignment = AffineAlignment::fit(gather(factors).view(), gather(latent).view())?;
+        // Frames behind the end of a trial stay missing.
+        let zeroed = factors.mapv(|f| if f.is_nan() { 0.0 } else { f });
+        let mut aligned = alignment.apply(zeroed.view())?;
+        for ((trial, bin, _), value) in aligned.indexed_iter_mut() {
+            if factors[[trial, bin, 0]].is_nan() {
+                *value = f32::NAN;
+            }
+        }
+        Ok(aligned)
+    }
+
+    fn quality(&self, inferred: ArrayView3<'_, f32>, truth: ArrayView3<'_, f32>) -> Quality {
+        let whole: Vec<usize> = (0..inferred.dim().2).collect();
+        let (held_out, per_neuron_mask) = match &self.held_out {
+            Some(mask) if mask.iter().any(|&held_out| held_out) => {
+                (score(inferred, truth, &whole, Some(mask)), Some(mask))
+            }
+            _ => (None, None),
+        };
+        Quality {
+            all: score(inferred, truth, &whole, None),
+            held_out,
+            per_neuron: whole
+                .iter()
+                .map(|&neuron| score(inferred, truth, &[neuron], per_neuron_mask))
+                .collect(),
+        }
+    }
+}
+
+/// Of the elements that are finite in both and within the mask; none if the truth is constant.
+fn score(
+    inferred: ArrayView3<'_, f32>,
+    truth: ArrayView3<'_, f32>,
+    neurons: &[usize],
+    mask: Option<&Array2<bool>>,
+) -> Option<Score> {
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for &neuron in neurons {
+        let pairs = inferred.index_axis(Axis(2), neuron);
+        let truth = truth.index_axis(Axis(2), neuron);
+        for (place, &value) in pairs.indexed_iter() {
+            let is_in = mask.is_none_or(|mask| mask[place]);
+            if is_in && value.is_finite() && truth[place].is_finite() {
+                a.push(value);
+                b.push(truth[place]);
+            }
+        }
+    }
+    let fit = metrics::fit(ArrayView1::from(&a), ArrayView1::from(&b)).ok()?;
+    Some(Score {
+        r2: fit.r2,
+        cod: fit.cod,
+    })
+}
+
+/// Trials of both splits, those for training first.
+fn both(truth: &Dataset, quantity: Quantity) -> Result<Option<Array3<f32>>> {
+    match (truth.train.get(quantity), truth.valid.get(quantity)) {
+        (Some(train), Some(valid)) => Ok(Some(
+            concatenate(Axis(0), &[train.view(), valid.view()])
+                .with_context(|| format!("truth: `{quantity}` of both splits"))?,
+        )),
+        (one, other) => Ok(one.or(other).cloned()),
+    }
+}

@@ -1,0 +1,307 @@
+//! `lfads inspect`: what a recording holds, and how good each neuron is.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use calcium::Automatic;
+use data::{Likelihood, Recording, Traces, Units};
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::Session;
+use crate::input::InputArgs;
+use crate::traces::Layout;
+
+/// Neurons listed in the terminal.
+const N_LISTED: usize = 40;
+/// Below this a neuron's transients are hard to tell from noise.
+const LOW_SNR: f64 = 2.0;
+
+/// What a recording holds, what would be used of it, and how good each neuron is.
+///
+/// Example: `lfads inspect mouse/suite2p` lists the accepted cells with their noise, decay time
+/// and events per minute, and warns of what a fit would stumble over.
+#[derive(Debug, clap::Args)]
+pub struct Inspect {
+    /// Recording: a suite2p folder, NWB, MATLAB v7.3, .npy, .npz, CSV or HDF5
+    path: PathBuf,
+
+    /// Decay time that the indicator usually has, seconds
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    typical_tau: f64,
+
+    #[command(flatten)]
+    input: InputArgs,
+}
+
+/// The whole answer; its JSON form is an interface.
+#[derive(Debug, Serialize)]
+struct Inspection {
+    path: PathBuf,
+    format: String,
+    dataset: String,
+    units: Option<String>,
+    rate_hz: f64,
+    dt_s: f64,
+    tau_s: Option<f64>,
+    n_neurons: usize,
+    /// Trials, or 1 continuous stretch.
+    n_trials: usize,
+    continuous: bool,
+    /// Frames of the shortest and of the longest trial.
+    n_frames: [usize; 2],
+    n_train: Option<usize>,
+    notes: Vec<String>,
+    warnings: Vec<String>,
+    neurons: Vec<Neuron>,
+}
+
+#[derive(Debug, Serialize)]
+struct Neuron {
+    id: String,
+    missing: f64,
+    mean: f64,
+    /// Everything below: of fluorescence only, and where it can be estimated.
+    noise_sd: Option<f64>,
+    tau_s: Option<f64>,
+    /// 99th percentile of the denoised calcium, in SDs of the noise.
+    snr: Option<f64>,
+    events_per_min: Option<f64>,
+}
+
+impl Inspect {
+    pub fn run(&self, session: &Session<'_>) -> Result<()> {
+        let recording = self.input.open(&self.path)?;
+        let automatic = Automatic::new(recording.dt_s)?.with_typical_tau(self.typical_tau)?;
+        let layout = Layout::new(&recording, 5.0 * self.typical_tau);
+        let is_counts = recording.units == Some(Units::SpikeCounts);
+        let neurons: Vec<Neuron> = (0..recording.n_neurons())
+            .into_par_iter()
+            .map(|neuron| {
+                let trace = layout.join(&recording, neuron);
+                let recorded: usize = layout.spans().map(|(_, length)| length).sum();
+                let found = Neuron::of_any(&recording.neuron_ids[neuron], &trace, recorded);
+                match is_counts {
+                    true => found,
+                    false => found.with_fluorescence(&trace, &automatic, recording.dt_s),
+                }
+            })
+            .collect();
+        let inspection = Inspection::new(&recording, neurons);
+        session.print(&inspection, &inspection.text())
+    }
+}
+
+impl Neuron {
+    fn of_any(id: &str, trace: &[f32], recorded: usize) -> Self {
+        let present = trace.iter().filter(|v| !v.is_nan());
+        let (sum, n) = present.fold((0.0, 0usize), |(s, n), &v| (s + f64::from(v), n + 1));
+        Self {
+            id: id.to_owned(),
+            missing: 1.0 - n as f64 / recorded as f64,
+            mean: sum / n as f64,
+            noise_sd: None,
+            tau_s: None,
+            snr: None,
+            events_per_min: None,
+        }
+    }
+
+    fn with_fluorescence(self, trace: &[f32], automatic: &Automatic, dt_s: f64) -> Self {
+        let Ok(fit) = automatic.deconvolve(trace) else {
+            return self;
+        };
+        let noise_sd = fit.noise_sd;
+        let mut calcium: Vec<f32> = fit.result.calcium;
+        calcium.retain(|c| !c.is_nan());
+        calcium.sort_unstable_by(f32::total_cmp);
+        let top = calcium.get(calcium.len() * 99 / 100).copied();
+        let minutes = calcium.len() as f64 * dt_s / 60.0;
+        let n_events = events(&fit.result.spikes, 3.0 * noise_sd as f32);
+        Self {
+            noise_sd: Some(noise_sd),
+            tau_s: Some(fit.tau_s),
+            snr: top.map(|top| f64::from(top) / noise_sd),
+            events_per_min: Some(n_events as f64 / minutes),
+            ..self
+        }
+    }
+}
+
+/// Runs of consecutive frames whose spikes add up to more than `threshold`.
+fn events(spikes: &[f32], threshold: f32) -> usize {
+    spikes
+        .split(|&s| s.is_nan() || s <= 0.0)
+        .filter(|run| run.iter().sum::<f32>() > threshold)
+        .count()
+}
+
+impl Inspection {
+    fn new(recording: &Recording, neurons: Vec<Neuron>) -> Self {
+        let lengths: Vec<usize> = recording
+            .stretches()
+            .iter()
+            .map(ArrayView2::nrows)
+            .collect();
+        let extreme = |n: Option<&usize>| n.copied().unwrap_or_default();
+        Self {
+            path: recording.path.clone(),
+            format: recording.format.to_string(),
+            dataset: recording.dataset.clone(),
+            units: recording.units.map(|units| units.to_string()),
+            rate_hz: 1.0 / recording.dt_s,
+            dt_s: recording.dt_s,
+            tau_s: recording.tau_s,
+            n_neurons: recording.n_neurons(),
+            n_trials: lengths.len(),
+            continuous: matches!(recording.traces, Traces::Continuous(_)),
+            n_frames: [extreme(lengths.iter().min()), extreme(lengths.iter().max())],
+            n_train: recording.n_train,
+            notes: recording.notes.clone(),
+            warnings: warnings(recording, &neurons),
+            neurons,
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut page = String::new();
+        // Writing to a `String` cannot fail.
+        let _ = self.write_text(&mut page);
+        page
+    }
+
+    fn write_text(&self, page: &mut String) -> std::fmt::Result {
+        let units = self.units.as_deref().unwrap_or("unknown units");
+        let [shortest, longest] = self.n_frames;
+        let seconds = longest as f64 * self.dt_s;
+        writeln!(
+            page,
+            "{} ({}, {})",
+            self.path.display(),
+            self.format,
+            self.dataset
+        )?;
+        write!(
+            page,
+            "  {} neurons, {units}, {:.4} Hz, ",
+            self.n_neurons, self.rate_hz
+        )?;
+        match (self.continuous, shortest == longest) {
+            (true, _) => writeln!(page, "continuous: {longest} frames, {seconds:.1} s")?,
+            (false, true) => {
+                writeln!(
+                    page,
+                    "{} trials of {longest} frames, {seconds:.2} s",
+                    self.n_trials
+                )?;
+            }
+            (false, false) => writeln!(
+                page,
+                "{} trials of {shortest} to {longest} frames, up to {seconds:.2} s",
+                self.n_trials
+            )?,
+        }
+        if let Some(n_train) = self.n_train {
+            writeln!(
+                page,
+                "  the first {n_train} trials are for training, the rest held out"
+            )?;
+        }
+        if let Some(tau_s) = self.tau_s {
+            writeln!(page, "  indicator: tau {tau_s} s, as the file says")?;
+        }
+        for note in &self.notes {
+            writeln!(page, "  note: {note}")?;
+        }
+        for warning in &self.warnings {
+            writeln!(page, "  warning: {warning}")?;
+        }
+        self.write_neurons(page)
+    }
+
+    fn write_neurons(&self, page: &mut String) -> std::fmt::Result {
+        let of_fluorescence = self.neurons.iter().any(|n| n.noise_sd.is_some());
+        writeln!(page)?;
+        match of_fluorescence {
+            true => writeln!(
+                page,
+                "  neuron       id        mean    noise SD     SNR   tau, s  events/min  missing"
+            )?,
+            false => writeln!(page, "  neuron       id   mean/frame     rate, Hz  missing")?,
+        }
+        for (index, neuron) in self.neurons.iter().enumerate().take(N_LISTED) {
+            neuron.write_row(page, index, self.dt_s, of_fluorescence)?;
+        }
+        if self.neurons.len() > N_LISTED {
+            let more = self.neurons.len() - N_LISTED;
+            writeln!(page, "  … and {more} more: --json lists all")?;
+        }
+        Ok(())
+    }
+}
+
+impl Neuron {
+    fn write_row(
+        &self,
+        page: &mut String,
+        index: usize,
+        dt_s: f64,
+        of_fluorescence: bool,
+    ) -> std::fmt::Result {
+        let missing = 100.0 * self.missing;
+        let id: String = self.id.chars().take(8).collect();
+        if !of_fluorescence {
+            let rate = self.mean / dt_s;
+            return writeln!(
+                page,
+                "  {index:6} {id:>8} {:12.4} {rate:12.3} {missing:7.1}%",
+                self.mean
+            );
+        }
+        let number = |value: Option<f64>, decimals: usize| {
+            value.map_or_else(|| "–".into(), |v| format!("{v:.decimals$}"))
+        };
+        writeln!(
+            page,
+            "  {index:6} {id:>8} {:11.4} {:>11} {:>7} {:>8} {:>11} {missing:7.1}%",
+            self.mean,
+            number(self.noise_sd, 4),
+            number(self.snr, 1),
+            number(self.tau_s, 2),
+            number(self.events_per_min, 1),
+        )
+    }
+}
+
+/// What a fit would stumble over.
+fn warnings(recording: &Recording, neurons: &[Neuron]) -> Vec<String> {
+    let mut found = Vec::new();
+    let likelihood = match recording.units {
+        Some(Units::SpikeCounts) => Likelihood::Poisson,
+        _ => Likelihood::Gaussian,
+    };
+    if let Err(error) = recording.check(likelihood) {
+        found.push(error.problem.to_string());
+    }
+    if recording.units.is_none() {
+        found.push("the file does not say what the values are; state --units".into());
+    }
+    let list = |which: &dyn Fn(&Neuron) -> bool| {
+        let indices = neurons.iter().enumerate().filter(|(_, n)| which(n));
+        let indices: Vec<String> = indices.map(|(i, _)| i.to_string()).collect();
+        indices.join(",")
+    };
+    let weak = list(&|n| n.snr.is_some_and(|snr| snr < LOW_SNR));
+    if !weak.is_empty() {
+        found.push(format!(
+            "SNR below {LOW_SNR} in neurons {weak}: transients hardly rise above the noise (--leave-out {weak})"
+        ));
+    }
+    let gappy = list(&|n| n.missing > 0.5);
+    if !gappy.is_empty() {
+        found.push(format!("more than half missing in neurons {gappy}"));
+    }
+    found
+}

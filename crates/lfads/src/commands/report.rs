@@ -1,0 +1,46 @@
+//! `lfads report`: a run as one page.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use data::Arrays;
+use runs::store::write_atomically;
+use serde_json::json;
+
+use super::Session;
+use crate::report::Report;
+use crate::run_folder::RunFolder;
+
+/// One self-contained HTML page about a run: traces, rasters, factors, fits, losses.
+///
+/// It needs no network and can be mailed. Example: `lfads report run` writes run/report.html.
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Folder that `fit` wrote
+    run: PathBuf,
+
+    /// File to write [default: report.html in the folder]
+    #[arg(short, long, value_name = "FILE.html")]
+    output: Option<PathBuf>,
+}
+
+impl ReportArgs {
+    pub fn run(&self, session: &Session<'_>) -> Result<()> {
+        let (folder, record) = RunFolder::open(&self.run)?;
+        if !folder.file("result.json").is_file() {
+            anyhow::bail!(
+                "{}: the fit is not complete; run the same `lfads fit` again, it goes on where it stopped",
+                self.run.display()
+            );
+        }
+        let history = folder.read("history.json")?;
+        let result = folder.read("result.json")?;
+        let results = Arrays::read(&folder.file("inferred.h5"))?;
+        let page = Report::new(&record, &history, &result, &results)?.html();
+        let output = self.output.clone();
+        let output = output.unwrap_or_else(|| folder.file("report.html"));
+        write_atomically(&output, page.as_bytes())?;
+        let text = format!("{}: {} kB\n", output.display(), page.len() / 1000);
+        session.print(&json!({"output": output, "bytes": page.len()}), &text)
+    }
+}

@@ -1,0 +1,323 @@
+//! Settings of a fit: what a TOML file says, on top of defaults that suit each model.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use clap::ValueEnum;
+use model::TrainConfig;
+use runs::zoo::{ModelConfig, ModelName};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// Models on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelChoice {
+    /// Ladder LFADS whose spikes are counts: fluorescence <- spikes <- rates <- factors
+    Ladder,
+    /// Ladder LFADS as published: real-valued spikes from a network
+    PaperLadder,
+    /// LFADS on spike counts
+    Lfads,
+    /// Spike counts by OASIS, then LFADS
+    OasisLfads,
+    /// LFADS with the mean and variance of the fluorescence
+    Gaussian,
+    /// The same with skewness and kurtosis
+    Edgeworth,
+}
+
+impl ModelChoice {
+    /// Whether the model reads spike counts; all others read fluorescence.
+    pub fn reads_spikes(self) -> bool {
+        self.name().reads_spikes()
+    }
+
+    fn name(self) -> ModelName {
+        match self {
+            Self::Ladder | Self::PaperLadder => ModelName::LadderLfads,
+            Self::Lfads => ModelName::Lfads,
+            Self::OasisLfads => ModelName::OasisLfads,
+            Self::Gaussian => ModelName::GaussianLfads,
+            Self::Edgeworth => ModelName::EdgeworthLfads,
+        }
+    }
+
+    /// Settings that every user would otherwise have to find out.
+    fn model_defaults(self) -> &'static str {
+        match self {
+            Self::Ladder => "spikes = \"counts\"\ndynamics = { n_factors = 8 }",
+            Self::PaperLadder => "spikes = \"continuous\"\ndynamics = { n_factors = 8 }",
+            Self::OasisLfads => "s_min = 0.5\ndynamics = { n_factors = 8 }",
+            Self::Lfads | Self::Gaussian | Self::Edgeworth => "dynamics = { n_factors = 8 }",
+        }
+    }
+
+    fn training_defaults(self) -> &'static str {
+        match self {
+            // The deep level first learns alone from the shallow level's spikes.
+            Self::PaperLadder => {
+                "n_steps = 7500\nvalidate_every = 25\n\
+                 learning_rate = { kind = \"cosine\", peak = 0.01, constant_fraction = 0.7, final_fraction = 0.002 }\n\
+                 warm_up = { shallow_steps = 300, deep_start = 1000, deep_alone = 5000, deep_steps = 1600 }"
+            }
+            _ => "n_steps = 5000\nvalidate_every = 25",
+        }
+    }
+}
+
+/// A configuration file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FitConfig {
+    /// Seed of the weights, the noise and the choice of held-out trials.
+    pub seed: u64,
+    /// Fraction of the trials, or windows, that training never sees; a split in the file wins.
+    pub held_out: f64,
+    /// Posterior samples averaged for each trial.
+    pub n_samples: usize,
+    /// Windows that a continuous recording is cut into.
+    pub windows: WindowConfig,
+    /// Units of one spike, baseline, decay.
+    pub calibration: CalibrationConfig,
+    /// Settings of the model.
+    pub model: Table,
+    /// Steps and schedules.
+    pub training: Table,
+}
+
+impl Default for FitConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            held_out: 0.2,
+            n_samples: 64,
+            windows: WindowConfig::default(),
+            calibration: CalibrationConfig::default(),
+            model: Table::new(),
+            training: Table::new(),
+        }
+    }
+}
+
+/// Windows that a continuous recording is cut into, in frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WindowConfig {
+    /// Frames per window.
+    pub length: usize,
+    /// Frames that neighbours share.
+    pub overlap: usize,
+}
+
+impl Default for WindowConfig {
+    fn default() -> Self {
+        Self {
+            length: 100,
+            overlap: 20,
+        }
+    }
+}
+
+/// How fluorescence becomes units of one spike above a baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CalibrationConfig {
+    /// Decay time of the indicator, seconds; absent: as the file says, else estimated.
+    pub tau_s: Option<f64>,
+    /// Decay time that the indicator usually has, seconds: guides the estimate.
+    pub typical_tau_s: f64,
+    /// What is subtracted.
+    pub baseline: BaselineConfig,
+    /// Window of the rolling baseline, seconds.
+    pub baseline_window_s: f64,
+    /// Fluorescence of one spike, in the recording's units; absent: estimated for each neuron.
+    pub spike_size: Option<f64>,
+    /// What calcium is there when a trial starts.
+    pub start: StartConfig,
+}
+
+impl Default for CalibrationConfig {
+    fn default() -> Self {
+        Self {
+            tau_s: None,
+            typical_tau_s: 1.0,
+            baseline: BaselineConfig::Auto,
+            baseline_window_s: 60.0,
+            spike_size: None,
+            start: StartConfig::Auto,
+        }
+    }
+}
+
+/// What is subtracted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BaselineConfig {
+    /// Rolling for a continuous recording, constant for trials.
+    #[default]
+    Auto,
+    /// The floor of the smoothed trace over a window, then a constant.
+    Rolling,
+    /// One number for each neuron.
+    Constant,
+    /// Nothing.
+    None,
+}
+
+/// What calcium is there when a trial starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartConfig {
+    /// Rest if the first frames are much lower than the later ones.
+    #[default]
+    Auto,
+    /// None.
+    Rest,
+    /// What earlier spikes have left: it is estimated and taken off.
+    Running,
+}
+
+/// A configuration with every number of the model and the training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// The file's part, `model` and `training` complete.
+    pub config: FitConfig,
+    /// The model.
+    pub model: ModelConfig,
+    /// The training.
+    pub training: TrainConfig,
+}
+
+impl FitConfig {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// One line with the file, the line and what is wrong.
+    pub fn read(path: &Path) -> Result<Self> {
+        let name = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| format!("config {name}"))?;
+        toml::from_str(&text).map_err(|error| {
+            let line = error
+                .span()
+                .map(|span| text[..span.start].matches('\n').count() + 1);
+            let place = line.map_or_else(String::new, |line| format!(", line {line}"));
+            anyhow!("config {name}{place}: {}", one_line(error.message()))
+        })
+    }
+
+    /// Adds the defaults of `choice` and checks every number.
+    ///
+    /// # Errors
+    /// An unknown field or a value out of range.
+    pub fn resolve(mut self, choice: ModelChoice) -> Result<Resolved> {
+        self.model = merged(choice.model_defaults(), &self.model)?;
+        self.training = merged(choice.training_defaults(), &self.training)?;
+        let model = ModelConfig::parse(choice.name(), self.model.clone())
+            .map_err(|error| anyhow!("config, [model]: {}", one_line(&error.to_string())))?;
+        let training: TrainConfig =
+            self.training
+                .clone()
+                .try_into()
+                .map_err(|error: toml::de::Error| {
+                    anyhow!("config, [training]: {}", one_line(&error.to_string()))
+                })?;
+        model.dynamics().validate()?;
+        training.validate()?;
+        self.check()?;
+        Ok(Resolved {
+            config: self,
+            model,
+            training,
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        let calibration = &self.calibration;
+        let mut ranges = vec![
+            ("typical_tau_s", calibration.typical_tau_s),
+            ("baseline_window_s", calibration.baseline_window_s),
+        ];
+        ranges.extend(calibration.tau_s.map(|tau_s| ("tau_s", tau_s)));
+        ranges.extend(calibration.spike_size.map(|size| ("spike_size", size)));
+        for (name, value) in ranges {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(anyhow!(
+                    "`calibration.{name}` is {value}; it must be above 0"
+                ));
+            }
+        }
+        if !(self.held_out > 0.0 && self.held_out < 1.0) {
+            let found = self.held_out;
+            return Err(anyhow!(
+                "`held_out` is {found}; it must be above 0 and below 1"
+            ));
+        }
+        if self.n_samples == 0 {
+            return Err(anyhow!("`n_samples` is 0; it must be at least 1"));
+        }
+        Ok(())
+    }
+}
+
+/// `own` on top of `defaults`, table by table.
+fn merged(defaults: &str, own: &Table) -> Result<Table> {
+    let mut table: Table = defaults.parse()?;
+    overlay(&mut table, own);
+    Ok(table)
+}
+
+fn overlay(below: &mut Table, above: &Table) {
+    for (key, value) in above {
+        match (below.get_mut(key), value) {
+            // A learning rate of another kind has other fields.
+            (Some(Value::Table(below)), Value::Table(above)) if !above.contains_key("kind") => {
+                overlay(below, above);
+            }
+            _ => {
+                below.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_hold_for_every_model() {
+        for choice in ModelChoice::value_variants() {
+            let resolved = FitConfig::default().resolve(*choice).unwrap();
+            assert_eq!(resolved.model.dynamics().n_factors, 8, "{choice:?}");
+            assert_eq!(resolved.model.dynamics().n_generator, 64, "{choice:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_changes_what_it_names_and_keeps_the_rest() {
+        let text = "held_out = 0.1\n[model.dynamics]\nn_generator = 100\n[training]\nn_steps = 7";
+        let config: FitConfig = toml::from_str(text).unwrap();
+        let resolved = config.resolve(ModelChoice::PaperLadder).unwrap();
+        let dynamics = resolved.model.dynamics();
+        assert_eq!((dynamics.n_generator, dynamics.n_factors), (100, 8));
+        assert_eq!(resolved.training.n_steps, 7);
+        assert_eq!(resolved.training.warm_up.deep_alone, 5000);
+    }
+
+    #[test]
+    fn unknown_fields_and_bad_values_are_named() {
+        let error = |text: &str| {
+            let config: FitConfig = toml::from_str(text).unwrap();
+            config.resolve(ModelChoice::Ladder).unwrap_err().to_string()
+        };
+        assert!(error("[model.dynamics]\nn_factor = 3").contains("n_factor"));
+        assert!(error("[training]\nsteps = 3").contains("steps"));
+        assert!(error("held_out = 1.5").contains("1.5"));
+        assert!(error("[calibration]\nspike_size = 0.0").contains("spike_size"));
+    }
+}

@@ -1,0 +1,166 @@
+//! What a model reads of a recording, and what it infers put back into the recording's units.
+
+use anyhow::{Context, Result};
+use baselines::deconvolve_counts;
+use calcium::Ar1;
+use data::{Arrays, Recording};
+use model::Inferred;
+use ndarray::{Array3, ArrayD, ArrayView3, Axis};
+use runs::zoo::{ModelConfig, Posterior, Setting};
+
+use crate::calibration::{Calibration, Scaled};
+use crate::config::WindowConfig;
+use crate::pieces::{Cut, Innovating};
+
+/// The observations of a recording, piece by piece, as a model reads them.
+pub struct Observations {
+    /// `[piece, time, neuron]`; NaN is missing.
+    pub values: Array3<f32>,
+    /// How they were cut.
+    pub cut: Cut,
+    fluorescence: Option<Fluorescence>,
+    /// Whether `values` are counts that OASIS deconvolved.
+    deconvolved: bool,
+}
+
+struct Fluorescence {
+    scaled: Scaled,
+    before: Array3<f32>,
+}
+
+impl Observations {
+    /// Cuts and scales `recording` for the model of `config`; counts are taken as they are.
+    ///
+    /// # Errors
+    /// A window that does not fit, or an infinite value.
+    pub fn new(
+        recording: &Recording,
+        config: &ModelConfig,
+        calibration: Option<&Calibration>,
+        windows: WindowConfig,
+    ) -> Result<Self> {
+        let cut = Cut::new(recording, windows)?;
+        let Some(calibration) = calibration else {
+            return Ok(Self {
+                values: cut.cut(&recording.stretches())?,
+                cut,
+                fluorescence: None,
+                deconvolved: false,
+            });
+        };
+        let scaled = calibration.apply(recording)?;
+        // The count ladder infers that calcium itself.
+        let running =
+            calibration.start_is_running && !matches!(config, ModelConfig::CountLadder(_));
+        let Innovating { fluor, before } = Innovating::new(&cut, &scaled, calibration.g, running)?;
+        let (values, deconvolved) = match config {
+            ModelConfig::OasisLfads(oasis) => {
+                let ar = Ar1::new(calibration.g)?;
+                let counts = deconvolve_counts(fluor.view(), ar, 1.0, oasis.s_min)?;
+                (counts, true)
+            }
+            _ => (fluor, false),
+        };
+        Ok(Self {
+            values,
+            cut,
+            fluorescence: Some(Fluorescence { scaled, before }),
+            deconvolved,
+        })
+    }
+
+    /// What the model must know of the training pieces before it is made.
+    pub fn setting(
+        &self,
+        train: ArrayView3<'_, f32>,
+        calibration: Option<&Calibration>,
+        dt_s: f64,
+    ) -> Setting {
+        match calibration {
+            Some(calibration) if !self.deconvolved => {
+                Setting::of_fluorescence(train, calibration.indicator(), dt_s)
+            }
+            _ => Setting::of_counts(train, dt_s),
+        }
+    }
+
+    /// Infers everything from every piece; the result has the recording's trials and units.
+    ///
+    /// # Errors
+    /// A value that the model cannot read.
+    pub fn infer(
+        &self,
+        model: &dyn Posterior,
+        recording: &Recording,
+        calibration: Option<&Calibration>,
+        n_samples: usize,
+        seed: u64,
+    ) -> Result<Arrays> {
+        let inferred = model.posterior_mean(self.values.view(), n_samples, seed)?;
+        let mut results = Arrays::default();
+        results.numbers.insert("dt".into(), recording.dt_s);
+        let ids = recording.neuron_ids.join(",");
+        results.texts.insert("neuron_ids".into(), ids);
+        let source = recording.path.display().to_string();
+        results.texts.insert("source".into(), source);
+        self.add_inferred(&mut results, inferred, calibration)?;
+        let units = recording.units.map(|units| units.to_string());
+        let units = units.unwrap_or_default();
+        results.insert("observed", &units, Cut::trials(recording).into_dyn());
+        Ok(results)
+    }
+
+    fn add_inferred(
+        &self,
+        results: &mut Arrays,
+        inferred: Inferred,
+        calibration: Option<&Calibration>,
+    ) -> Result<()> {
+        let mut insert = |name, unit, pieces: ArrayView3<'_, f32>| -> Result<()> {
+            let trials = self.cut.merge(pieces)?;
+            results.insert(name, unit, trials.into_dyn());
+            Ok(())
+        };
+        insert("factors", "", inferred.factors.view())?;
+        insert("rates", "Hz", inferred.rates_hz.view())?;
+        let deconvolved = self.deconvolved.then_some(&self.values);
+        if let Some(spikes) = inferred.spikes.as_ref().or(deconvolved) {
+            insert("spikes", "counts per frame", spikes.view())?;
+        }
+        let (Some(fluorescence), Some(calibration)) = (&self.fluorescence, calibration) else {
+            return Ok(());
+        };
+        if let Some(fluor) = inferred.fluor {
+            let calcium = fluor + &fluorescence.before;
+            insert("calcium", "spikes", calcium.view())?;
+            let calcium = self.cut.merge(calcium.view())?;
+            let fluor = fluorescence.in_units(calcium, calibration);
+            results.insert("fluor", "as observed", fluor.into_dyn());
+        }
+        let sizes = ArrayD::from_shape_vec(
+            vec![calibration.spike_size.len()],
+            calibration.spike_size.clone(),
+        );
+        results.insert("spike_size", "as observed", sizes.context("spike sizes")?);
+        Ok(())
+    }
+}
+
+impl Fluorescence {
+    /// Calcium in units of one spike, `[trial, time, neuron]`, as fluorescence of the recording.
+    fn in_units(&self, mut calcium: Array3<f32>, calibration: &Calibration) -> Array3<f32> {
+        for (neuron, mut trials) in calcium.axis_iter_mut(Axis(2)).enumerate() {
+            let (size, baseline) = (
+                calibration.spike_size[neuron],
+                &self.scaled.baseline[neuron],
+            );
+            let spans = self.scaled.layout.spans();
+            for (mut trial, (first, length)) in trials.outer_iter_mut().zip(spans) {
+                for (to, &baseline) in trial.iter_mut().zip(&baseline[first..first + length]) {
+                    *to = *to * size + baseline;
+                }
+            }
+        }
+        calcium
+    }
+}

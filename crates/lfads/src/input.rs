@@ -1,0 +1,131 @@
+//! Options that say how to read a recording, and the recording read with them.
+
+use std::path::Path;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use data::{AxisOrder, DataError, Options, Problem, Recording, Traces, Units};
+use serde::{Deserialize, Serialize};
+
+/// How to read a recording: only what the file does not say itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
+#[command(next_help_heading = "Reading the recording")]
+pub struct InputArgs {
+    /// Frames per second [default: as the file says]
+    #[arg(long, value_name = "HZ")]
+    pub rate: Option<f64>,
+
+    /// What the values are [default: as the file says]
+    #[arg(long, value_enum)]
+    pub units: Option<UnitsArg>,
+
+    /// Dataset, variable, archive member or plane folder that holds the traces
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+
+    /// Order of the axes, where the file does not tell
+    #[arg(long, value_enum)]
+    pub order: Option<OrderArg>,
+
+    /// suite2p: share of the neuropil's fluorescence to subtract
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
+    pub neuropil: f32,
+
+    /// suite2p: also the regions that iscell.npy rejects
+    #[arg(long)]
+    pub all_rois: bool,
+
+    /// Neurons to leave out, counted from 0, separated by commas
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub leave_out: Vec<usize>,
+
+    /// Do not cut the recording into the trials of its table
+    #[arg(long)]
+    pub continuous: bool,
+}
+
+/// Units on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnitsArg {
+    /// Raw fluorescence
+    F,
+    /// Relative fluorescence, dF/F
+    Dff,
+    /// Spike counts per frame
+    Counts,
+}
+
+/// Order of axes on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrderArg {
+    /// [time, neuron], or [trial, time, neuron]
+    TimeNeuron,
+    /// [neuron, time], or [trial, neuron, time]
+    NeuronTime,
+}
+
+impl InputArgs {
+    /// Reads `path`, leaves out what is to be left out, and cuts trials where there is a table.
+    ///
+    /// # Errors
+    /// One line naming file, dataset, what was found and what to do.
+    pub fn open(&self, path: &Path) -> Result<Recording> {
+        let recording = Recording::open(path, &self.options()).map_err(with_option_names)?;
+        let recording = self.without_left_out(recording)?;
+        let has_table = !recording.trial_table.is_empty();
+        match recording.traces {
+            Traces::Continuous(_) if has_table && !self.continuous => Ok(recording.cut_trials()?),
+            _ => Ok(recording),
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            rate_hz: self.rate,
+            units: self.units.map(|units| match units {
+                UnitsArg::F => Units::Fluorescence,
+                UnitsArg::Dff => Units::DeltaFOverF,
+                UnitsArg::Counts => Units::SpikeCounts,
+            }),
+            dataset: self.dataset.clone(),
+            order: self.order.map(|order| match order {
+                OrderArg::TimeNeuron => AxisOrder::TimeNeuron,
+                OrderArg::NeuronTime => AxisOrder::NeuronTime,
+            }),
+            neuropil: self.neuropil,
+            cells_only: !self.all_rois,
+        }
+    }
+
+    fn without_left_out(&self, recording: Recording) -> Result<Recording> {
+        if self.leave_out.is_empty() {
+            return Ok(recording);
+        }
+        let n_neurons = recording.n_neurons();
+        if let Some(outside) = self.leave_out.iter().find(|&&n| n >= n_neurons) {
+            anyhow::bail!(
+                "{}: --leave-out {outside}: the recording has {n_neurons} neurons, 0 to {}",
+                recording.path.display(),
+                n_neurons - 1
+            );
+        }
+        let kept: Vec<usize> = (0..n_neurons)
+            .filter(|neuron| !self.leave_out.contains(neuron))
+            .collect();
+        Ok(recording.keep(&kept)?)
+    }
+}
+
+/// The library's message and the option that it asks for.
+fn with_option_names(error: DataError) -> anyhow::Error {
+    let hint = match *error.problem {
+        Problem::MissingRate => " (--rate HZ)",
+        Problem::AxisOrder { .. } => " (--order neuron-time, or --order time-neuron)",
+        Problem::Ambiguous { .. } | Problem::NotFound { .. } => " (--dataset NAME)",
+        Problem::NoCells { .. } => " (--all-rois)",
+        _ => "",
+    };
+    anyhow::anyhow!("{error}{hint}")
+}

@@ -1,0 +1,45 @@
+#![doc = include_str!("../README.md")]
+
+mod args;
+mod calibration;
+mod commands;
+mod config;
+mod inference;
+mod input;
+mod pieces;
+mod report;
+mod run_folder;
+mod traces;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use runs::progress::Progress;
+
+use crate::args::Args;
+
+/// Training steps allocate the same blocks again and again.
+#[global_allocator]
+static ALLOCATOR: recycling::Recycling = recycling::Recycling::new();
+
+/// Something the user gave cannot be used.
+const BAD_INPUT: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() => return refuse(&args::one_line(&error)),
+        Err(help) => help.exit(),
+    };
+    let progress = Progress::default();
+    progress.install_log(args.verbose);
+    match commands::run(&args, &progress) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&format!("error: {error:#}")),
+    }
+}
+
+fn refuse(message: &str) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::from(BAD_INPUT)
+}

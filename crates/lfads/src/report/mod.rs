@@ -1,0 +1,301 @@
+//! The report: one self-contained HTML page about a run.
+
+mod charts;
+mod factors;
+mod svg;
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use anyhow::{Context, Result};
+use data::Arrays;
+use ndarray::{Array2, Array3, Axis, Ix2, Ix3};
+
+use crate::run_folder::{History, RunRecord, RunResult};
+
+/// Everything the page shows.
+pub struct Report<'a> {
+    pub record: &'a RunRecord,
+    pub history: &'a History,
+    pub result: &'a RunResult,
+    quantities: Quantities,
+    example: Example,
+    fits: Vec<Option<f64>>,
+}
+
+/// What was inferred, `[trial, time, ·]`.
+struct Quantities {
+    observed: Array3<f32>,
+    fluor: Option<Array3<f32>>,
+    spikes: Option<Array3<f32>>,
+    rates: Array3<f32>,
+    factors: Array3<f32>,
+    held_out: Array2<f32>,
+}
+
+/// The frames that are shown: of one trial, held out if possible.
+struct Example {
+    trial: usize,
+    frames: Range<usize>,
+    /// Neurons, the most active first.
+    neurons: Vec<usize>,
+}
+
+impl<'a> Report<'a> {
+    /// # Errors
+    /// Results that lack an array or have it in another shape.
+    pub fn new(
+        record: &'a RunRecord,
+        history: &'a History,
+        result: &'a RunResult,
+        results: &Arrays,
+    ) -> Result<Self> {
+        let quantities = Quantities::of(results)?;
+        let example = Example::of(&quantities);
+        let fits = quantities.fits(record.source.dt_s);
+        Ok(Self {
+            record,
+            history,
+            result,
+            quantities,
+            example,
+            fits,
+        })
+    }
+
+    /// The page: style, script and pictures are in it.
+    pub fn html(&self) -> String {
+        let mut page = format!(
+            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+             <title>{title}</title>\n<style>\n{style}</style></head>\n<body>\n<h1>{title}</h1>\n",
+            title = escape(&self.title()),
+            style = include_str!("page.css"),
+        );
+        page += &self.facts();
+        page += &self.traces();
+        page += &self.population();
+        page += &self.orbits();
+        page += &self.neurons();
+        page += &self.losses();
+        page += &self.settings();
+        let _ = write!(page, "<script>\n{}</script>\n", include_str!("page.js"));
+        page + "</body></html>\n"
+    }
+
+    fn title(&self) -> String {
+        let source = &self.record.source.path;
+        format!("{} on {}", model_name(self.record), source.display())
+    }
+
+    fn facts(&self) -> String {
+        let source = &self.record.source;
+        let (n_trials, n_frames, _) = self.quantities.observed.dim();
+        let seconds = n_frames as f64 * source.dt_s;
+        let what = match source.continuous {
+            true => (format!("{seconds:.0} s"), "one recording, in windows"),
+            false => (
+                format!("{n_trials} × {seconds:.1} s"),
+                "trials, the longest",
+            ),
+        };
+        let median = median(&self.fits);
+        let mut facts = vec![
+            (source.neuron_ids.len().to_string(), "neurons"),
+            (what.0, what.1),
+            (format!("{:.1} Hz", 1.0 / source.dt_s), "frame rate"),
+        ];
+        if let Some(calibration) = &self.record.calibration {
+            let how = match calibration.tau_is_estimated {
+                true => "indicator's decay, estimated",
+                false => "indicator's decay, given",
+            };
+            facts.push((format!("{:.2} s", calibration.tau_s), how));
+        }
+        if let Some(median) = median {
+            facts.push((format!("{median:.3}"), "median r² of neurons, held out"));
+        }
+        facts.push((
+            format!(
+                "{} in {:.0} s",
+                self.result.steps, self.result.train_seconds
+            ),
+            "training steps",
+        ));
+        let tiles = facts
+            .iter()
+            .map(|(value, name)| format!("<div><b>{}</b><span>{name}</span></div>", escape(value)));
+        format!("<div class=\"facts\">{}</div>\n", tiles.collect::<String>())
+    }
+
+    fn settings(&self) -> String {
+        let source = &self.record.source;
+        let training = &self.record.training;
+        let dynamics = self.record.model_config.dynamics();
+        let mut rows = vec![
+            (
+                "recording",
+                format!("{} ({})", source.path.display(), source.dataset),
+            ),
+            ("SHA-256", source.sha256.clone()),
+            (
+                "sizes",
+                format!(
+                    "{} factors, generator {}, encoder {}, initial condition {}",
+                    dynamics.n_factors, dynamics.n_generator, dynamics.n_encoder, dynamics.n_ic
+                ),
+            ),
+            (
+                "training",
+                format!(
+                    "{} steps of {} trials, seed {}, {} posterior samples",
+                    training.n_steps,
+                    training.batch_size,
+                    self.record.config.seed,
+                    self.record.config.n_samples
+                ),
+            ),
+            ("held out", format!("{} pieces", self.record.held_out.len())),
+            ("program", self.result.version.clone()),
+        ];
+        if self.result.recoveries > 0 {
+            rows.push(("recoveries", self.result.recoveries.to_string()));
+        }
+        let rows = rows
+            .iter()
+            .map(|(name, value)| format!("<tr><td>{name}</td><td>{}</td></tr>", escape(value)));
+        section(
+            "Settings",
+            "All of them are in run.json and config.toml.",
+            &format!("<table>{}</table>", rows.collect::<String>()),
+        )
+    }
+}
+
+impl Quantities {
+    fn of(results: &Arrays) -> Result<Self> {
+        let cube = |name: &str| -> Result<Array3<f32>> {
+            let array = results.require(name)?.clone();
+            let array = array.into_dimensionality::<Ix3>();
+            array.with_context(|| format!("`{name}` must be [trial, time, neuron]"))
+        };
+        let optional = |name: &str| results.arrays.contains_key(name).then(|| cube(name));
+        let held_out = results.require("held_out")?.clone();
+        Ok(Self {
+            observed: cube("observed")?,
+            fluor: optional("fluor").transpose()?,
+            spikes: optional("spikes").transpose()?,
+            rates: cube("rates")?,
+            factors: cube("factors")?,
+            held_out: held_out
+                .into_dimensionality::<Ix2>()
+                .context("`held_out` must be [trial, time]")?,
+        })
+    }
+
+    /// r² of each neuron on the held-out frames: of its fluorescence or, for models of counts,
+    /// of its counts and rates.
+    fn fits(&self, dt_s: f64) -> Vec<Option<f64>> {
+        let fit = |neuron: usize| {
+            let (mut a, mut b) = (Vec::new(), Vec::new());
+            for ((trial, bin), &held_out) in self.held_out.indexed_iter() {
+                let inferred = match &self.fluor {
+                    Some(fluor) => fluor[[trial, bin, neuron]],
+                    None => self.rates[[trial, bin, neuron]] * dt_s as f32,
+                };
+                let observed = self.observed[[trial, bin, neuron]];
+                if held_out > 0.5 && inferred.is_finite() && observed.is_finite() {
+                    a.push(inferred);
+                    b.push(observed);
+                }
+            }
+            let (a, b) = (ndarray::aview1(&a), ndarray::aview1(&b));
+            metrics::r2(a, b).ok()
+        };
+        (0..self.observed.dim().2).map(fit).collect()
+    }
+}
+
+impl Example {
+    /// Three hundred frames: the held-out trial, or the stretch around a held-out window, whose
+    /// population is most active.
+    fn of(quantities: &Quantities) -> Self {
+        const N_FRAMES: usize = 300;
+        let rates = &quantities.rates;
+        let (n_trials, n_frames, n_neurons) = rates.dim();
+        let n_shown = n_frames.min(N_FRAMES);
+        let activity = |trial: usize, start: usize| -> f32 {
+            let held_out = &quantities.held_out;
+            let frames = (start..start + n_shown).filter(|&bin| held_out[[trial, bin]] > 0.5);
+            let sum: f32 = frames
+                .map(|bin| {
+                    rates
+                        .slice(ndarray::s![trial, bin, ..])
+                        .iter()
+                        .filter(|r| r.is_finite())
+                        .sum::<f32>()
+                })
+                .sum();
+            sum
+        };
+        let starts = (0..n_trials).flat_map(|trial| {
+            let last = n_frames - n_shown;
+            (0..=last)
+                .step_by((n_shown / 2).max(1))
+                .map(move |start| (trial, start))
+        });
+        let best = starts
+            .map(|(trial, start)| (activity(trial, start), trial, start))
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let (_, trial, start) = best.unwrap_or((0.0, 0, 0));
+        let frames = start..start + n_shown;
+        let shown = rates.index_axis(Axis(0), trial);
+        let spread = |neuron: usize| {
+            let values = shown.column(neuron);
+            let values = frames
+                .clone()
+                .map(|bin| values[bin])
+                .filter(|v| v.is_finite());
+            let (n, sum, squares) = values.fold((0.0f32, 0.0f32, 0.0f32), |(n, s, q), v| {
+                (n + 1.0, s + v, q + v * v)
+            });
+            squares / n.max(1.0) - (sum / n.max(1.0)).powi(2)
+        };
+        let mut neurons: Vec<usize> = (0..n_neurons).collect();
+        neurons.sort_by(|&a, &b| spread(b).total_cmp(&spread(a)));
+        Self {
+            trial,
+            frames,
+            neurons,
+        }
+    }
+}
+
+/// As the page calls the model.
+fn model_name(record: &RunRecord) -> &'static str {
+    use crate::config::ModelChoice;
+    match record.model {
+        ModelChoice::Ladder => "Ladder LFADS, counts",
+        ModelChoice::PaperLadder => "Ladder LFADS, as published",
+        ModelChoice::Lfads => "LFADS",
+        ModelChoice::OasisLfads => "OASIS + LFADS",
+        ModelChoice::Gaussian => "Gaussian LFADS",
+        ModelChoice::Edgeworth => "Edgeworth LFADS",
+    }
+}
+
+fn section(title: &str, caption: &str, content: &str) -> String {
+    format!("<section><h2>{title}</h2><p>{caption}</p>\n{content}</section>\n")
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+fn median(values: &[Option<f64>]) -> Option<f64> {
+    let mut values: Vec<f64> = values.iter().flatten().copied().collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}

@@ -1,0 +1,73 @@
+//! Trials laid end to end for methods that work on one long trace, and back.
+
+use data::Recording;
+use ndarray::{Array3, ArrayView1, ArrayView2, s};
+
+/// Where the trials of a recording are when they are laid end to end with gaps between.
+///
+/// The gaps are missing frames, in which calcium decays: what one trial leaves does not reach
+/// the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    lengths: Vec<usize>,
+    gap: usize,
+}
+
+impl Layout {
+    /// Gaps of `gap_s` seconds between the trials of `recording`.
+    pub fn new(recording: &Recording, gap_s: f64) -> Self {
+        let lengths = recording
+            .stretches()
+            .iter()
+            .map(ArrayView2::nrows)
+            .collect();
+        let gap = (gap_s / recording.dt_s).ceil().max(1.0) as usize;
+        Self { lengths, gap }
+    }
+
+    /// Frames of the long trace.
+    pub fn n_frames(&self) -> usize {
+        let gaps = self.gap * self.lengths.len().saturating_sub(1);
+        self.lengths.iter().sum::<usize>() + gaps
+    }
+
+    /// Frames of the longest trial.
+    pub fn longest(&self) -> usize {
+        self.lengths.iter().copied().max().unwrap_or_default()
+    }
+
+    /// First frame and length of each trial.
+    pub fn spans(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.lengths.iter().scan(0, |next, &length| {
+            let first = *next;
+            *next += length + self.gap;
+            Some((first, length))
+        })
+    }
+
+    /// The long trace of one neuron; NaN in the gaps.
+    pub fn join(&self, recording: &Recording, neuron: usize) -> Vec<f32> {
+        let mut joined = vec![f32::NAN; self.n_frames()];
+        for ((first, length), trial) in self.spans().zip(recording.stretches()) {
+            let column: ArrayView1<'_, f32> = trial.column(neuron);
+            for (to, &value) in joined[first..first + length].iter_mut().zip(column) {
+                *to = value;
+            }
+        }
+        joined
+    }
+
+    /// Long traces, `[neuron][time]`, as trials `[trial, time, neuron]`; NaN behind shorter ones.
+    pub fn split<'a>(&self, traces: impl ExactSizeIterator<Item = &'a [f32]>) -> Array3<f32> {
+        let shape = (self.lengths.len(), self.longest(), traces.len());
+        let mut trials = Array3::from_elem(shape, f32::NAN);
+        for (neuron, trace) in traces.enumerate() {
+            for (trial, (first, length)) in self.spans().enumerate() {
+                trials
+                    .slice_mut(s![trial, ..length, neuron])
+                    .assign(&ArrayView1::from(&trace[first..first + length]));
+            }
+        }
+        trials
+    }
+}

@@ -1,0 +1,7 @@
+#![doc = include_str!("../README.md")]
+
+pub mod device;
+pub mod machine;
+pub mod progress;
+pub mod store;
+pub mod zoo;
