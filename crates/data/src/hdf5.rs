@@ -333,10 +333,7 @@ fn encode_array<S: Data<Elem = f32>, D: Dimension>(
 }
 
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let write = || {
         let mut file = temporary_in(folder)?;
         file.write_all(bytes)?;
@@ -350,8 +347,16 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     })
 }
 
+/// Where the file is.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// A temporary file with the permissions of an ordinary one (the umask applies).
-fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.suffix(".tmp");
     #[cfg(unix)]
@@ -363,7 +368,7 @@ fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
 }
 
 /// Makes the rename itself last through a power cut, where the system can.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     if cfg!(unix) {
         std::fs::File::open(folder)?.sync_all()?;
     }

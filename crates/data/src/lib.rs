@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod arrays;
+mod blocks;
 mod check;
 mod clock;
 mod csv;
@@ -9,6 +10,7 @@ mod hdf5;
 mod mat;
 mod npy;
 mod npz;
+mod npz_stream;
 mod number;
 mod nwb;
 mod pickle;
@@ -20,11 +22,13 @@ mod trials;
 mod windows;
 
 pub use arrays::{Arrays, UnitArray};
+pub use blocks::{TraceBlock, TraceBlocks};
 pub use check::Likelihood;
 pub use csv::write_csv;
 pub use error::{DataError, Problem};
 pub use npy::write_npy;
 pub use npz::write_npz;
+pub use npz_stream::NpzStream;
 pub use recording::{
     AxisOrder, Format, Options, PaddedTrials, Recording, Traces, TrialInterval, Units,
 };

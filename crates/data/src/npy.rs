@@ -30,22 +30,32 @@ pub fn write_npy<D: Dimension>(
 
 /// The bytes of a .npy file.
 pub(crate) fn encode<D: Dimension>(values: ArrayView<'_, f32, D>) -> Vec<u8> {
-    let lengths: Vec<_> = values.shape().iter().map(ToString::to_string).collect();
-    let comma = if lengths.len() == 1 { "," } else { "" };
-    let mut bytes = header("<f4", &format!("({}{comma})", lengths.join(", ")));
+    let mut bytes = header(values.shape(), false);
     bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     bytes
 }
 
 /// The bytes of a .npy file that holds one pickled object.
 pub(crate) fn encode_object(pickle: &[u8]) -> Vec<u8> {
-    let mut bytes = header("|O", "()");
+    let mut bytes = preamble("|O", false, "()");
     bytes.extend(pickle);
     bytes
 }
 
-fn header(descr: &str, shape: &str) -> Vec<u8> {
-    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+/// What precedes little-endian 32-bit floats.
+pub(crate) fn header(shape: &[usize], fortran_order: bool) -> Vec<u8> {
+    let lengths: Vec<_> = shape.iter().map(ToString::to_string).collect();
+    let comma = if lengths.len() == 1 { "," } else { "" };
+    preamble(
+        "<f4",
+        fortran_order,
+        &format!("({}{comma})", lengths.join(", ")),
+    )
+}
+
+fn preamble(descr: &str, fortran_order: bool, shape: &str) -> Vec<u8> {
+    let order = if fortran_order { "True" } else { "False" };
+    let header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
     // Magic, version, length, header and newline fill a multiple of 64 bytes.
     let padded = (10 + header.len() + 1).next_multiple_of(64) - 11;
     let mut bytes = MAGIC.to_vec();
@@ -79,12 +89,13 @@ pub(crate) fn read_array(path: &Path, object: &str) -> Result<ArrayD<f32>, Probl
 }
 
 /// What precedes the values.
+#[derive(Debug)]
 pub(crate) struct Header {
-    number: Number,
-    fortran_order: bool,
+    pub(crate) number: Number,
+    pub(crate) fortran_order: bool,
     pub(crate) shape: Vec<usize>,
     /// Bytes before the first value.
-    offset: usize,
+    pub(crate) offset: usize,
     /// Bytes of header and values together.
     pub(crate) n_bytes: usize,
 }

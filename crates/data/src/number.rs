@@ -5,7 +5,7 @@ use hdf5_reader::{ByteOrder, Datatype};
 use crate::Problem;
 
 /// How one number is laid out in the file.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Number {
     pub(crate) kind: Kind,
     /// In bytes.
@@ -14,7 +14,7 @@ pub(crate) struct Number {
 }
 
 /// What the bits of a number mean.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Float,
     Signed,
@@ -53,6 +53,10 @@ impl Number {
             size,
             big_endian,
         })
+    }
+
+    pub(crate) fn is_f32(self) -> bool {
+        matches!(self.kind, Kind::Float) && self.size == 4
     }
 
     /// Every number in `bytes`, cast; bytes left over are ignored.

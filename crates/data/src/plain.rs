@@ -39,7 +39,7 @@ impl Reader for PlainHdf5 {
 }
 
 /// Datasets of the root group, and of the groups in it, with two or three axes.
-fn tables(root: &Node) -> Result<Vec<String>, Problem> {
+pub(crate) fn tables(root: &Node) -> Result<Vec<String>, Problem> {
     let (groups, mut names) = root.members()?;
     for group in groups {
         if let Some(node) = root.child(&group)? {
@@ -57,7 +57,7 @@ fn tables(root: &Node) -> Result<Vec<String>, Problem> {
     Ok(found)
 }
 
-fn dataset_at(root: &Node, path: &str) -> Result<Option<hdf5_reader::Dataset>, Problem> {
+pub(crate) fn dataset_at(root: &Node, path: &str) -> Result<Option<hdf5_reader::Dataset>, Problem> {
     let object = format!("dataset `{path}`");
     match path.split_once('/') {
         Some((group, name)) => match root.child(group)? {
@@ -69,7 +69,7 @@ fn dataset_at(root: &Node, path: &str) -> Result<Option<hdf5_reader::Dataset>, P
 }
 
 /// The name after `train_`: the caller's, or the most wanted there is.
-fn split_name(tables: &[String], options: &Options) -> Option<String> {
+pub(crate) fn split_name(tables: &[String], options: &Options) -> Option<String> {
     let has = |name: &str| tables.iter().any(|t| *t == format!("train_{name}"));
     match &options.dataset {
         Some(wanted) => has(wanted).then(|| wanted.clone()),

@@ -428,7 +428,11 @@ fn unpad(trials: ArrayView3<'_, f32>) -> Result<Vec<Array2<f32>>, Problem> {
 }
 
 /// Time first, unless a clock says otherwise or there would be more neurons than frames.
-fn guess_order(dataset: &str, shape: &[usize], clock: &Clock) -> Result<AxisOrder, Problem> {
+pub(crate) fn guess_order(
+    dataset: &str,
+    shape: &[usize],
+    clock: &Clock,
+) -> Result<AxisOrder, Problem> {
     let &[rows, columns] = shape else {
         return Ok(AxisOrder::TimeNeuron);
     };

@@ -50,11 +50,16 @@ pub fn write_suite2p(folder: &Path, suite2p: &Suite2pFolder) -> Result<(), DataE
     let (traces, neuropil) = (&suite2p.fluorescence, &suite2p.neuropil);
     let n_listed = suite2p.cell_probability.len();
     if neuropil.shape() != traces.shape() {
-        let problem = disagree(traces, "Fneu.npy", neuropil.shape(), "regions and frames");
+        let problem = disagree(
+            traces.shape(),
+            "Fneu.npy",
+            neuropil.shape(),
+            "regions and frames",
+        );
         return Err(DataError::from(problem).in_file(folder));
     }
     if n_listed != traces.nrows() {
-        let problem = disagree(traces, "iscell.npy", &[n_listed, 2], "regions");
+        let problem = disagree(traces.shape(), "iscell.npy", &[n_listed, 2], "regions");
         return Err(DataError::from(problem).in_file(folder));
     }
     let is_cell = Array2::from_shape_fn((n_listed, 2), |(region, column)| {
@@ -98,14 +103,14 @@ impl Reader for Suite2p {
         let neuropil = matrix(&folder, "Fneu.npy")?;
         if neuropil.shape() != traces.shape() {
             return Err(disagree(
-                &traces,
+                traces.shape(),
                 "Fneu.npy",
                 neuropil.shape(),
                 "regions and frames",
             ));
         }
         traces.scaled_add(-options.neuropil, &neuropil);
-        let kept = accepted(&folder, &traces, options)?;
+        let kept = accepted(&folder, traces.shape(), options)?;
         let n_regions = traces.nrows();
         let mut draft = Draft::bare("F.npy", traces.select(Axis(0), &kept).into_dyn());
         draft.order = Some(AxisOrder::NeuronTime);
@@ -125,7 +130,7 @@ impl Reader for Suite2p {
 }
 
 /// The folder that holds `F.npy`: the one given, the plane named, or its only plane.
-fn plane(folder: &Path, options: &Options) -> Result<PathBuf, Problem> {
+pub(crate) fn plane(folder: &Path, options: &Options) -> Result<PathBuf, Problem> {
     if folder.join("F.npy").is_file() {
         return Ok(folder.to_owned());
     }
@@ -160,15 +165,20 @@ fn array(folder: &Path, name: &str) -> Result<ndarray::ArrayD<f32>, Problem> {
 }
 
 /// Regions that a person or the classifier took for cells.
-fn accepted(folder: &Path, traces: &Array2<f32>, options: &Options) -> Result<Vec<usize>, Problem> {
-    let every = 0..traces.nrows();
+pub(crate) fn accepted(
+    folder: &Path,
+    shape: &[usize],
+    options: &Options,
+) -> Result<Vec<usize>, Problem> {
+    let n_regions = shape.first().copied().unwrap_or_default();
+    let every = 0..n_regions;
     if !options.cells_only {
         return Ok(every.collect());
     }
     let is_cell = array(folder, "iscell.npy")?;
     let n_listed = is_cell.shape().first().copied().unwrap_or_default();
-    if n_listed != traces.nrows() {
-        return Err(disagree(traces, "iscell.npy", is_cell.shape(), "regions"));
+    if n_listed != n_regions {
+        return Err(disagree(shape, "iscell.npy", is_cell.shape(), "regions"));
     }
     let by_region = is_cell.view();
     let kept = every.filter(|&region| {
@@ -177,17 +187,20 @@ fn accepted(folder: &Path, traces: &Array2<f32>, options: &Options) -> Result<Ve
     });
     let kept: Vec<_> = kept.collect();
     if kept.is_empty() {
-        return Err(Problem::NoCells {
-            n_regions: traces.nrows(),
-        });
+        return Err(Problem::NoCells { n_regions });
     }
     Ok(kept)
 }
 
-fn disagree(traces: &Array2<f32>, name: &str, shape: &[usize], axis: &'static str) -> Problem {
+pub(crate) fn disagree(
+    fluorescence: &[usize],
+    name: &str,
+    shape: &[usize],
+    axis: &'static str,
+) -> Problem {
     Problem::Disagree {
         a: "F.npy".to_owned(),
-        a_shape: traces.shape().to_vec(),
+        a_shape: fluorescence.to_vec(),
         b: name.to_owned(),
         b_shape: shape.to_vec(),
         axis,
@@ -195,7 +208,7 @@ fn disagree(traces: &Array2<f32>, name: &str, shape: &[usize], axis: &'static st
 }
 
 /// `fs` of `ops.npy`, frames per second of each plane; unstated where it cannot be found.
-fn frame_rate(folder: &Path) -> Result<Clock, Problem> {
+pub(crate) fn frame_rate(folder: &Path) -> Result<Clock, Problem> {
     let path = folder.join("ops.npy");
     if !path.is_file() {
         return Ok(Clock::Unstated);
