@@ -8,7 +8,7 @@ use crate::{CalciumError, Sample};
 pub enum Discretisation {
     /// g = 1 − dt/tau, one Euler step.
     Euler,
-    /// g = exp(−dt/tau).
+    /// g = exp(−dt/tau), by an exponential that is the same on every platform.
     Exact,
 }
 
@@ -59,7 +59,7 @@ impl Ar1 {
                 Err(CalciumError::TauShorterThanFrame { tau_s, dt_s })
             }
             Discretisation::Euler => Self::new(1.0 - frames),
-            Discretisation::Exact => Self::new((-frames).exp()),
+            Discretisation::Exact => Self::new(libm::exp(-frames)),
         }
     }
 
@@ -78,7 +78,7 @@ impl Ar1 {
         let dt_s = duration("dt_s", dt_s)?;
         Ok(match discretisation {
             Discretisation::Euler => dt_s / (1.0 - self.g),
-            Discretisation::Exact => -dt_s / self.g.ln(),
+            Discretisation::Exact => -dt_s / libm::log(self.g),
         })
     }
 

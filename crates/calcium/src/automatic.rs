@@ -1,18 +1,33 @@
-//! Deconvolution with every setting taken from the trace and the frame interval.
+//! Deconvolution with every setting taken from the traces and the frame interval.
 
-use crate::error::duration;
-use crate::estimate::{Average, ar1, gaussian_smoothing, maximin_baseline, noise_sd};
-use crate::oasis::{Ar1Problem, Deconvolved, in_parallel};
-use crate::{Ar1, CalciumError, Discretisation, Sample};
+use rayon::prelude::*;
 
-/// Estimates baseline, noise SD and time constant of a recording, and deconvolves it.
+use crate::error::{duration, positive};
+use crate::estimate::{band_noise, gaussian_smoothing, kinetics, maximin_baseline, median};
+use crate::oasis::{Ar1Problem, Deconvolved, check_block, in_parallel};
+use crate::{Ar1, CalciumError, Discretisation, Kinetics, Sample, SpikePrior};
+
+/// The rise of the indicators in use, from OGB-1's few milliseconds to GCaMP6s's hundred (Chen et al.
+/// 2013), in the middle of their logarithms and on the side of the fast.
+const TYPICAL_RISE_S: f64 = 0.01;
+/// No indicator in use rises more slowly.
+const MAX_RISE_S: f64 = 0.2;
+/// Spikes are inferred in frames of about this length; shorter ones are averaged.
+const FRAME_S: f64 = 0.04;
+/// Traces whose kinetics are measured, for their median.
+const MAX_MEASURED: usize = 100;
+
+/// Estimates baseline, noise SD and kinetics of a recording, and deconvolves it.
 ///
-/// 1. The baseline is the maximin one, over 60 s after smoothing by half the typical tau.
-/// 2. tau is the geometric mean of the typical tau of the indicator, 1 s unless given, and of what
-///    the autocovariance up to that lag says; but from a fifth of the typical tau to twice it.
-///    On real recordings drift and noise correlated in time mislead the autocovariance alone.
-/// 3. Spikes are nonnegative, without L1 penalty or threshold: smoothing them, by 80 ms unless
-///    given, costs less of what is real.
+/// 1. The baseline is the maximin one, over 60 s after smoothing by a fifth of the typical tau.
+/// 2. The noise is what [`band_noise`] finds, so that resampled recordings are not taken for quiet ones.
+/// 3. Rise and decay are the medians over the traces of what [`kinetics`] finds: they share an indicator.
+///    tau is the geometric mean of that decay and the typical one, 1 s unless given, since bursts of
+///    spikes make the spectrum's too long; but from a fifth of the typical one to twice it.
+/// 4. Spikes are nonnegative, without L1 penalty or threshold.
+/// 5. Activity is the posterior mean of [`SpikePrior`], for spikes that come at 3 Hz unless given, and
+///    whose mean size follows from the variance of the trace. It is earlier by the time constant of
+///    the rise, which AR(1) takes for a delay.
 ///
 /// # Example
 /// ```
@@ -28,14 +43,14 @@ use crate::{Ar1, CalciumError, Discretisation, Sample};
 /// assert_eq!(strongest, Some(300));
 /// # Ok::<(), calcium::CalciumError>(())
 /// ```
-// The postfix is the unit.
-#[allow(clippy::struct_field_names)]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Automatic {
     dt_s: f64,
     typical_tau_s: f64,
+    typical_rate_hz: f64,
     baseline_window_s: f64,
     smoothing_s: f64,
+    kinetics: Option<Kinetics>,
 }
 
 /// What [`Automatic`] found in one trace.
@@ -43,7 +58,7 @@ pub struct Automatic {
 pub struct AutomaticFit<T> {
     /// Calcium above the baseline, and spikes.
     pub result: Deconvolved<T>,
-    /// The spikes smoothed over time, gaps bridged: what follows the firing rate best.
+    /// Expected spikes, in fluorescence units per frame, gaps bridged: what follows the firing rate best.
     pub activity: Vec<T>,
     /// Baseline per frame, in fluorescence units.
     pub baseline: Vec<T>,
@@ -51,6 +66,8 @@ pub struct AutomaticFit<T> {
     pub noise_sd: f64,
     /// Time constant of the decay, in seconds.
     pub tau_s: f64,
+    /// Time constant of the rise, in seconds, by which activity was made earlier.
+    pub rise_s: f64,
 }
 
 impl Automatic {
@@ -64,8 +81,10 @@ impl Automatic {
         Ok(Self {
             dt_s: duration("dt_s", dt_s)?,
             typical_tau_s: 1.0,
+            typical_rate_hz: 3.0,
             baseline_window_s: 60.0,
-            smoothing_s: 0.08,
+            smoothing_s: 0.03,
+            kinetics: None,
         })
     }
 
@@ -79,6 +98,20 @@ impl Automatic {
         let typical_tau_s = duration("typical_tau_s", typical_tau_s)?;
         Ok(Self {
             typical_tau_s,
+            ..self
+        })
+    }
+
+    /// Sets how often such neurons fire.
+    ///
+    /// # Units
+    /// Hz.
+    /// # Errors
+    /// [`CalciumError::NotPositive`].
+    pub fn with_typical_rate(self, typical_rate_hz: f64) -> Result<Self, CalciumError> {
+        let typical_rate_hz = positive("typical_rate_hz", typical_rate_hz)?;
+        Ok(Self {
+            typical_rate_hz,
             ..self
         })
     }
@@ -97,7 +130,7 @@ impl Automatic {
         })
     }
 
-    /// Sets the SD of the Gaussian that turns spikes into activity.
+    /// Sets the SD of the Gaussian that smooths activity.
     ///
     /// # Units
     /// Seconds.
@@ -111,6 +144,53 @@ impl Automatic {
         })
     }
 
+    /// Sets what [`Self::kinetics`] finds in the recording as a whole, where it is deconvolved in parts.
+    ///
+    /// # Errors
+    /// [`CalciumError::NotADuration`].
+    pub fn with_kinetics(self, kinetics: Kinetics) -> Result<Self, CalciumError> {
+        duration("rise_s", kinetics.rise_s)?;
+        duration("decay_s", kinetics.decay_s)?;
+        Ok(Self {
+            kinetics: Some(kinetics),
+            ..self
+        })
+    }
+
+    /// Medians of rise and decay over the traces, or over a hundred spread evenly among more.
+    ///
+    /// # Shapes
+    /// `traces`: `[trace, time]`, flattened, with `n_bins` frames per trace.
+    /// # Errors
+    /// Those of [`Self::deconvolve_many`].
+    pub fn kinetics<T: Sample>(
+        &self,
+        traces: &[T],
+        n_bins: usize,
+    ) -> Result<Kinetics, CalciumError> {
+        check_block(traces.len(), n_bins)?;
+        let n_traces = traces.len() / n_bins;
+        let n_measured = n_traces.min(MAX_MEASURED);
+        let measured: Result<Vec<Kinetics>, CalciumError> = (0..n_measured)
+            .into_par_iter()
+            .map(|i| {
+                let trace = i * n_traces / n_measured;
+                let measured = self.measured(&traces[trace * n_bins..][..n_bins]);
+                measured.map_err(|source| CalciumError::InTrace {
+                    trace,
+                    source: Box::new(source),
+                })
+            })
+            .collect();
+        let measured = measured?;
+        let over =
+            |of: fn(&Kinetics) -> f64| median(&mut measured.iter().map(of).collect::<Vec<_>>());
+        Ok(Kinetics {
+            rise_s: over(|kinetics| kinetics.rise_s),
+            decay_s: over(|kinetics| kinetics.decay_s),
+        })
+    }
+
     /// Deconvolves one trace.
     ///
     /// # Shapes
@@ -119,8 +199,11 @@ impl Automatic {
     /// [`CalciumError::EmptyTrace`], [`CalciumError::Infinite`], and [`CalciumError::TooFewFrames`] below
     /// 8 frames with data.
     pub fn deconvolve<T: Sample>(&self, trace: &[T]) -> Result<AutomaticFit<T>, CalciumError> {
-        let noise_sd = noise_sd(trace, Average::Mean)?;
-        let smoothing = 0.5 * self.typical_tau_s / self.dt_s;
+        let noise_sd = band_noise(trace)?.sd;
+        let kinetics = self.kinetics.map_or_else(|| self.measured(trace), Ok)?;
+        let tau_s = self.tau_s(kinetics);
+        let ar = Ar1::from_tau(tau_s, self.dt_s, Discretisation::Exact)?;
+        let smoothing = 0.2 * self.typical_tau_s / self.dt_s;
         let window = (self.baseline_window_s / self.dt_s).ceil() as usize;
         let baseline = maximin_baseline(trace, smoothing, window)?;
         let above: Vec<T> = trace
@@ -128,19 +211,19 @@ impl Automatic {
             .zip(&baseline)
             .map(|(y, b)| T::from_f64(y.to_f64() - b.to_f64()))
             .collect();
-        let tau_s = self.tau_s(&above, noise_sd);
-        let ar = Ar1::from_tau(tau_s, self.dt_s, Discretisation::Exact)?;
-        let result = Ar1Problem::new(ar).deconvolve(&above)?;
+        let rise_s = kinetics.rise_s.min(MAX_RISE_S);
         Ok(AutomaticFit {
-            activity: gaussian_smoothing(&result.spikes, self.smoothing_s / self.dt_s)?,
-            result,
+            activity: self.activity(&above, noise_sd, tau_s, rise_s)?,
+            result: Ar1Problem::new(ar).deconvolve(&above)?,
             baseline,
             noise_sd,
             tau_s,
+            rise_s,
         })
     }
 
-    /// Deconvolves many traces in parallel on rayon's current pool, each with its own estimates.
+    /// Deconvolves many traces of one recording in parallel on rayon's current pool. They share their
+    /// [`Self::kinetics`] unless [`Self::with_kinetics`] gave them; else each has its own estimates.
     ///
     /// # Shapes
     /// `traces`: `[trace, time]`, flattened, with `n_bins` frames per trace; result: one per trace.
@@ -152,23 +235,81 @@ impl Automatic {
         traces: &[T],
         n_bins: usize,
     ) -> Result<Vec<AutomaticFit<T>>, CalciumError> {
-        in_parallel(traces, n_bins, |trace| self.deconvolve(trace))
+        let kinetics = match self.kinetics {
+            Some(kinetics) => kinetics,
+            None if traces.is_empty() => return Ok(Vec::new()),
+            None => self.kinetics(traces, n_bins)?,
+        };
+        let shared = self.with_kinetics(kinetics)?;
+        in_parallel(traces, n_bins, |trace| shared.deconvolve(trace))
     }
 
-    /// The time constant used for a trace less its baseline.
-    fn tau_s<T: Sample>(&self, trace: &[T], noise_sd: f64) -> f64 {
-        let typical = self.typical_tau_s;
-        let n_lags = (typical / self.dt_s).round() as usize;
-        // A short trace says little about long lags.
-        let n_lags = n_lags.clamp(1, (trace.len() / 4).max(1));
-        let measured = match ar1(trace, noise_sd, n_lags) {
-            Ok(ar) if ar.g() > 0.0 => -self.dt_s / ar.g().ln(),
-            Err(CalciumError::NoDecay { g }) if g >= 1.0 => f64::INFINITY,
-            // Nothing there to go by: too few frames with data, or no slow signal.
-            _ => typical,
+    fn measured<T: Sample>(&self, trace: &[T]) -> Result<Kinetics, CalciumError> {
+        let typical = Kinetics {
+            rise_s: TYPICAL_RISE_S,
+            decay_s: self.typical_tau_s,
         };
-        (typical * measured)
+        kinetics(trace, self.dt_s, typical)
+    }
+
+    /// The time constant of AR(1).
+    fn tau_s(&self, kinetics: Kinetics) -> f64 {
+        let typical = self.typical_tau_s;
+        (typical * kinetics.decay_s)
             .sqrt()
             .clamp(typical / 5.0, 2.0 * typical)
     }
+
+    /// Expected spikes of a trace above its baseline.
+    fn activity<T: Sample>(
+        &self,
+        above: &[T],
+        noise_sd: f64,
+        tau_s: f64,
+        rise_s: f64,
+    ) -> Result<Vec<T>, CalciumError> {
+        let n_averaged = ((FRAME_S / self.dt_s).round() as usize).max(1);
+        let frame_s = n_averaged as f64 * self.dt_s;
+        let (means, counts) = averaged(above, n_averaged);
+        let highest = means
+            .iter()
+            .filter(|y| !y.is_nan())
+            .fold(0.0, |a: f64, y| a.max(y.abs()));
+        if highest == 0.0 {
+            return Ok(vec![T::default(); above.len()]);
+        }
+        let ar = Ar1::from_tau(tau_s, frame_s, Discretisation::Exact)?;
+        let noise_sd = noise_sd / (n_averaged as f64).sqrt();
+        let probability = 1.0 - libm::exp(-self.typical_rate_hz * frame_s);
+        // A simulation may have no noise at all.
+        let prior = SpikePrior::new(ar, noise_sd.max(1e-3 * highest))?
+            .with_spikes(probability, highest)?
+            .with_amplitude_of(&means)?;
+        let expected = prior.infer_weighted(&means, &counts)?.spikes;
+        let per_frame: Vec<f64> = (0..above.len())
+            .map(|t| expected[t / n_averaged] / n_averaged as f64)
+            .collect();
+        let smooth = gaussian_smoothing(&per_frame, self.smoothing_s / self.dt_s)?;
+        Ok(earlier(&smooth, rise_s / self.dt_s))
+    }
+}
+
+/// Means over `n` frames each, NaN if none has data, and what share of them has.
+fn averaged<T: Sample>(trace: &[T], n: usize) -> (Vec<f64>, Vec<f64>) {
+    let mean = |frames: &[T]| {
+        let present = frames.iter().map(|y| y.to_f64()).filter(|y| !y.is_nan());
+        let (sum, count) = present.fold((0.0, 0.0), |(sum, count), y| (sum + y, count + 1.0));
+        (sum / count, count / n as f64)
+    };
+    trace.chunks(n).map(mean).unzip()
+}
+
+/// The signal as it is `delay` frames later, by linear interpolation; its last value thereafter.
+fn earlier<T: Sample>(signal: &[f64], delay: f64) -> Vec<T> {
+    let last = signal.len() - 1;
+    let at = |t: usize| signal[t.min(last)];
+    let (whole, part) = (delay.floor() as usize, delay.fract());
+    (0..signal.len())
+        .map(|t| T::from_f64((1.0 - part) * at(t + whole) + part * at(t + whole + 1)))
+        .collect()
 }

@@ -46,6 +46,22 @@ pub enum CalciumError {
         /// The value given.
         value: f64,
     },
+    /// A size that must be positive and finite is not.
+    #[error("{name} = {value} is out of range; it must be positive and finite")]
+    NotPositive {
+        /// Name of the parameter.
+        name: &'static str,
+        /// The value given.
+        value: f64,
+    },
+    /// A probability that must be strictly between 0 and 1 is not.
+    #[error("{name} = {value} is out of range; it must be above 0 and below 1")]
+    NotAProbability {
+        /// Name of the parameter.
+        name: &'static str,
+        /// The value given.
+        value: f64,
+    },
     /// A number that must be finite is not.
     #[error("{name} = {value} is not finite")]
     NotFinite {
@@ -142,6 +158,15 @@ pub(crate) fn duration(name: &'static str, value: f64) -> Result<f64, CalciumErr
         Ok(value)
     } else {
         Err(CalciumError::NotADuration { name, value })
+    }
+}
+
+/// `value` if it is finite and above 0.
+pub(crate) fn positive(name: &'static str, value: f64) -> Result<f64, CalciumError> {
+    if value.is_finite() && value > 0.0 {
+        Ok(value)
+    } else {
+        Err(CalciumError::NotPositive { name, value })
     }
 }
 

@@ -13,6 +13,8 @@ use realfft::RealFftPlanner;
 use crate::oasis::check_trace;
 use crate::{Ar1, Ar2, CalciumError, Sample, error};
 
+pub use crate::kinetics::kinetics;
+
 /// Frames per segment of the power spectrum.
 const SEGMENT: usize = 256;
 /// With fewer frames no frequency lies inside the noise band.
@@ -56,6 +58,53 @@ pub fn noise_sd<T: Sample>(trace: &[T], average: Average) -> Result<f64, Calcium
         Average::Median => median(&mut band),
     };
     Ok(power.sqrt())
+}
+
+/// The noise of a recording that may have been resampled to a higher rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BandNoise {
+    /// The highest frequency with power, in cycles per frame; 0.5 unless the frames were interpolated.
+    pub limit: f64,
+    /// SD of the white noise with the power density that the noise has below `limit`, in fluorescence
+    /// units. Means of n frames have 1/√n of it, if they are longer than 1/`limit`.
+    pub sd: f64,
+}
+
+/// Noise from the power in the upper half of the band that has any.
+///
+/// Interpolation to a higher frame rate leaves nothing above the original Nyquist frequency, where
+/// [`noise_sd`] looks: it then finds too little. Without interpolation the two are the same but for
+/// the bin at each end.
+///
+/// # Shapes
+/// `trace`: `[time]`.
+/// # Errors
+/// Those of [`noise_sd`].
+pub fn band_noise<T: Sample>(trace: &[T]) -> Result<BandNoise, CalciumError> {
+    let samples = present(trace, "noise_sd", MIN_FRAMES)?;
+    let n = SEGMENT.min(samples.len());
+    let power = welch(&samples, n);
+    let last = power.len() - 1;
+    let limit = band_limit(&power);
+    // At the edge of the band the interpolation's filter has set in.
+    let edge = if limit < last { limit - 2 } else { limit };
+    Ok(BandNoise {
+        limit: limit as f64 / n as f64,
+        sd: mean(&power[limit / 2..edge.max(limit / 2 + 1)]).sqrt(),
+    })
+}
+
+/// The first frequency above which there is nothing: all power is a hundredth of what is usual below.
+fn band_limit(power: &[f64]) -> usize {
+    let last = power.len() - 1;
+    // A few bins may be empty by chance.
+    let few = (last / 16).max(4);
+    let nothing_above = |&k: &usize| {
+        let usual = median(&mut power[k / 2..=k].to_vec());
+        power[k + 1..].iter().all(|&above| above < 0.01 * usual)
+    };
+    let found = (4..last.saturating_sub(few)).find(nothing_above);
+    found.unwrap_or(last)
 }
 
 /// Autocovariance at lags 0 to `n_lags`, from the pairs of frames that both have data.
@@ -215,7 +264,7 @@ pub fn gaussian_smoothing<T: Sample>(trace: &[T], smoothing: f64) -> Result<Vec<
             if k == 0 {
                 1.0
             } else {
-                (-0.5 * (k as f64 / smoothing).powi(2)).exp()
+                libm::exp(-0.5 * (k as f64 / smoothing).powi(2))
             }
         })
         .collect();
@@ -253,7 +302,7 @@ fn denoised_autocovariance<T: Sample>(
 }
 
 /// The frames with data, of which at least `needed` must exist.
-fn present<T: Sample>(
+pub(crate) fn present<T: Sample>(
     trace: &[T],
     what: &'static str,
     needed: usize,
@@ -273,10 +322,10 @@ fn present<T: Sample>(
 }
 
 /// Power per frequency k/n, k = 0 … n/2, scaled so that white noise of variance 1 has power 1.
-fn welch(samples: &[f64], n: usize) -> Vec<f64> {
+pub(crate) fn welch(samples: &[f64], n: usize) -> Vec<f64> {
     let turn = std::f64::consts::TAU / n as f64;
     let window: Vec<f64> = (0..n)
-        .map(|t| 0.5 - 0.5 * (turn * t as f64).cos())
+        .map(|t| 0.5 - 0.5 * libm::cos(turn * t as f64))
         .collect();
     let energy = dot(&window, &window);
     let transform = RealFftPlanner::<f64>::new().plan_fft_forward(n);

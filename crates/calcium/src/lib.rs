@@ -4,10 +4,14 @@ mod ar;
 mod automatic;
 mod error;
 pub mod estimate;
+mod kinetics;
 pub mod oasis;
+mod posterior;
 mod sample;
 
 pub use ar::{Ar1, Ar2, Discretisation};
 pub use automatic::{Automatic, AutomaticFit};
 pub use error::CalciumError;
+pub use kinetics::Kinetics;
+pub use posterior::{SpikePosterior, SpikePrior};
 pub use sample::Sample;

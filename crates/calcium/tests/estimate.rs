@@ -100,6 +100,37 @@ fn the_penalty_for_a_given_noise_agrees_with_the_package() {
     }
 }
 
+/// The package fits g as well, but where it ends depends on where it began and how long it is let: it is
+/// asked to do its best here, and to be no nearer to the truth.
+#[test]
+fn a_fitted_g_finds_the_truth() {
+    let (trace, expected) = (example(), expected());
+    let shifted: Vec<f64> = trace.iter().map(|y| y + 1.0).collect();
+    let mut found = Vec::new();
+    for start in [0.9, 0.93, 0.97] {
+        let problem = Ar1NoiseConstrained::new(Ar1::new(start).unwrap(), 0.3).unwrap();
+        let problem = problem
+            .with_baseline(Baseline::Free)
+            .unwrap()
+            .with_fitted_g();
+        let fit = problem.deconvolve(&shifted).unwrap();
+        assert!(
+            (fit.ar.g() - 0.95).abs() < 0.005,
+            "{} from {start}",
+            fit.ar.g()
+        );
+        assert!((fit.ar.g() - 0.95).abs() < (expected["g_fitted"] - 0.95).abs());
+        assert!((rss(&shifted, &fit) - 270.0).abs() < 1e-6);
+        found.push(fit.ar.g());
+    }
+    assert!((found[0] - found[1]).abs() < 1e-4 && (found[0] - found[2]).abs() < 1e-4);
+    let silent = constrained(1.0)
+        .with_fitted_g()
+        .deconvolve(&[0.0; 30])
+        .unwrap();
+    assert!(silent.result.spikes.iter().all(|&s| s == 0.0));
+}
+
 #[test]
 fn many_traces_are_each_solved_alone() {
     let trace = example();

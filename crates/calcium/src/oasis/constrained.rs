@@ -9,6 +9,10 @@ use crate::{Ar1, CalciumError, Sample};
 const MAX_STEPS: usize = 100;
 /// Relative accuracy of the residual sum of squares, and of the baseline.
 const TOLERANCE: f64 = 1e-11;
+/// Coarse steps, by a factor of √2, either way of the given time constant.
+const G_STEPS: i32 = 4;
+/// Relative accuracy of the time constant.
+const TAU_TOLERANCE: f64 = 1e-4;
 
 /// The constant fluorescence b that calcium adds to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,12 +48,14 @@ pub enum Baseline {
 /// # Source
 /// Friedrich, Zhou & Paninski 2017, "Solving the noise constrained problem" and "Optimizing parameters":
 /// between merges c is linear in lambda and b, so that the residual sum of squares is a quadratic whose
-/// root is the next lambda. We repeat it on pools made afresh, inside a bracket.
+/// root is the next lambda. We repeat it on pools made afresh, inside a bracket. g is our own: the source
+/// refits it to a few large events, whose result depends on where it began.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ar1NoiseConstrained {
     ar: Ar1,
     noise_sd: f64,
     baseline: Baseline,
+    fits_g: bool,
 }
 
 /// Deconvolution with the parameters that were found along with it.
@@ -61,6 +67,8 @@ pub struct Fitted<T> {
     pub lambda: f64,
     /// Baseline b, in fluorescence units.
     pub baseline: f64,
+    /// The dynamics: those given, unless g was fitted.
+    pub ar: Ar1,
 }
 
 impl Ar1NoiseConstrained {
@@ -75,7 +83,20 @@ impl Ar1NoiseConstrained {
             ar,
             noise_sd: nonnegative("noise_sd", noise_sd)?,
             baseline: Baseline::Fixed(0.0),
+            fits_g: false,
         })
+    }
+
+    /// Fits g too: within a factor of four of the given time constant, the one for which the noise
+    /// constraint allows the largest lambda.
+    ///
+    /// It takes some 25 times as long.
+    #[must_use]
+    pub fn with_fitted_g(self) -> Self {
+        Self {
+            fits_g: true,
+            ..self
+        }
     }
 
     /// Sets what is known of the baseline.
@@ -101,18 +122,24 @@ impl Ar1NoiseConstrained {
     pub fn deconvolve<T: Sample>(&self, trace: &[T]) -> Result<Fitted<T>, CalciumError> {
         check_trace(trace)?;
         let mut search = Search::new(trace, self);
-        let point = search.constrain();
+        let has_decay = search.ar.g() > 0.0;
+        let point = if self.fits_g && has_decay {
+            search.fit_g()
+        } else {
+            search.constrain()
+        };
         let problem = Ar1Problem::new(search.ar).with_lambda(point.lambda)?;
         let above: Vec<f64> = search.samples.iter().map(|y| y - point.baseline).collect();
         Ok(Fitted {
             result: problem.deconvolve(&above)?.rounded(),
             lambda: point.lambda,
             baseline: point.baseline,
+            ar: search.ar,
         })
     }
 
-    /// Deconvolves many traces in parallel on rayon's current pool, each with its own lambda and
-    /// baseline.
+    /// Deconvolves many traces in parallel on rayon's current pool, each with its own lambda, baseline
+    /// and g.
     ///
     /// # Shapes
     /// `traces`: `[trace, time]`, flattened, with `n_bins` frames per trace; result: one per trace.
@@ -216,6 +243,32 @@ impl Search {
         point
     }
 
+    /// The answer for the decay that tolerates the largest lambda: any other needs spikes that are not
+    /// there to stay within the noise, and cannot afford the penalty.
+    fn fit_g(&mut self) -> Point {
+        let given = libm::log(-libm::log(self.ar.g()));
+        let step = std::f64::consts::LN_2 / 2.0;
+        let coarse = (-G_STEPS..=G_STEPS).map(|k| given + step * f64::from(k));
+        let tried: Vec<(f64, f64)> = coarse.map(|rate| (rate, self.lambda_at(rate))).collect();
+        let best = tried
+            .iter()
+            .copied()
+            .reduce(|a, b| if b.1 > a.1 { b } else { a });
+        let best = best
+            .filter(|(_, lambda)| *lambda > 0.0)
+            .map_or(given, |(rate, _)| rate);
+        let (low, high) = (best - step, best + step);
+        let rate = golden_section(|rate| self.lambda_at(rate), low, high);
+        self.lambda_at(rate);
+        self.constrain()
+    }
+
+    /// lambda where the logarithm of the decays per frame is `log_rate`.
+    fn lambda_at(&mut self, log_rate: f64) -> f64 {
+        self.ar = Ar1::new(libm::exp(-libm::exp(log_rate))).unwrap_or(self.ar);
+        self.constrain().lambda
+    }
+
     fn at_bound(&self, point: &Point) -> bool {
         self.baseline == Baseline::Nonnegative && point.baseline <= 0.0
     }
@@ -314,6 +367,25 @@ impl Search {
             1.0 - self.ar.g()
         }
     }
+}
+
+/// Where a function with one peak between `a` and `b` is largest.
+fn golden_section(mut f: impl FnMut(f64) -> f64, mut a: f64, mut b: f64) -> f64 {
+    let ratio = 0.5 * (5f64.sqrt() - 1.0);
+    let (mut left, mut right) = (b - ratio * (b - a), a + ratio * (b - a));
+    let (mut at_left, mut at_right) = (f(left), f(right));
+    while (b - a).abs() > TAU_TOLERANCE {
+        if at_left > at_right {
+            (b, right, at_right) = (right, left, at_left);
+            left = b - ratio * (b - a);
+            at_left = f(left);
+        } else {
+            (a, left, at_left) = (left, right, at_right);
+            right = a + ratio * (b - a);
+            at_right = f(right);
+        }
+    }
+    f64::midpoint(a, b)
 }
 
 impl Point {

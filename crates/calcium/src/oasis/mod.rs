@@ -43,7 +43,7 @@ pub(crate) fn in_parallel<T: Sample, R: Send>(
     named.collect()
 }
 
-fn check_block(n_samples: usize, n_bins: usize) -> Result<(), CalciumError> {
+pub(crate) fn check_block(n_samples: usize, n_bins: usize) -> Result<(), CalciumError> {
     if n_bins == 0 {
         return Err(CalciumError::EmptyTrace);
     }

@@ -93,6 +93,9 @@ estimates["g1"], estimates["g2"] = estimate_time_constant(trace, p=2)
 estimates["lambda"] = constrained_oasisAR1(trace, 0.95, 0.3)[4]
 _, _, b, _, lam = constrained_oasisAR1(trace + 1, 0.95, 0.3, optimize_b=True, max_iter=1000)
 estimates["b_with_b"], estimates["lambda_with_b"] = b - 1, lam
+# Ten events and 20 turns from a decay that is a third too fast.
+fitted = constrained_oasisAR1(trace, 0.93, 0.3, optimize_b=True, optimize_g=10, max_iter=20)
+estimates["g_fitted"] = fitted[3]
 (FOLDER / "estimates").mkdir(exist_ok=True)
 lines = [f"{key}\t{float(value)!r}" for key, value in estimates.items()]
 (FOLDER / "estimates" / "example.tsv").write_text("\n".join(lines) + "\n")
