@@ -1,13 +1,15 @@
 //! Seeded random tensors: posterior noise, dropout masks and initial weights.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
 /// Values drawn from one stream of the generator; fixes the bits whatever the thread count.
 const CHUNK: usize = 8192;
+/// Elements of a mask that are drawn together.
+const MASK_BLOCK: usize = 512;
 
 /// A source of random tensors in which seed, step and order of the calls fix every bit.
 ///
@@ -35,23 +37,22 @@ impl Noise {
 
     /// Standard normal values.
     pub fn normal<const D: usize>(&mut self, shape: [usize; D]) -> Tensor<D> {
-        self.tensor(shape, |rng| StandardNormal.sample(rng))
-    }
-
-    /// Uniform values in [0, 1), for code that runs beside the tensors.
-    pub fn uniforms(&mut self, n: usize) -> Vec<f32> {
-        self.values(n, RngExt::random::<f32>)
+        self.tensor(shape, fill_normal)
     }
 
     /// Standard normal values, for code that runs beside the tensors.
     pub fn normals(&mut self, n: usize) -> Vec<f32> {
-        self.values(n, |rng| StandardNormal.sample(rng))
+        self.values(n, fill_normal)
     }
 
-    /// Ones with probability `probability`, zeros elsewhere.
+    /// Uniform values in [0, 1), for code that runs beside the tensors.
+    pub fn uniforms(&mut self, n: usize) -> Vec<f32> {
+        self.values(n, |rng, values| values.fill_with(|| rng.random()))
+    }
+
+    /// Ones with probability `probability`, in steps of 2⁻¹⁶; zeros elsewhere.
     pub fn bernoulli<const D: usize>(&mut self, shape: [usize; D], probability: f64) -> Tensor<D> {
-        let probability = probability as f32;
-        self.tensor(shape, |rng| f32::from(rng.random::<f32>() < probability))
+        self.mask(shape, probability, 1.0)
     }
 
     /// Inverted dropout: `x` with each element zeroed with `probability`, the rest scaled up.
@@ -60,20 +61,40 @@ impl Noise {
             return x;
         }
         let keep = 1.0 - probability;
-        let scale = self.bernoulli(x.dims(), keep).div_scalar(keep);
+        let scale = self.mask(x.dims(), keep, 1.0 / keep as f32);
         x * scale
+    }
+
+    /// `value` with probability `probability`, in steps of 2⁻¹⁶; zeros elsewhere.
+    fn mask<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        probability: f64,
+        value: f32,
+    ) -> Tensor<D> {
+        let below = (probability * 65536.0).round() as u32;
+        self.tensor(shape, |rng, values| {
+            let mut bytes = [0; 2 * MASK_BLOCK];
+            for block in values.chunks_mut(MASK_BLOCK) {
+                rng.fill_bytes(&mut bytes);
+                for (element, &[low, high]) in block.iter_mut().zip(bytes.as_chunks().0) {
+                    let drawn = u32::from(u16::from_le_bytes([low, high]));
+                    *element = if drawn < below { value } else { 0.0 };
+                }
+            }
+        })
     }
 
     fn tensor<const D: usize>(
         &mut self,
         shape: [usize; D],
-        draw: impl Fn(&mut ChaCha8Rng) -> f32 + Sync,
+        fill: impl Fn(&mut ChaCha8Rng, &mut [f32]) + Sync,
     ) -> Tensor<D> {
-        let values = self.values(shape.iter().product(), draw);
+        let values = self.values(shape.iter().product(), fill);
         Tensor::from_data(TensorData::new(values, shape), &self.device)
     }
 
-    fn values(&mut self, n: usize, draw: impl Fn(&mut ChaCha8Rng) -> f32 + Sync) -> Vec<f32> {
+    fn values(&mut self, n: usize, fill: impl Fn(&mut ChaCha8Rng, &mut [f32]) + Sync) -> Vec<f32> {
         let mut values = vec![0.0; n];
         let first = self.next_stream;
         let key = self.key;
@@ -83,9 +104,13 @@ impl Noise {
             .for_each(|(chunk, values)| {
                 let mut rng = ChaCha8Rng::from_seed(key);
                 rng.set_stream(first + chunk as u64);
-                values.fill_with(|| draw(&mut rng));
+                fill(&mut rng, values);
             });
         self.next_stream += n.div_ceil(CHUNK) as u64;
         values
     }
+}
+
+fn fill_normal(rng: &mut ChaCha8Rng, values: &mut [f32]) {
+    values.fill_with(|| StandardNormal.sample(rng));
 }

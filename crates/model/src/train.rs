@@ -1,197 +1,40 @@
-//! The training loop: warm-up, clipping, weight averaging, checkpoints and recovery.
+//! The training loop: warm-up, clipping, weight averaging and recovery from divergence.
 
-use std::path::{Path, PathBuf};
+mod config;
+mod observer;
+mod saved;
+mod validation;
+
+pub use config::TrainConfig;
+pub use observer::{Event, Observer, StepReport, ValidationReport};
+pub use saved::load_weights;
+
+use std::path::Path;
 use std::time::Instant;
 
-use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
-use burn::store::ModuleRecord;
-use burn::tensor::{Bytes, Device};
+use burn::tensor::Device;
 use ndarray::{Array3, ArrayView3};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{TrainData, shuffled, time_major};
-use crate::checkpoint::Checkpoint;
-use crate::elbo::{ElboValues, Pass, SequentialVae, Stage, TermWeights};
-use crate::error::{ModelError, require};
+use crate::elbo::{Pass, SequentialVae, Stage, TermWeights};
+use crate::error::ModelError;
 use crate::infer::{device_of, mean_spikes};
 use crate::noise::Noise;
 use crate::optimizer::{blend, clip_global_norm};
-use crate::schedule::{LearningRate, PlateauState, WarmUp};
+use crate::schedule::PlateauState;
 
 /// Steps between updates of the averaged weights.
 const AVERAGE_EVERY: usize = 8;
-/// Below this many nats the initial condition says nothing: the deep level has collapsed.
-const COLLAPSED_KL: f64 = 0.5;
-/// Below this standard deviation the factors are constant.
-const COLLAPSED_FACTOR_SD: f64 = 1e-3;
 /// Restarts after a NaN before giving up.
 const MAX_DIVERGENCES: usize = 5;
-/// Resets of a collapsed deep level before training goes on without.
-const MAX_RESETS: usize = 3;
 /// Noise streams beside those of the optimiser steps.
 const VALIDATION_STEP: u64 = u64::MAX - 1;
 const SPIKES_STEP: u64 = u64::MAX - 2;
 const RESET_STEP: u64 = u64::MAX - 3;
 /// Samples averaged into the spikes from which the deep level learns alone.
 const N_SPIKE_SAMPLES: usize = 4;
-
-/// Every number of a training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainConfig {
-    /// Optimiser steps.
-    pub n_steps: usize,
-    /// Trials per step.
-    pub batch_size: usize,
-    /// Learning rate over the steps.
-    pub learning_rate: LearningRate,
-    /// Adam's decay of the first moment.
-    pub beta_1: f32,
-    /// Adam's decay of the second moment.
-    pub beta_2: f32,
-    /// Adam's ε.
-    pub epsilon: f32,
-    /// The gradient's joint norm is clipped to this.
-    pub clip_norm: f64,
-    /// When each level joins in.
-    pub warm_up: WarmUp,
-    /// Decay per step of the running average of the weights, which is what training returns;
-    /// 0 returns the last weights.
-    pub average_decay: f64,
-    /// Epochs between validations, and between checkpoints.
-    pub validate_every: usize,
-    /// Validations without improvement before training stops early; absent: never.
-    pub patience: Option<usize>,
-}
-
-impl Default for TrainConfig {
-    fn default() -> Self {
-        Self {
-            n_steps: 8_000,
-            batch_size: 65,
-            learning_rate: LearningRate::Cosine {
-                peak: 0.01,
-                constant_fraction: 0.3,
-                final_fraction: 0.002,
-            },
-            beta_1: 0.9,
-            beta_2: 0.99,
-            epsilon: 0.1,
-            clip_norm: 200.0,
-            warm_up: WarmUp::default(),
-            average_decay: 0.998,
-            validate_every: 10,
-            patience: None,
-        }
-    }
-}
-
-impl TrainConfig {
-    /// Checks every number, as [`fit`] does before it starts.
-    ///
-    /// # Errors
-    /// [`ModelError::Config`] naming the field, the value and the valid range.
-    pub fn validate(&self) -> Result<(), ModelError> {
-        self.learning_rate.validate()?;
-        for (field, size) in [
-            ("n_steps", self.n_steps),
-            ("batch_size", self.batch_size),
-            ("validate_every", self.validate_every),
-        ] {
-            require(size > 0, field, size, "at least 1")?;
-        }
-        for (field, beta) in [("beta_1", self.beta_1), ("beta_2", self.beta_2)] {
-            require((0.0..1.0).contains(&beta), field, beta, "in [0, 1)")?;
-        }
-        require(self.epsilon > 0.0, "epsilon", self.epsilon, "above 0")?;
-        require(self.clip_norm > 0.0, "clip_norm", self.clip_norm, "above 0")?;
-        require(
-            (0.0..1.0).contains(&self.average_decay),
-            "average_decay",
-            self.average_decay,
-            "in [0, 1)",
-        )
-    }
-}
-
-/// One optimiser step, as an [`Observer`] sees it.
-#[derive(Clone, Debug)]
-pub struct StepReport {
-    /// Steps done.
-    pub step: usize,
-    /// Steps in all.
-    pub n_steps: usize,
-    /// The minimised loss, nats per trial.
-    pub loss: f64,
-    /// Its terms.
-    pub terms: ElboValues,
-    /// Warm-up state.
-    pub weights: TermWeights,
-    /// Learning rate.
-    pub learning_rate: f64,
-    /// Joint norm of the gradient before clipping.
-    pub gradient_norm: f64,
-}
-
-/// One validation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ValidationReport {
-    /// Steps done.
-    pub step: usize,
-    /// Mean loss of the training steps since the last validation.
-    pub train_loss: f64,
-    /// Terms on the validation trials, without dropout, by the averaged weights.
-    pub valid: ElboValues,
-    /// Standard deviation of the factors over bins and trials.
-    pub factor_sd: f64,
-}
-
-/// Something a user should know of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Event {
-    /// Training goes on from a checkpoint.
-    Resumed {
-        /// Steps done before.
-        step: usize,
-    },
-    /// A term or the gradient was not finite: back to the last good weights, rate halved.
-    Diverged {
-        /// The step.
-        step: usize,
-        /// The offending term.
-        term: String,
-    },
-    /// The deep level said nothing of the data and was given fresh weights.
-    Collapsed {
-        /// The step.
-        step: usize,
-        /// KL of the initial condition, nats per trial.
-        kl_ic: f64,
-        /// Standard deviation of the factors.
-        factor_sd: f64,
-        /// Whether it was reset, or resets were used up.
-        reset: bool,
-    },
-    /// The validation bound had not improved for the configured patience.
-    StoppedEarly {
-        /// The step.
-        step: usize,
-    },
-}
-
-/// Watches a training; every method may be left out.
-pub trait Observer {
-    /// After each optimiser step.
-    fn on_step(&mut self, _report: &StepReport) {}
-    /// After each validation.
-    fn on_validation(&mut self, _report: &ValidationReport) {}
-    /// When something noteworthy happens.
-    fn on_event(&mut self, _event: &Event) {}
-}
-
-/// An [`Observer`] that does nothing.
-impl Observer for () {}
 
 /// A finished training.
 #[derive(Clone, Debug)]
@@ -227,14 +70,18 @@ pub fn fit<M: SequentialVae>(
     observer: &mut dyn Observer,
 ) -> Result<Fitted<M>, ModelError> {
     config.validate()?;
-    let mut trainer = Trainer::new(model, data, config, seed, checkpoint_dir);
-    if let Some(step) = trainer.resume()? {
-        observer.on_event(&Event::Resumed { step });
-    }
-    while !trainer.finished() {
-        trainer.epoch(observer)?;
-    }
-    Ok(trainer.into_fitted())
+    // On a thread of the pool: from outside, each of a step's many parallel operations would
+    // wake one and wait for it.
+    rayon::scope(|_| {
+        let mut trainer = Trainer::new(model, data, config, seed, checkpoint_dir);
+        if let Some(step) = trainer.resume()? {
+            observer.on_event(&Event::Resumed { step });
+        }
+        while !trainer.finished() {
+            trainer.epoch(observer)?;
+        }
+        Ok(trainer.into_fitted())
+    })
 }
 
 /// The part of a training that goes into a checkpoint's header.
@@ -487,218 +334,8 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             self.average = blend(self.average.clone(), &self.model.valid(), decay).project();
         }
     }
-
-    fn validate(&mut self, observer: &mut dyn Observer) -> Result<(), ModelError> {
-        let (valid, factor_sd) = self.evaluate();
-        let report = ValidationReport {
-            step: self.state.step,
-            train_loss: mean(&std::mem::take(&mut self.state.losses)),
-            valid,
-            factor_sd,
-        };
-        tracing::debug!(?report, "validation");
-        observer.on_validation(&report);
-        self.state.history.push(report);
-        let weights = self.weights();
-        if weights.stage == Stage::Shallow || weights.kl_deep < 1.0 || weights.kl_shallow < 1.0 {
-            return Ok(());
-        }
-        if self.recover_from_collapse(&valid, factor_sd, observer) || weights.stage == Stage::Deep {
-            return Ok(());
-        }
-        self.track_best(valid.negative_bound(), observer)
-    }
-
-    /// Terms of the bound on the validation trials, and the spread of the factors.
-    fn evaluate(&self) -> (ElboValues, f64) {
-        let valid = self.data.valid();
-        let device = device_of(&self.average);
-        let weights = TermWeights {
-            stage: self.weights().stage,
-            ..TermWeights::FULL
-        };
-        let spikes = match weights.stage {
-            Stage::Deep => self.infer_spikes(valid),
-            _ => None,
-        };
-        let mut noise = Noise::new(self.seed, VALIDATION_STEP, &device);
-        let trials: Vec<usize> = (0..valid.dim().0).collect();
-        let mut spread = Vec::new();
-        let values: Vec<ElboValues> = trials
-            .chunks(self.config.batch_size)
-            .map(|trials| {
-                let x = time_major(valid, trials, &device);
-                if weights.stage != Stage::Shallow {
-                    let encoded = self.average.encode(x.clone());
-                    let factors = self.average.draw(&encoded, &mut noise).factors;
-                    spread.push(f64::from(factors.var(0).mean().into_scalar::<f32>()));
-                }
-                let spikes = spikes
-                    .as_ref()
-                    .map(|spikes| time_major(spikes.view(), trials, &device));
-                let mut pass = Pass {
-                    weights,
-                    training: false,
-                    noise: &mut noise,
-                    spikes,
-                };
-                self.average.elbo(x, &mut pass).values()
-            })
-            .collect();
-        (ElboValues::mean(&values), mean(&spread).sqrt())
-    }
-
-    /// Resets a collapsed deep level; tells whether it did.
-    fn recover_from_collapse(
-        &mut self,
-        valid: &ElboValues,
-        factor_sd: f64,
-        observer: &mut dyn Observer,
-    ) -> bool {
-        let Some(kl_ic) = valid.kl_ic else {
-            return false;
-        };
-        if kl_ic > COLLAPSED_KL && factor_sd > COLLAPSED_FACTOR_SD {
-            return false;
-        }
-        let step = self.state.step;
-        let reset = self.state.resets < MAX_RESETS;
-        tracing::warn!(
-            step,
-            kl_ic,
-            factor_sd,
-            reset,
-            "the deep level has collapsed"
-        );
-        observer.on_event(&Event::Collapsed {
-            step,
-            kl_ic,
-            factor_sd,
-            reset,
-        });
-        if !reset {
-            return false;
-        }
-        self.state.resets += 1;
-        let stream = RESET_STEP - self.state.resets as u64;
-        let mut noise = Noise::new(self.seed, stream, &self.device);
-        self.model = self.model.clone().reset_dynamics(&mut noise);
-        self.average = self.model.valid();
-        self.state.n_steps += step - self.state.deep_start;
-        self.state.deep_start = step;
-        self.state.best_valid = None;
-        true
-    }
-
-    fn track_best(&mut self, bound: f64, observer: &mut dyn Observer) -> Result<(), ModelError> {
-        if self.state.best_valid.is_none_or(|best| bound < best) {
-            self.state.best_valid = Some(bound);
-            self.state.validations_since_best = 0;
-            return self.save("best.ckpt");
-        }
-        self.state.validations_since_best += 1;
-        let patience = self.config.patience.unwrap_or(usize::MAX);
-        if self.state.validations_since_best >= patience {
-            self.state.stopped_early = true;
-            observer.on_event(&Event::StoppedEarly {
-                step: self.state.step,
-            });
-        }
-        Ok(())
-    }
-
-    fn save(&self, name: &str) -> Result<(), ModelError> {
-        let Some(folder) = self.folder else {
-            return Ok(());
-        };
-        let path = folder.join(name);
-        let fail = |problem: String| ModelError::Checkpoint {
-            path: path.clone(),
-            problem,
-        };
-        let weights = |model: &M| {
-            model
-                .clone()
-                .into_record()
-                .into_bytes()
-                .map_err(|error| fail(error.to_string()))
-        };
-        let optimizer = self
-            .optimizer
-            .into_bytes()
-            .map_err(|error| fail(error.to_string()))?;
-        let spikes = self.spikes.iter().flatten();
-        let spikes = spikes.flat_map(|spike| spike.to_le_bytes()).collect();
-        Checkpoint {
-            state: self.state.clone(),
-            blobs: vec![
-                ("model".into(), weights(&self.model)?),
-                ("average".into(), weights(&self.average)?),
-                ("optimizer".into(), optimizer),
-                ("spikes".into(), Bytes::from_bytes_vec(spikes)),
-            ],
-        }
-        .write(&path)
-    }
-
-    /// Loads `last.ckpt` if there is one; returns the steps it had done.
-    fn resume(&mut self) -> Result<Option<usize>, ModelError> {
-        let Some(path) = self.folder.map(|folder| folder.join("last.ckpt")) else {
-            return Ok(None);
-        };
-        if !path.exists() {
-            return Ok(None);
-        }
-        let mut checkpoint = Checkpoint::<State>::read(&path)?;
-        self.model = load(self.model.clone(), checkpoint.take(&path, "model")?, &path)?;
-        self.average = load(
-            self.average.clone(),
-            checkpoint.take(&path, "average")?,
-            &path,
-        )?;
-        self.optimizer = self
-            .optimizer
-            .clone()
-            .from_bytes(checkpoint.take(&path, "optimizer")?)
-            .map_err(|error| other_model(&path, &error))?;
-        let spikes = checkpoint.take(&path, "spikes")?;
-        if !spikes.is_empty() {
-            let spikes = spikes
-                .chunks_exact(4)
-                .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-                .collect();
-            let spikes = Array3::from_shape_vec(self.data.train().dim(), spikes)
-                .map_err(|error| other_model(&path, &error))?;
-            self.spikes = Some(spikes);
-        }
-        self.state = checkpoint.state;
-        Ok(Some(self.state.step))
-    }
-}
-
-fn load<M: Module>(model: M, bytes: Bytes, path: &Path) -> Result<M, ModelError> {
-    ModuleRecord::from_bytes(bytes)
-        .and_then(|record| model.try_load_record(record))
-        .map_err(|error| other_model(path, &error))
-}
-
-fn other_model(path: &Path, error: &impl std::fmt::Display) -> ModelError {
-    ModelError::Checkpoint {
-        path: PathBuf::from(path),
-        problem: format!("belongs to another model ({error}); delete it to start again"),
-    }
 }
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |sum, value| sum + value) / values.len().max(1) as f64
-}
-
-/// Loads the averaged weights of a checkpoint into a model of the same configuration.
-///
-/// # Errors
-/// [`ModelError::Checkpoint`] if the file cannot be read or belongs to another model.
-pub fn load_weights<M: SequentialVae>(model: M, path: &Path) -> Result<M, ModelError> {
-    let mut checkpoint = Checkpoint::<State>::read(path)?;
-    let bytes = checkpoint.take(path, "average")?;
-    load(model.valid(), bytes, path)
 }

@@ -1,0 +1,137 @@
+//! Validation: the bound on held-out trials, the way out of a collapse, the best weights.
+
+use crate::batch::time_major;
+use crate::elbo::{ElboValues, Pass, SequentialVae, Stage, TermWeights};
+use crate::error::ModelError;
+use crate::infer::device_of;
+use crate::noise::Noise;
+
+use super::{Event, Observer, RESET_STEP, Trainer, VALIDATION_STEP, ValidationReport, mean};
+
+/// Below this many nats the initial condition says nothing: the deep level has collapsed.
+const COLLAPSED_KL: f64 = 0.5;
+/// Below this standard deviation the factors are constant.
+const COLLAPSED_FACTOR_SD: f64 = 1e-3;
+/// Resets of a collapsed deep level before training goes on without.
+const MAX_RESETS: usize = 3;
+
+impl<M: SequentialVae> Trainer<'_, M> {
+    pub(super) fn validate(&mut self, observer: &mut dyn Observer) -> Result<(), ModelError> {
+        let (valid, factor_sd) = self.evaluate();
+        let report = ValidationReport {
+            step: self.state.step,
+            train_loss: mean(&std::mem::take(&mut self.state.losses)),
+            valid,
+            factor_sd,
+        };
+        tracing::debug!(?report, "validation");
+        observer.on_validation(&report);
+        self.state.history.push(report);
+        let weights = self.weights();
+        if weights.stage == Stage::Shallow || weights.kl_deep < 1.0 || weights.kl_shallow < 1.0 {
+            return Ok(());
+        }
+        if self.recover_from_collapse(&valid, factor_sd, observer) || weights.stage == Stage::Deep {
+            return Ok(());
+        }
+        self.track_best(valid.negative_bound(), observer)
+    }
+
+    /// Terms of the bound on the validation trials, and the spread of the factors.
+    fn evaluate(&self) -> (ElboValues, f64) {
+        let valid = self.data.valid();
+        let device = device_of(&self.average);
+        let weights = TermWeights {
+            stage: self.weights().stage,
+            ..TermWeights::FULL
+        };
+        let spikes = match weights.stage {
+            Stage::Deep => self.infer_spikes(valid),
+            _ => None,
+        };
+        let mut noise = Noise::new(self.seed, VALIDATION_STEP, &device);
+        let trials: Vec<usize> = (0..valid.dim().0).collect();
+        let mut spread = Vec::new();
+        let values: Vec<ElboValues> = trials
+            .chunks(self.config.batch_size)
+            .map(|trials| {
+                let x = time_major(valid, trials, &device);
+                if weights.stage != Stage::Shallow {
+                    let encoded = self.average.encode(x.clone());
+                    let factors = self.average.draw(&encoded, &mut noise).factors;
+                    spread.push(f64::from(factors.var(0).mean().into_scalar::<f32>()));
+                }
+                let spikes = spikes
+                    .as_ref()
+                    .map(|spikes| time_major(spikes.view(), trials, &device));
+                let mut pass = Pass {
+                    weights,
+                    training: false,
+                    noise: &mut noise,
+                    spikes,
+                };
+                self.average.elbo(x, &mut pass).values()
+            })
+            .collect();
+        (ElboValues::mean(&values), mean(&spread).sqrt())
+    }
+
+    /// Resets a collapsed deep level; tells whether it did.
+    fn recover_from_collapse(
+        &mut self,
+        valid: &ElboValues,
+        factor_sd: f64,
+        observer: &mut dyn Observer,
+    ) -> bool {
+        let Some(kl_ic) = valid.kl_ic else {
+            return false;
+        };
+        if kl_ic > COLLAPSED_KL && factor_sd > COLLAPSED_FACTOR_SD {
+            return false;
+        }
+        let step = self.state.step;
+        let reset = self.state.resets < MAX_RESETS;
+        tracing::warn!(
+            step,
+            kl_ic,
+            factor_sd,
+            reset,
+            "the deep level has collapsed"
+        );
+        observer.on_event(&Event::Collapsed {
+            step,
+            kl_ic,
+            factor_sd,
+            reset,
+        });
+        if !reset {
+            return false;
+        }
+        self.state.resets += 1;
+        let stream = RESET_STEP - self.state.resets as u64;
+        let mut noise = Noise::new(self.seed, stream, &self.device);
+        self.model = self.model.clone().reset_dynamics(&mut noise);
+        self.average = self.model.valid();
+        self.state.n_steps += step - self.state.deep_start;
+        self.state.deep_start = step;
+        self.state.best_valid = None;
+        true
+    }
+
+    fn track_best(&mut self, bound: f64, observer: &mut dyn Observer) -> Result<(), ModelError> {
+        if self.state.best_valid.is_none_or(|best| bound < best) {
+            self.state.best_valid = Some(bound);
+            self.state.validations_since_best = 0;
+            return self.save("best.ckpt");
+        }
+        self.state.validations_since_best += 1;
+        let patience = self.config.patience.unwrap_or(usize::MAX);
+        if self.state.validations_since_best >= patience {
+            self.state.stopped_early = true;
+            observer.on_event(&Event::StoppedEarly {
+                step: self.state.step,
+            });
+        }
+        Ok(())
+    }
+}
