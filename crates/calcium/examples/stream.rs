@@ -1,0 +1,47 @@
+//! Deconvolves a recording of any size in bounded memory.
+//!
+//! `cargo run --release -p calcium --example stream IN OUT.npz RATE_HZ TAU_S`
+
+use std::error::Error;
+use std::path::Path;
+
+use calcium::oasis::Ar1Problem;
+use calcium::{Ar1, Discretisation};
+use data::{NpzStream, Options, TraceBlocks};
+
+/// Samples in memory at once, times two for the block being read and three for its results.
+const SAMPLES_PER_BLOCK: usize = 16 << 20;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [input, output, rate_hz, tau_s] = &arguments[..] else {
+        return Err("usage: stream IN OUT.npz RATE_HZ TAU_S".into());
+    };
+    let options = Options {
+        rate_hz: Some(rate_hz.parse()?),
+        ..Options::default()
+    };
+    let open = |per_block| TraceBlocks::open(Path::new(input), &options, per_block);
+    let whole = "this format is read whole; store the traces as .npy or HDF5";
+    let n_bins = open(1)?.ok_or(whole)?.n_bins();
+    let blocks = open((SAMPLES_PER_BLOCK / n_bins).max(1))?.ok_or(whole)?;
+
+    let ar = Ar1::from_tau(tau_s.parse()?, blocks.dt_s(), Discretisation::Exact)?;
+    let shape = [n_bins, blocks.n_neurons()];
+    let mut out = NpzStream::create(Path::new(output), &["spikes", "calcium"], shape)?;
+    for block in blocks {
+        let traces = block?.traces;
+        let samples = traces.as_slice().ok_or("a block is contiguous")?;
+        let result = Ar1Problem::new(ar).deconvolve_many(samples, n_bins)?;
+        let neurons = result
+            .spikes
+            .chunks(n_bins)
+            .zip(result.calcium.chunks(n_bins));
+        for (spikes, calcium) in neurons {
+            out.append(0, spikes)?;
+            out.append(1, calcium)?;
+        }
+    }
+    out.finish(&[])?;
+    Ok(())
+}
