@@ -54,6 +54,10 @@ pub struct ReproduceTable1 {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: Option<u64>,
 
+    /// Datasets to simulate, each of another seed [default: the recipe's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000), conflicts_with = "dataset")]
+    pub datasets: Option<u64>,
+
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceKind::Flex)]
     pub device: DeviceKind,

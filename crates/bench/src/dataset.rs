@@ -5,11 +5,11 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use calcium::{Ar1, Discretisation};
 use data::{Dataset, Quantity};
-use model::Indicator;
+use model::{CalciumModel, Hill, Indicator};
 use runs::store::hex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use synth::{Benchmark, Observation};
+use synth::{Benchmark, Kinetics, Observation};
 
 use crate::recipe::Recipe;
 
@@ -25,14 +25,14 @@ pub struct BenchmarkData {
 }
 
 impl BenchmarkData {
-    /// Reads `file`, or simulates what the recipe says.
+    /// Reads `file`, or simulates what the recipe says with `seed`.
     ///
     /// # Errors
     /// A file that cannot be read or is damaged; a recipe that cannot be simulated.
-    pub fn load(recipe: &Recipe, file: Option<&Path>) -> Result<Self> {
+    pub fn load(recipe: &Recipe, seed: u64, file: Option<&Path>) -> Result<Self> {
         let (dataset, source) = match file {
             Some(path) => (Dataset::read(path)?, object(json!({"file": path}))),
-            None => simulate(recipe)?,
+            None => simulate(recipe, seed)?,
         };
         let own_recipe = dataset.recipe.as_deref().map(Benchmark::from_recipe);
         let observation = match own_recipe {
@@ -47,24 +47,61 @@ impl BenchmarkData {
         })
     }
 
-    /// The calcium dynamics of the data: decay by the dataset, gain and baseline by the recipe
-    /// that a simulated file carries, else by the table's own recipe.
+    /// The calcium dynamics of the data, the same for all of `n_neurons`, with a decay time
+    /// `told_tau` times the true one: decay by the dataset, the rest by the recipe that a
+    /// simulated file carries, else by the table's own recipe.
     ///
     /// # Errors
-    /// If the data do not say their tau.
-    pub fn indicator(&self) -> Result<Indicator> {
+    /// If the data do not say their tau, or bins are too wide for it.
+    pub fn calcium(&self, n_neurons: usize, told_tau: f64) -> Result<CalciumModel> {
         let Some(tau_s) = self.dataset.tau_s else {
             bail!("the dataset has no `tau`, which models of fluorescence need");
         };
-        let discretisation = match self.dataset.discretisation.as_deref() {
-            Some("exact") => Discretisation::Exact,
-            _ => Discretisation::Euler,
-        };
-        Ok(Indicator {
-            g: Ar1::from_tau(tau_s, self.dataset.dt_s, discretisation)?.g(),
+        let indicator = Indicator {
+            g: self.decay(told_tau * tau_s)?,
             gain: self.observation.gain,
             baseline: self.observation.baseline,
+        };
+        let rise = match self.observation.kinetics {
+            Kinetics::Ar1 { .. } => None,
+            Kinetics::Ar2 { tau_rise_s, .. } => Some(self.decay(tau_rise_s)?),
+        };
+        let saturation = self.observation.saturation.map(|hill| Hill {
+            exponent: hill.exponent,
+            half_saturation: hill.half_saturation,
+            scale: hill.scale,
+        });
+        Ok(CalciumModel {
+            rise,
+            saturation,
+            ..CalciumModel::shared(indicator, n_neurons)
         })
+    }
+
+    /// The true decay time of each neuron, seconds, if the data were simulated.
+    pub fn true_taus_s(&self, n_neurons: usize) -> Option<Vec<f64>> {
+        let neurons = self.observation.neurons(n_neurons, self.dataset.seed?);
+        Some(neurons.iter().map(|n| n.kinetics.tau_decay_s()).collect())
+    }
+
+    /// The decay time, seconds, of a decay per bin.
+    pub fn tau_s(&self, decay: f64) -> f64 {
+        let dt_s = self.dataset.dt_s;
+        match self.discretisation() {
+            Discretisation::Euler => dt_s / (1.0 - decay),
+            Discretisation::Exact => -dt_s / decay.ln(),
+        }
+    }
+
+    fn decay(&self, tau_s: f64) -> Result<f64> {
+        Ok(Ar1::from_tau(tau_s, self.dataset.dt_s, self.discretisation())?.g())
+    }
+
+    fn discretisation(&self) -> Discretisation {
+        match self.dataset.discretisation.as_deref() {
+            Some("exact") => Discretisation::Exact,
+            _ => Discretisation::Euler,
+        }
     }
 
     /// What the table says of the data.
@@ -92,8 +129,7 @@ impl BenchmarkData {
     }
 }
 
-fn simulate(recipe: &Recipe) -> Result<(Dataset, Map<String, Value>)> {
-    let seed = recipe.dataset_seed;
+fn simulate(recipe: &Recipe, seed: u64) -> Result<(Dataset, Map<String, Value>)> {
     let dataset = recipe
         .dataset
         .simulate(seed)
@@ -155,9 +191,8 @@ mod tests {
         assert_eq!(manifest.dataset.len(), 2);
         for entry in manifest.dataset {
             let path = Path::new("../..").join(&entry.recipe);
-            let mut recipe = Recipe::read(&path).unwrap();
-            recipe.dataset_seed = entry.seed;
-            let data = BenchmarkData::load(&recipe, None).unwrap();
+            let recipe = Recipe::read(&path).unwrap();
+            let data = BenchmarkData::load(&recipe, entry.seed, None).unwrap();
             assert_eq!(data.sha256, entry.sha256, "{}", entry.recipe);
         }
     }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use baselines::deconvolve_counts;
 use calcium::Ar1;
 use data::Split;
-use model::{Indicator, TrainData};
+use model::{CalciumModel, Indicator, TrainData};
 use runs::zoo::{ModelConfig, OasisLfadsConfig, Setting};
 
 use crate::dataset::BenchmarkData;
@@ -16,7 +16,7 @@ pub struct Reading {
     pub observed: TrainData,
     dt_s: f64,
     /// Known where the row reads fluorescence.
-    indicator: Option<Indicator>,
+    calcium: Option<CalciumModel>,
     /// Whether `observed` holds counts that OASIS deconvolved.
     deconvolved: bool,
 }
@@ -36,12 +36,13 @@ impl Reading {
         };
         let (train, valid) = (&data.dataset.train, &data.dataset.valid);
         let fluor_or_counts = TrainData::new(take("train", train)?, take("valid", valid)?)?;
+        let n_neurons = fluor_or_counts.train().dim().2;
         let reading = Self {
             observed: fluor_or_counts,
             dt_s: data.dataset.dt_s,
-            indicator: match row.config {
+            calcium: match row.config {
                 ModelConfig::Lfads(_) => None,
-                _ => Some(data.indicator()?),
+                _ => Some(data.calcium(n_neurons, row.told_tau)?),
             },
             deconvolved: false,
         };
@@ -54,9 +55,9 @@ impl Reading {
     /// What the row's model must know before it is made.
     pub fn setting(&self) -> Setting {
         let train = self.observed.train();
-        match self.indicator {
-            Some(indicator) if !self.deconvolved => {
-                Setting::of_fluorescence(train, indicator, self.dt_s)
+        match &self.calcium {
+            Some(calcium) if !self.deconvolved => {
+                Setting::of_fluorescence(train, calcium.clone(), self.dt_s)
             }
             _ => Setting::of_counts(train, self.dt_s),
         }
@@ -72,7 +73,10 @@ impl Reading {
     }
 
     fn deconvolve(self, config: &OasisLfadsConfig) -> Result<Self> {
-        let Indicator { g, gain, .. } = self.indicator.context("OASIS needs the indicator")?;
+        let calcium = self.calcium.as_ref();
+        let Indicator { g, gain, .. } = *calcium
+            .and_then(|calcium| calcium.neurons.first())
+            .context("OASIS needs the indicator")?;
         let ar = Ar1::new(g)?;
         let counts = |fluor| deconvolve_counts(fluor, ar, gain, config.s_min);
         let (train, valid) = (

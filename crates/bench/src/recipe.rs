@@ -20,6 +20,8 @@ pub struct Recipe {
     /// File name, for messages.
     pub name: String,
     pub dataset_seed: u64,
+    /// Datasets: seeds `dataset_seed`, `dataset_seed` + 1, ….
+    pub n_datasets: u64,
     /// Training seeds per row: 1, 2, ….
     pub n_seeds: u64,
     pub dataset: Benchmark,
@@ -43,6 +45,8 @@ pub struct Row {
     /// The paper's r².
     pub paper: BTreeMap<Metric, f64>,
     pub config: ModelConfig,
+    /// The decay time that the model is told, relative to the true one.
+    pub told_tau: f64,
     pub training: TrainConfig,
 }
 
@@ -126,6 +130,8 @@ impl Row {
 #[serde(deny_unknown_fields)]
 struct RecipeFile {
     dataset_seed: u64,
+    #[serde(default = "one")]
+    n_datasets: u64,
     n_seeds: u64,
     dataset: Benchmark,
     evaluation: Evaluation,
@@ -142,7 +148,17 @@ struct RowFile {
     #[serde(default)]
     paper: BTreeMap<Metric, f64>,
     config: toml::Table,
+    #[serde(default = "truth")]
+    told_tau: f64,
     training: TrainConfig,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+const fn truth() -> f64 {
+    1.0
 }
 
 impl Recipe {
@@ -178,6 +194,7 @@ impl Recipe {
         Ok(Self {
             name: format!("recipe {name}"),
             dataset_seed: file.dataset_seed,
+            n_datasets: file.n_datasets,
             n_seeds: file.n_seeds,
             dataset: file.dataset,
             evaluation: file.evaluation,
@@ -220,6 +237,12 @@ impl RowFile {
                 self.data
             );
         }
+        if !(self.told_tau > 0.0 && self.told_tau.is_finite()) {
+            bail!(
+                "row {model}: told_tau is {}; it must be above 0",
+                self.told_tau
+            );
+        }
         let config = ModelConfig::parse(model, self.config)
             .map_err(|error| anyhow!("row {model}, config: {}", one_line(&error.to_string())))?;
         Ok(Row {
@@ -227,6 +250,7 @@ impl RowFile {
             variant: self.variant,
             paper: self.paper,
             config,
+            told_tau: self.told_tau,
             training: self.training,
         })
     }

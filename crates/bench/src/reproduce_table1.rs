@@ -1,18 +1,20 @@
 //! The command `reproduce-table1`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
 use metrics::MetricsError;
 use model::ModelError;
+use serde_json::Value;
 
 use crate::args::ReproduceTable1;
 use crate::dataset::BenchmarkData;
 use crate::figures::{self, Example};
 use crate::progress::TableProgress;
 use crate::recipe::{Recipe, Row};
-use crate::run::{RunResult, Session};
+use crate::run::{LEVELS, RunResult, Session};
 use crate::table::{Scores, Table, TableRow};
 use runs::machine;
 use runs::store::{Store, write_atomically};
@@ -30,34 +32,70 @@ pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
     let device = args.device.open()?;
     let recipe = recipe(args)?;
     use_threads(args)?;
-    let seeds: Vec<u64> = (1..=args.seeds.unwrap_or(recipe.n_seeds)).collect();
-    let progress = TableProgress::new(recipe.rows.len() * seeds.len());
+    let plan = Plan::new(args, &recipe);
+    let progress = TableProgress::new(plan.n_runs());
     progress.install_log(args.verbose);
     let store = Store::open(&args.out_dir())?;
-    let data = BenchmarkData::load(&recipe, args.dataset.as_deref())?;
-    let session = Session {
-        data: &data,
-        evaluation: recipe.evaluation,
-        device_kind: args.device,
-        device,
-        store: &store,
-        progress: &progress,
-        revision: machine::revision(),
-    };
-    for row in &recipe.rows {
-        session.check(row)?;
+    let mut finished: Vec<FinishedRow> = recipe.rows.iter().map(FinishedRow::none).collect();
+    let mut datasets = Vec::new();
+    for seed in plan.dataset_seeds() {
+        let data = BenchmarkData::load(&recipe, seed, args.dataset.as_deref())?;
+        let session = Session {
+            data: &data,
+            evaluation: recipe.evaluation,
+            device_kind: args.device,
+            device: device.clone(),
+            store: &store,
+            progress: &progress,
+            revision: machine::revision(),
+        };
+        for row in &recipe.rows {
+            session.check(row)?;
+        }
+        for row in &mut finished {
+            row.train(&session, plan.n_seeds)?;
+        }
+        datasets.push(data.facts());
     }
-    let finished = train_all(&session, &recipe.rows, &seeds)?;
     progress.clear();
-    let table = table(&session, &finished);
-    publish(&table, &finished, &store)?;
+    publish(&table(datasets, &finished), &finished, &store)?;
     let n_finished: usize = finished.iter().map(|row| row.runs.len()).sum();
-    let complete = n_finished == recipe.rows.len() * seeds.len();
-    Ok(if complete {
+    Ok(if n_finished == plan.n_runs() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(RUN_FAILED)
     })
+}
+
+/// How often each row is trained.
+struct Plan {
+    n_rows: usize,
+    first_dataset: u64,
+    n_datasets: u64,
+    n_seeds: u64,
+}
+
+impl Plan {
+    fn new(args: &ReproduceTable1, recipe: &Recipe) -> Self {
+        let n_datasets = match args.dataset {
+            Some(_) => 1,
+            None => args.datasets.unwrap_or(recipe.n_datasets),
+        };
+        Self {
+            n_rows: recipe.rows.len(),
+            first_dataset: recipe.dataset_seed,
+            n_datasets,
+            n_seeds: args.seeds.unwrap_or(recipe.n_seeds),
+        }
+    }
+
+    fn n_runs(&self) -> usize {
+        self.n_rows * (self.n_datasets * self.n_seeds) as usize
+    }
+
+    fn dataset_seeds(&self) -> std::ops::Range<u64> {
+        self.first_dataset..self.first_dataset.saturating_add(self.n_datasets)
+    }
 }
 
 fn recipe(args: &ReproduceTable1) -> Result<Recipe> {
@@ -78,30 +116,42 @@ fn use_threads(args: &ReproduceTable1) -> Result<()> {
         .context("--threads")
 }
 
-/// A row with its finished runs, by seed.
+/// A row with its finished runs.
 struct FinishedRow<'a> {
     row: &'a Row,
-    runs: Vec<(u64, RunResult)>,
+    runs: Vec<Run>,
 }
 
-fn train_all<'a>(
-    session: &Session<'_>,
-    rows: &'a [Row],
-    seeds: &[u64],
-) -> Result<Vec<FinishedRow<'a>>> {
-    let train_row = |row| {
-        let mut runs = Vec::new();
-        for &seed in seeds {
-            match session.run(row, seed) {
-                Ok(result) => runs.push((seed, result)),
+struct Run {
+    dataset_seed: Option<u64>,
+    seed: u64,
+    result: RunResult,
+}
+
+impl<'a> FinishedRow<'a> {
+    fn none(row: &'a Row) -> Self {
+        Self {
+            row,
+            runs: Vec::new(),
+        }
+    }
+
+    /// Adds the runs with training seeds 1 to `n_seeds` on one dataset.
+    fn train(&mut self, session: &Session<'_>, n_seeds: u64) -> Result<()> {
+        for seed in 1..=n_seeds {
+            match session.run(self.row, seed) {
+                Ok(result) => self.runs.push(Run {
+                    dataset_seed: session.data.dataset.seed,
+                    seed,
+                    result,
+                }),
                 Err(error) if is_failed_training(&error) => tracing::error!("{error:#}"),
                 Err(error) => return Err(error),
             }
             session.progress.run_done();
         }
-        Ok(FinishedRow { row, runs })
-    };
-    rows.iter().map(train_row).collect()
+        Ok(())
+    }
 }
 
 fn is_failed_training(error: &Error) -> bool {
@@ -114,22 +164,39 @@ fn is_failed_training(error: &Error) -> bool {
     )
 }
 
-fn table(session: &Session<'_>, finished: &[FinishedRow<'_>]) -> Table {
+fn table(datasets: Vec<Value>, finished: &[FinishedRow<'_>]) -> Table {
     let args: Vec<String> = std::env::args().skip(1).collect();
     Table {
         command: format!("cargo xtask {}", args.join(" ")),
-        revision: revisions(&session.revision, finished),
+        revision: revisions(&machine::revision(), finished),
         machine: machine::describe(),
-        dataset: session.data.facts(),
+        dataset: together(datasets),
         rows: finished.iter().map(FinishedRow::table_row).collect(),
     }
+}
+
+/// The facts of several datasets as those of the first, with a list of what differs.
+fn together(mut datasets: Vec<Value>) -> Value {
+    if datasets.len() < 2 {
+        return datasets.pop().unwrap_or_default();
+    }
+    let mut facts = datasets[0].clone();
+    for (name, value) in facts.as_object_mut().into_iter().flatten() {
+        if datasets.iter().any(|dataset| dataset[name] != *value) {
+            *value = datasets
+                .iter()
+                .map(|dataset| dataset[name].clone())
+                .collect();
+        }
+    }
+    facts
 }
 
 /// This revision, and those that made the reused runs if they differ.
 fn revisions(current: &str, finished: &[FinishedRow<'_>]) -> String {
     let runs = finished.iter().flat_map(|row| &row.runs);
     let mut others: Vec<&str> = runs
-        .map(|(_, run)| run.revision.as_str())
+        .map(|run| run.result.revision.as_str())
         .filter(|revision| *revision != current)
         .collect();
     others.sort_unstable();
@@ -147,21 +214,36 @@ impl FinishedRow<'_> {
             data: self.row.data.to_string(),
             model: self.row.config.name().to_string(),
             variant: self.row.variant.clone(),
-            seeds: self.runs.iter().map(|(seed, _)| *seed).collect(),
+            dataset_seeds: self.each(|run| run.dataset_seed),
+            seeds: self.each(|run| run.seed),
             metrics: paper
                 .map(|(&metric, &r2)| (metric, Scores::of_paper(r2)))
                 .collect(),
-            train_seconds: self.runs.iter().map(|(_, run)| run.train_seconds).collect(),
-            peak_rss_mb: self.runs.iter().map(|(_, run)| run.peak_rss_mb).collect(),
+            train_seconds: self.each(|run| run.result.train_seconds),
+            peak_rss_mb: self.each(|run| run.result.peak_rss_mb),
+            recoveries: self.each(|run| run.result.recoveries),
+            rate_coverage: self.coverage(),
+            tau_error: self.each(|run| run.result.tau_error),
         };
-        for (_, run) in &self.runs {
-            for (&metric, score) in &run.metrics {
-                let scores = row.metrics.entry(metric).or_default();
-                scores.r2.push(score.r2);
-                scores.cod.push(score.cod);
-            }
+        for (&metric, score) in self.runs.iter().flat_map(|run| &run.result.metrics) {
+            let scores = row.metrics.entry(metric).or_default();
+            scores.r2.push(score.r2);
+            scores.cod.push(score.cod);
         }
         row
+    }
+
+    fn each<T>(&self, value: impl Fn(&Run) -> T) -> Vec<T> {
+        self.runs.iter().map(value).collect()
+    }
+
+    /// Of each level of probability, run by run.
+    fn coverage(&self) -> BTreeMap<String, Vec<Option<f64>>> {
+        let of_level = |(index, level): (usize, &f64)| {
+            let covered = self.each(|run| Some(*run.result.rate_coverage.as_ref()?.get(index)?));
+            (level.to_string(), covered)
+        };
+        LEVELS.iter().enumerate().map(of_level).collect()
     }
 }
 
@@ -183,7 +265,7 @@ fn publish(table: &Table, finished: &[FinishedRow<'_>], store: &Store) -> Result
 /// The figure's example: of the last row that has one, its first seed.
 fn example<'a>(finished: &'a [FinishedRow<'_>]) -> Option<(&'a Row, &'a Example)> {
     finished.iter().rev().find_map(|FinishedRow { row, runs }| {
-        let (_, run) = runs.first()?;
-        Some((*row, run.example.as_ref()?))
+        let run = runs.first()?;
+        Some((*row, run.result.example.as_ref()?))
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use model::TrainData;
+use model::{NeuronCalcium, TrainData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -21,7 +21,9 @@ use runs::store::{RunDir, Store};
 use runs::zoo::{ModelConfig, Trained, Training};
 
 /// Runs with another layout of `result.json` must not be reused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Probabilities of the credible intervals whose coverage is reported.
+pub const LEVELS: [f64; 2] = [0.5, 0.9];
 const RESULT: &str = "result.json";
 
 /// What all runs of a table share.
@@ -45,6 +47,12 @@ pub struct RunResult {
     pub train_seconds: f64,
     /// Peak memory of the process that finished the run.
     pub peak_rss_mb: Option<f64>,
+    /// Restarts after NaN, and resets of a collapsed deep level.
+    pub recoveries: usize,
+    /// How much of the true rates lies within the credible intervals of [`LEVELS`].
+    pub rate_coverage: Option<Vec<f64>>,
+    /// Median relative error of the decay times, if the model knows them.
+    pub tau_error: Option<f64>,
     /// For the figure: ladder LFADS only.
     pub example: Option<Example>,
 }
@@ -85,7 +93,7 @@ impl Session<'_> {
         json!({
             "format": FORMAT,
             "dataset": self.data.sha256,
-            "indicator": self.data.indicator().ok(),
+            "indicator": self.data.calcium(1, row.told_tau).ok(),
             "config": row.config,
             "training": row.training,
             "evaluation": self.evaluation,
@@ -99,7 +107,8 @@ impl Session<'_> {
         let memory = PeakMemory::start();
         let reading = Reading::of(row, self.data)?;
         let trained = self.fit(row, seed, dir, &reading)?;
-        let inference = reading.complete(self.infer(&trained, &reading.observed, seed)?);
+        let (inference, rate_coverage) = self.infer(&trained, &reading.observed, seed)?;
+        let inference = reading.complete(inference);
         let dataset = &self.data.dataset;
         let example = match row.config {
             ModelConfig::LadderLfads(_) | ModelConfig::CountLadder(_) => {
@@ -112,8 +121,22 @@ impl Session<'_> {
             metrics: evaluate::scores(&inference, dataset)?,
             train_seconds: trained.seconds,
             peak_rss_mb: memory.megabytes(),
+            recoveries: trained.recoveries,
+            rate_coverage,
+            tau_error: self.tau_error(&trained),
             example,
         })
+    }
+
+    fn tau_error(&self, trained: &Trained) -> Option<f64> {
+        let neurons = trained.model.calcium()?;
+        let truth = self.data.true_taus_s(neurons.len())?;
+        let error = |(neuron, tau_s): (&NeuronCalcium, f64)| {
+            (self.data.tau_s(neuron.decay) / tau_s - 1.0).abs()
+        };
+        let mut errors: Vec<f64> = neurons.iter().zip(truth).map(error).collect();
+        errors.sort_by(f64::total_cmp);
+        errors.get(errors.len() / 2).copied()
     }
 
     fn fit(&self, row: &Row, seed: u64, dir: &RunDir, reading: &Reading) -> Result<Trained> {
@@ -129,12 +152,25 @@ impl Session<'_> {
             .fit(&setting, &reading.observed, training, &mut watch)
     }
 
-    fn infer(&self, trained: &Trained, observed: &TrainData, seed: u64) -> Result<Inference> {
+    /// Posterior means of both splits, and the coverage of the held-out rates if they are known.
+    fn infer(
+        &self,
+        trained: &Trained,
+        observed: &TrainData,
+        seed: u64,
+    ) -> Result<(Inference, Option<Vec<f64>>)> {
         let n_samples = self.evaluation.n_samples;
-        let infer = |x| trained.model.posterior_mean(x, n_samples, seed);
-        Ok(Inference {
-            train: infer(observed.train())?,
-            valid: infer(observed.valid())?,
-        })
+        let (model, x) = (&trained.model, observed.valid());
+        let (valid, coverage) = match &self.data.dataset.valid.rates {
+            Some(rates_hz) => {
+                let rates_hz = rates_hz.view();
+                let (mean, coverage) =
+                    model.posterior_mean_and_coverage(x, n_samples, seed, rates_hz, &LEVELS)?;
+                (mean, Some(coverage))
+            }
+            None => (model.posterior_mean(x, n_samples, seed)?, None),
+        };
+        let train = model.posterior_mean(observed.train(), n_samples, seed)?;
+        Ok((Inference { train, valid }, coverage))
     }
 }

@@ -11,12 +11,12 @@ use crate::recipe::Recipe;
 /// # Errors
 /// A recipe that cannot be simulated, or a file that cannot be written.
 pub fn run(args: &Simulate) -> Result<()> {
-    let mut recipe = match &args.recipe {
+    let recipe = match &args.recipe {
         Some(path) => Recipe::read(path)?,
         None => Recipe::table1()?,
     };
-    recipe.dataset_seed = args.seed.unwrap_or(recipe.dataset_seed);
-    let data = BenchmarkData::load(&recipe, None)?;
+    let seed = args.seed.unwrap_or(recipe.dataset_seed);
+    let data = BenchmarkData::load(&recipe, seed, None)?;
     data.dataset
         .write(&args.file)
         .context("cannot write the dataset")?;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::run::LEVELS;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -45,10 +47,18 @@ pub struct TableRow {
     pub data: String,
     pub model: String,
     pub variant: String,
+    /// One entry a run, as in all lists below.
+    pub dataset_seeds: Vec<Option<u64>>,
     pub seeds: Vec<u64>,
     pub metrics: BTreeMap<Metric, Scores>,
     pub train_seconds: Vec<f64>,
     pub peak_rss_mb: Vec<Option<f64>>,
+    /// Restarts after NaN, and resets of a collapsed deep level.
+    pub recoveries: Vec<usize>,
+    /// How much of the true rates lies within credible intervals, by their probability.
+    pub rate_coverage: BTreeMap<String, Vec<Option<f64>>>,
+    /// Median relative error of the decay times, where the model knows them.
+    pub tau_error: Vec<Option<f64>>,
 }
 
 /// One column of one row: the paper's r² and ours, one entry per seed.
@@ -78,10 +88,12 @@ impl Table {
     /// The Markdown page: r² beside the paper's, cod, what was run and where.
     pub fn markdown(&self) -> String {
         let mut page = String::from("# Table 1: goodness of fit on held-out trials\n\n");
-        page += "r² (squared Pearson correlation), mean ± standard deviation over training seeds; the paper's value in brackets.\n\n";
+        page += "r² (squared Pearson correlation), mean ± standard deviation over datasets and training seeds; the paper's value in brackets.\n\n";
         page += &grid(&self.r2_cells());
         page += "\nCoefficient of determination, 1 − SSE/SST, which also punishes a wrong scale or offset.\n\n";
         page += &grid(&self.cod_cells());
+        page += "\nSpread over runs; share of the true rates within the credible intervals; error of the decay time, where learned or told wrong.\n\n";
+        page += &grid(&self.spread_cells());
         page.push('\n');
         self.provenance(&mut page);
         page
@@ -117,6 +129,27 @@ impl Table {
         std::iter::once(header).chain(rows).collect()
     }
 
+    fn spread_cells(&self) -> Vec<Vec<String>> {
+        let mut header = labels();
+        header.extend(Metric::ALL.map(|metric| format!("lowest {} r²", metric.title())));
+        header
+            .extend(["recoveries", "50 % interval", "90 % interval", "tau error"].map(Into::into));
+        let rows = self.rows.iter().map(|row| {
+            let mut cells = row.labels();
+            cells.extend(Metric::ALL.map(|metric| row.lowest_cell(metric)));
+            cells.push(row.recoveries.iter().sum::<usize>().to_string());
+            for level in LEVELS {
+                let covered = row.rate_coverage.get(&level.to_string());
+                let covered: Vec<f64> = covered.into_iter().flatten().flatten().copied().collect();
+                cells.push(mean_and_sd(&covered, 2));
+            }
+            let errors: Vec<f64> = row.tau_error.iter().flatten().copied().collect();
+            cells.push(mean_and_sd(&errors, 3));
+            cells
+        });
+        std::iter::once(header).chain(rows).collect()
+    }
+
     fn provenance(&self, page: &mut String) {
         let facts = [
             ("Command", format!("`{}`", self.command)),
@@ -139,6 +172,17 @@ impl TableRow {
         [&self.data, &self.model, &self.variant]
             .map(Clone::clone)
             .into()
+    }
+
+    fn lowest_cell(&self, metric: Metric) -> String {
+        let scores = self
+            .metrics
+            .get(&metric)
+            .map_or(&[][..], |scores| &scores.r2);
+        match scores.iter().copied().reduce(f64::min) {
+            Some(lowest) => format!("{lowest:.3}"),
+            None => "–".into(),
+        }
     }
 
     fn r2_cell(&self, metric: Metric) -> String {
@@ -213,10 +257,14 @@ mod tests {
                 data: "spikes".into(),
                 model: "lfads".into(),
                 variant: String::new(),
+                dataset_seeds: vec![Some(1), Some(1)],
                 seeds: vec![1, 2],
                 metrics: BTreeMap::from([(Metric::Lorenz, scores)]),
                 train_seconds: vec![10.0, 30.0],
                 peak_rss_mb: vec![None, None],
+                recoveries: vec![0, 1],
+                rate_coverage: BTreeMap::from([("0.5".into(), vec![Some(0.4), Some(0.6)])]),
+                tau_error: vec![None, Some(0.05)],
             }],
         }
     }
@@ -233,10 +281,14 @@ mod tests {
                 "data": "spikes",
                 "model": "lfads",
                 "variant": "",
+                "dataset_seeds": [1, 1],
                 "seeds": [1, 2],
                 "metrics": {"lorenz": {"paper": 0.978, "r2": [0.95, 0.97], "cod": [0.9, 0.9]}},
                 "train_seconds": [10.0, 30.0],
                 "peak_rss_mb": [null, null],
+                "recoveries": [0, 1],
+                "rate_coverage": {"0.5": [0.4, 0.6]},
+                "tau_error": [null, 0.05],
             }],
         });
         assert_eq!(json, expected);
@@ -249,6 +301,8 @@ mod tests {
         assert!(page.contains("0.960 ± 0.014 (0.978)"), "{page}");
         assert!(page.contains("20 ± 14"), "{page}");
         assert!(page.contains("- Dataset n neurons: 30"), "{page}");
+        let spread = "| 0.950         | –            | –             | –                   | 1          | 0.50 ± 0.14   | –             | 0.050     |";
+        assert!(page.contains(spread), "{page}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use baselines::deconvolve_counts;
 use calcium::Ar1;
 use data::{Arrays, Recording};
-use model::Inferred;
+use model::{CalciumModel, Inferred};
 use ndarray::{Array3, ArrayD, ArrayView3, Axis};
 use runs::zoo::{ModelConfig, Posterior, Setting};
 
@@ -78,7 +78,9 @@ impl Observations {
     ) -> Setting {
         match calibration {
             Some(calibration) if !self.deconvolved => {
-                Setting::of_fluorescence(train, calibration.indicator(), dt_s)
+                let n_neurons = train.dim().2;
+                let calcium = CalciumModel::shared(calibration.indicator(), n_neurons);
+                Setting::of_fluorescence(train, calcium, dt_s)
             }
             _ => Setting::of_counts(train, dt_s),
         }

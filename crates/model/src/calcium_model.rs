@@ -110,9 +110,15 @@ pub(crate) struct CalciumParameters {
     log_noise: Param<Tensor<1>>,
     #[module(skip)]
     saturation: Option<Hill>,
-    /// Mean and variance of the calcium before a trial; none: trials start from rest.
-    #[module(skip)]
-    start: Option<Vec<(f64, f64)>>,
+    start: Option<StartPrior>,
+}
+
+/// The prior of the calcium before a trial that starts in mid-decay, `[neuron]`: not learned, but
+/// kept with the weights, since it was measured on the data they were trained on.
+#[derive(Module, Debug)]
+struct StartPrior {
+    mean: Param<Tensor<1>>,
+    variance: Param<Tensor<1>>,
 }
 
 /// The calcium of one neuron, as known or learned.
@@ -152,7 +158,8 @@ impl CalciumParameters {
             baseline: parameter(&|neuron| neuron.baseline),
             log_noise: Param::from_tensor(Tensor::from_floats(log_noise.as_slice(), device)),
             saturation: model.saturation,
-            start: (start == TrialStart::Decaying).then(|| stationary(model, statistics)),
+            start: (start == TrialStart::Decaying)
+                .then(|| StartPrior::stationary(model, statistics, device)),
         }
     }
 
@@ -184,15 +191,17 @@ impl CalciumParameters {
         neurons: &[NeuronCalcium],
         sensor: impl Fn(f64) -> S,
     ) -> Vec<SpikePosterior<P, S>> {
+        let start = self.start.as_ref();
+        let start = start.map(|start| (host(&start.mean), host(&start.variance)));
         let posterior = |(index, neuron): (usize, &NeuronCalcium)| SpikePosterior {
             calcium: neuron.calcium(),
             sensor: sensor(neuron.noise_sd),
-            start: match &self.start {
+            start: match &start {
                 None => Start::Rest,
-                Some(start) => Start::Decaying {
+                Some((mean, variance)) => Start::Decaying {
                     direction: Calcium::decaying(1.0, neuron.decay),
-                    mean: start[index].0,
-                    variance: start[index].1,
+                    mean: mean[index],
+                    variance: variance[index],
                 },
             },
         };
@@ -320,16 +329,27 @@ impl NeuronCalcium {
     }
 }
 
-/// Mean and variance of each neuron's calcium over time.
-fn stationary(model: &CalciumModel, statistics: &FluorStatistics) -> Vec<(f64, f64)> {
-    let rest = 1.0 - model.rise.unwrap_or(0.0);
-    let moments = |((neuron, &count), &sd): ((&Indicator, &f32), &f32)| {
-        let drive = neuron.gain * f64::from(count.max(0.0)) + neuron.baseline;
-        let variance = f64::from(sd).powi(2).max(neuron.gain.powi(2));
-        (drive / ((1.0 - neuron.g) * rest), variance)
-    };
-    let neurons = model.neurons.iter().zip(&statistics.mean_counts);
-    neurons.zip(&statistics.sd).map(moments).collect()
+impl StartPrior {
+    /// Mean and variance of each neuron's calcium over time.
+    fn stationary(model: &CalciumModel, statistics: &FluorStatistics, device: &Device) -> Self {
+        let rest = 1.0 - model.rise.unwrap_or(0.0);
+        let mean = |(neuron, &count): (&Indicator, &f32)| {
+            let drive = neuron.gain * f64::from(count.max(0.0)) + neuron.baseline;
+            (drive / ((1.0 - neuron.g) * rest)) as f32
+        };
+        let variance = |(neuron, &sd): (&Indicator, &f32)| {
+            f64::from(sd).powi(2).max(neuron.gain.powi(2)) as f32
+        };
+        let parameter = |values: Vec<f32>| {
+            Param::from_tensor(Tensor::from_floats(values.as_slice(), device))
+                .set_require_grad(false)
+        };
+        let neurons = || model.neurons.iter();
+        Self {
+            mean: parameter(neurons().zip(&statistics.mean_counts).map(mean).collect()),
+            variance: parameter(neurons().zip(&statistics.sd).map(variance).collect()),
+        }
+    }
 }
 
 /// a_1 and a_2 of the roots g and h.

@@ -85,11 +85,6 @@ struct Shallow {
 }
 
 impl CountLadder {
-    /// What is known, or was learned, of each neuron's calcium.
-    pub fn calcium(&self) -> Vec<NeuronCalcium> {
-        self.calcium.values()
-    }
-
     fn innovations(&self, x: &Tensor<3>) -> Tensor<3> {
         let [_, n_trials, n_neurons] = x.dims();
         let neurons = self.calcium.values();
@@ -205,6 +200,10 @@ impl SequentialVae for CountLadder {
             spikes: Some(draw.counts),
             fluor: Some(draw.fluor),
         }
+    }
+
+    fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
+        Some(self.calcium.values())
     }
 
     fn project(mut self) -> Self {

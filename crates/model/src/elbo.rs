@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::calcium_model::NeuronCalcium;
 use crate::noise::Noise;
 
 /// Which levels of a ladder take part; single-level models are always [`Stage::Joint`].
@@ -193,6 +194,12 @@ pub trait SequentialVae: Module + 'static {
 
     /// One posterior sample.
     fn draw(&self, encoded: &Self::Encoded, noise: &mut Noise) -> Draw;
+
+    /// What is known, or was learned, of each neuron's calcium, if the model infers spikes from
+    /// it by Bayes' rule.
+    fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
+        None
+    }
 
     /// Applies the constraints that hold after every optimiser step.
     #[must_use]

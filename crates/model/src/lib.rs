@@ -30,7 +30,7 @@ pub use dynamics::{Dynamics, DynamicsConfig};
 pub use elbo::{Draw, Elbo, ElboValues, Pass, SequentialVae, Stage, TermWeights};
 pub use error::ModelError;
 pub use gaussian::{DiagonalGaussian, Prior};
-pub use infer::{Inferred, posterior_mean, sample_posterior};
+pub use infer::{Inferred, posterior_mean, sample_posterior, watched_posterior_mean};
 pub use ladder::{FluorStatistics, Indicator, Ladder, LadderConfig};
 pub use lfads::{INIT_STEP, Lfads, LfadsConfig, log_rates_from_counts};
 pub use noise::Noise;

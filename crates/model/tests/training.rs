@@ -230,7 +230,7 @@ fn calcium_is_learned_from_wrong_values() {
     // The truth is 0.75.
     let mut model = count_ladder_from(0.5, &config, &device());
     let distance = |model: &model::CountLadder| {
-        let neurons = model.calcium();
+        let neurons = model.calcium().unwrap();
         neurons.iter().map(|n| (n.decay - 0.75).abs()).sum::<f64>() / neurons.len() as f64
     };
     assert!(distance(&model) > 0.2);

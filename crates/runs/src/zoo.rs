@@ -11,8 +11,8 @@ use model::dynamics::DynamicsConfig;
 use model::train::{Observer, ValidationReport};
 use model::{
     CalciumModel, CountLadderConfig, FluorStatistics, Indicator, Inferred, LadderConfig,
-    LfadsConfig, ModelError, SequentialVae, TrainConfig, TrainData, fit, load_weights,
-    posterior_mean,
+    LfadsConfig, ModelError, NeuronCalcium, Ranks, SequentialVae, TrainConfig, TrainData, fit,
+    load_weights, posterior_mean, watched_posterior_mean,
 };
 use ndarray::{ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
@@ -209,8 +209,7 @@ impl ModelConfig {
                 task.run(config.init(statistics, setting.indicator()?, dt_s, seed, device)?)
             }
             Self::CountLadder(config) => {
-                let calcium = CalciumModel::shared(setting.indicator()?, statistics.sd.len());
-                task.run(config.init(statistics, &calcium, dt_s, seed, device)?)
+                task.run(config.init(statistics, setting.calcium()?, dt_s, seed, device)?)
             }
         }
     }
@@ -255,6 +254,23 @@ pub trait Posterior {
         n_samples: usize,
         seed: u64,
     ) -> Result<Inferred, ModelError>;
+
+    /// The same, and how much of `rates_hz`, the true rates, lies within the central credible
+    /// intervals of each probability in `levels`.
+    ///
+    /// # Errors
+    /// As [`model::posterior_mean`].
+    fn posterior_mean_and_coverage(
+        &self,
+        x: ArrayView3<'_, f32>,
+        n_samples: usize,
+        seed: u64,
+        rates_hz: ArrayView3<'_, f32>,
+        levels: &[f64],
+    ) -> Result<(Inferred, Vec<f64>), ModelError>;
+
+    /// What the model knows of each neuron's calcium; see [`SequentialVae::calcium`].
+    fn calcium(&self) -> Option<Vec<NeuronCalcium>>;
 }
 
 impl<M: SequentialVae> Posterior for M {
@@ -265,6 +281,26 @@ impl<M: SequentialVae> Posterior for M {
         seed: u64,
     ) -> Result<Inferred, ModelError> {
         posterior_mean(self, x, n_samples, seed)
+    }
+
+    fn posterior_mean_and_coverage(
+        &self,
+        x: ArrayView3<'_, f32>,
+        n_samples: usize,
+        seed: u64,
+        rates_hz: ArrayView3<'_, f32>,
+        levels: &[f64],
+    ) -> Result<(Inferred, Vec<f64>), ModelError> {
+        let mut ranks = Ranks::of(rates_hz);
+        let inferred = watched_posterior_mean(self, x, n_samples, seed, |first, draw| {
+            ranks.add(first, draw.log_rates.clone().exp());
+        })?;
+        let coverage = levels.iter().map(|&level| ranks.coverage(level)).collect();
+        Ok((inferred, coverage))
+    }
+
+    fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
+        SequentialVae::calcium(self)
     }
 }
 
@@ -351,7 +387,7 @@ fn take_spikes(table: &mut toml::Table) -> Result<LadderSpikes, toml::de::Error>
 pub struct Setting {
     dt_s: f64,
     /// Known where the model reads fluorescence.
-    indicator: Option<Indicator>,
+    calcium: Option<CalciumModel>,
     statistics: FluorStatistics,
 }
 
@@ -368,7 +404,7 @@ impl Setting {
             .collect();
         Self {
             dt_s,
-            indicator: None,
+            calcium: None,
             statistics: FluorStatistics {
                 sd: vec![1.0; mean_counts.len()],
                 mean_counts,
@@ -376,12 +412,13 @@ impl Setting {
         }
     }
 
-    /// For fluorescence, `[trial, time, neuron]`.
-    pub fn of_fluorescence(fluor: ArrayView3<'_, f32>, indicator: Indicator, dt_s: f64) -> Self {
+    /// For fluorescence, `[trial, time, neuron]`. Rise and saturation, and differences between
+    /// neurons, are news to the count ladder alone; other models take all neurons for the first.
+    pub fn of_fluorescence(fluor: ArrayView3<'_, f32>, calcium: CalciumModel, dt_s: f64) -> Self {
         Self {
             dt_s,
-            indicator: Some(indicator),
-            statistics: FluorStatistics::measure(fluor, &indicator),
+            statistics: calcium.measure(fluor),
+            calcium: Some(calcium),
         }
     }
 
@@ -389,7 +426,7 @@ impl Setting {
     pub fn of_trained(n_neurons: usize, indicator: Option<Indicator>, dt_s: f64) -> Self {
         Self {
             dt_s,
-            indicator,
+            calcium: indicator.map(|indicator| CalciumModel::shared(indicator, n_neurons)),
             statistics: FluorStatistics {
                 mean_counts: vec![1.0; n_neurons],
                 sd: vec![1.0; n_neurons],
@@ -397,9 +434,15 @@ impl Setting {
         }
     }
 
-    fn indicator(&self) -> Result<Indicator> {
-        self.indicator
+    fn calcium(&self) -> Result<&CalciumModel> {
+        self.calcium
+            .as_ref()
             .context("a model of fluorescence needs the indicator's decay")
+    }
+
+    fn indicator(&self) -> Result<Indicator> {
+        let first = self.calcium()?.neurons.first();
+        first.copied().context("the data hold no neuron")
     }
 
     fn data(&self) -> Result<Data<'_>> {

@@ -5,13 +5,15 @@ use super::calcium::Parabola;
 /// Counts this much less likely than the best are left out. The Gaussian view of the future
 /// can be far off where a rare burst lies ahead, so the best count's neighbours are always
 /// looked at.
-const NEGLIGIBLE: f64 = 1e-7;
+const NEGLIGIBLE: f64 = 1e-6;
 /// Most counts considered on either side of the best.
 const MAX_SIDE: usize = 16;
 pub(crate) const MAX_CHOICES: usize = 2 * MAX_SIDE + 1;
 /// Above this curvature e^{curvature} leaves no room in an `f64` for the ratios beside it.
 const STEEP: f64 = 300.0;
 
+/// Odds this small leave no doubt of the other count.
+const CLEAR_ODDS: f64 = 1e-4;
 /// Odds below e^this are none.
 const NEGLIGIBLE_LOG_ODDS: f64 = -16.0;
 
@@ -36,10 +38,17 @@ pub(crate) struct Peak {
     falloff: f64,
 }
 
+impl Parabola {
+    /// e^{−curvature}.
+    pub fn falloff(&self) -> f64 {
+        (-self.curvature).exp()
+    }
+}
+
 impl Peak {
     /// The weight of one spike relative to none, if none is the best count and the odds are
-    /// below `clear`.
-    pub fn clear_odds_of_one(prior: &PoissonPrior, view: &Parabola, clear: f64) -> Option<f64> {
+    /// below [`CLEAR_ODDS`].
+    pub fn clear_odds_of_one(prior: &PoissonPrior, view: &Parabola) -> Option<f64> {
         let log_odds = prior.log_mean + view.slope - 0.5 * view.curvature;
         if log_odds < NEGLIGIBLE_LOG_ODDS {
             return Some(0.0);
@@ -47,10 +56,16 @@ impl Peak {
         // Only near the threshold is the exponential worth its time.
         (log_odds < 0.0)
             .then(|| log_odds.exp())
-            .filter(|odds| *odds < clear)
+            .filter(|odds| *odds < CLEAR_ODDS)
     }
 
-    pub fn find(prior: &PoissonPrior, view: &Parabola) -> Self {
+    /// Whether every other count has odds below [`CLEAR_ODDS`].
+    pub fn is_clear(&self) -> bool {
+        self.up < CLEAR_ODDS && (self.best == 0 || self.down < CLEAR_ODDS)
+    }
+
+    /// Finds the best count; `falloff` is that of the view.
+    pub fn find(prior: &PoissonPrior, view: &Parabola, falloff: f64) -> Self {
         let slope = view.slope + prior.log_mean;
         let wanted = match view.curvature > 0.0 {
             true => (view.slope + prior.log_mean.min(0.0)) / view.curvature,
@@ -59,7 +74,6 @@ impl Peak {
         // The cast rounds down and takes what is negative to 0.
         let mut best = (wanted + 0.5) as usize as f64;
         let mut rise = slope - view.curvature * (best + 0.5);
-        let falloff = (-view.curvature).exp();
         loop {
             let rise_exp = rise.exp();
             let up = rise_exp / (best + 1.0);
@@ -268,7 +282,7 @@ mod tests {
             let curvature = log_curvature.exp();
             // At most some hundred counts.
             let view = Parabola { slope: slope.min(200.0 * curvature), curvature };
-            let peak = Peak::find(&prior, &view);
+            let peak = Peak::find(&prior, &view, view.falloff());
             let best = log_weight(peak.best, &prior, &view);
             let above = (log_weight(peak.best + 1, &prior, &view) - best).exp();
             prop_assert!(above <= 1.0 + 1e-9);
@@ -288,7 +302,7 @@ mod tests {
         ) {
             let prior = PoissonPrior { mean: log_mean.exp(), log_mean };
             let view = Parabola { slope, curvature };
-            let peak = Peak::find(&prior, &view);
+            let peak = Peak::find(&prior, &view, view.falloff());
             let weights: Vec<f64> = (0..80).map(|k| log_weight(k, &prior, &view).exp()).collect();
             let total: f64 = weights.iter().sum();
             let expected = weights.iter().enumerate().map(|(k, w)| w * k as f64).sum::<f64>() / total;

@@ -15,9 +15,9 @@ pub(crate) use sensor::{Linear, Saturating, Sensor};
 use calcium::{Message, State};
 use choices::{Choices, Peak, Pick, PoissonPrior};
 
-/// If no spike is likelier than one by this factor in view of all data, later frames' counts
-/// are not enumerated: a misjudged burst ahead can only have made a spike look likelier.
-const CLEAR_ODDS: f64 = 1e-4;
+/// How far below a count's calcium later data may lie, in their standard deviations, for the
+/// count to be taken as it looks.
+const MOST_TOO_LOW: f64 = 3.0;
 
 /// The neuron and its indicator as one trace shows them, with Poisson spikes and Gaussian noise:
 ///
@@ -112,7 +112,7 @@ impl<const P: usize, S: Sensor> SpikePosterior<P, S> {
         for bin in 0..trace.x.len() {
             state = self.calcium.carry(state);
             let pick = self.draw_count(bin, trace, &sample.frames, state);
-            state[0] += self.calcium.gain * pick.count as f64;
+            state = self.with_spikes(state, pick.count);
             log_q += pick.log_probability;
             sample.expected[bin] = pick.expected as f32;
             sample.counts[bin] = pick.count as f32;
@@ -171,23 +171,44 @@ impl<const P: usize, S: Sensor> SpikePosterior<P, S> {
         let frame = &frames[bin];
         let uniform = f64::from(trace.uniforms[bin]);
         let view = frame.message.along_spikes(&self.calcium, without);
-        if let Some(odds) = Peak::clear_odds_of_one(&frame.prior, &view, CLEAR_ODDS) {
+        if let Some(odds) = Peak::clear_odds_of_one(&frame.prior, &view) {
+            // A misjudged burst ahead could only have made a spike look likelier.
             return Pick::none_or_one(odds, uniform);
         }
-        let mut choices = Choices::around(&Peak::find(&frame.prior, &view));
-        if let Some(next) = frames.get(bin + 1) {
-            let x = f64::from(trace.x[bin]);
-            choices.reweigh(|count| {
-                let mut state = without;
-                state[0] += self.calcium.gain * count as f64;
-                let (log_next, total_next) = self.evidence(next, self.calcium.carry(state));
-                let log = count as f64 * frame.prior.log_mean - ln_factorial(count)
-                    + self.log_likelihood(x, state[0])
-                    + log_next;
-                (log, total_next)
-            });
-        }
+        let peak = Peak::find(&frame.prior, &view, view.falloff());
+        let mut choices = Choices::around(&peak);
+        let next = frames.get(bin + 1);
+        let Some(next) = next.filter(|next| !self.is_settled(&peak, next, without)) else {
+            return choices.pick(uniform);
+        };
+        let x = f64::from(trace.x[bin]);
+        let next_falloff = next.message.along_spikes(&self.calcium, without).falloff();
+        choices.reweigh(|count| {
+            let state = self.with_spikes(without, count);
+            let carried = self.calcium.carry(state);
+            let (log_next, total_next) = self.evidence(next, carried, next_falloff);
+            let log = count as f64 * frame.prior.log_mean - ln_factorial(count)
+                + self.log_likelihood(x, state[0])
+                + log_next;
+            (log, total_next)
+        });
         choices.pick(uniform)
+    }
+
+    /// Whether a count is clear, and the next frame clearly without spikes and not too low for
+    /// it, so that the Gaussian view of them, on which the count's odds rest, is not far off.
+    fn is_settled(&self, peak: &Peak, next: &Frame<P>, without: State<P>) -> bool {
+        peak.is_clear() && {
+            let carried = self.calcium.carry(self.with_spikes(without, peak.best));
+            let view = next.message.along_spikes(&self.calcium, carried);
+            view.slope > -MOST_TOO_LOW * view.curvature.sqrt()
+                && Peak::clear_odds_of_one(&next.prior, &view).is_some()
+        }
+    }
+
+    fn with_spikes(&self, mut state: State<P>, count: usize) -> State<P> {
+        state[0] += self.calcium.gain * count as f64;
+        state
     }
 
     /// ln p(x | calcium), constants left out; nothing for a missing frame.
@@ -202,9 +223,9 @@ impl<const P: usize, S: Sensor> SpikePosterior<P, S> {
 
     /// Σ_k Poisson(k; μ)·message at the state `without` and k spikes, as logarithm of the
     /// greatest term and their sum relative to it; constants left out.
-    fn evidence(&self, frame: &Frame<P>, without: State<P>) -> (f64, f64) {
+    fn evidence(&self, frame: &Frame<P>, without: State<P>, falloff: f64) -> (f64, f64) {
         let view = frame.message.along_spikes(&self.calcium, without);
-        let peak = Peak::find(&frame.prior, &view);
+        let peak = Peak::find(&frame.prior, &view, falloff);
         let best = peak.best as f64;
         let log_best = best * (frame.prior.log_mean + view.slope - 0.5 * view.curvature * best)
             - ln_factorial(peak.best)
