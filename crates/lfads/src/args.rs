@@ -31,21 +31,15 @@ pub struct Args {
     pub verbose: u8,
 }
 
+// Each command is described where its arguments are.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// What a recording holds, what would be used of it, and how good each neuron is
     Inspect(Inspect),
-    /// Simulate a recording whose spikes, rates and dynamics are known
     Simulate(Simulate),
-    /// Spikes and denoised calcium of each neuron, by OASIS
     Deconvolve(Deconvolve),
-    /// Train a model on a recording and infer spikes, rates and factors from it
     Fit(Box<Fit>),
-    /// Infer spikes, rates and factors from new data with a trained model
     Infer(Infer),
-    /// Compare what was inferred with the truth
     Evaluate(Evaluate),
-    /// One self-contained HTML page about a run
     Report(ReportArgs),
 }
 

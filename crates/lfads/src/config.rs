@@ -310,6 +310,26 @@ mod tests {
     }
 
     #[test]
+    fn the_file_in_the_readme_holds_the_defaults() {
+        let readme = include_str!("../README.md");
+        let (_, text) = readme.split_once("```toml").unwrap();
+        let (text, _) = text.split_once("```").unwrap();
+        let config: FitConfig = toml::from_str(text).unwrap();
+        let defaults = FitConfig::default();
+        assert_eq!(config.calibration, defaults.calibration);
+        assert_eq!(config.windows, defaults.windows);
+        let (seed, held_out, n_samples) = (config.seed, config.held_out, config.n_samples);
+        assert_eq!(
+            (seed, held_out, n_samples),
+            (1, defaults.held_out, defaults.n_samples)
+        );
+        let resolved = config.resolve(ModelChoice::Ladder).unwrap();
+        let defaults = defaults.resolve(ModelChoice::Ladder).unwrap();
+        assert_eq!(resolved.model, defaults.model);
+        assert_eq!(resolved.training, defaults.training);
+    }
+
+    #[test]
     fn unknown_fields_and_bad_values_are_named() {
         let error = |text: &str| {
             let config: FitConfig = toml::from_str(text).unwrap();

@@ -167,7 +167,9 @@ impl RunFolder {
         let lock = lock(&folder.file("lock"))?;
         if folder.file("run.json").is_file() {
             let other: Value = folder.read("run.json")?;
-            if let Some(field) = difference(&other, &serde_json::to_value(record)?) {
+            // As text, a 32-bit float has fewer digits than as a 64-bit one.
+            let this: Value = serde_json::from_slice(&serde_json::to_vec(record)?)?;
+            if let Some(field) = difference(&other, &this) {
                 bail!(
                     "{}: it holds the run of another fit (`{field}` in run.json differs); give another folder to -o, or delete this one",
                     path.display()

@@ -24,6 +24,7 @@ use crate::traces::Layout;
 /// Spikes are in the units of the recording: a spike of 0.2 raised dF/F by 0.2. In the first frame
 /// of a trial, spikes cannot be told from calcium left over from before.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Deconvolve {
     /// Recording: a suite2p folder, NWB, MATLAB v7.3, .npy, .npz, CSV or HDF5
     path: PathBuf,

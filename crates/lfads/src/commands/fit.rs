@@ -25,6 +25,7 @@ use crate::run_folder::{History, RunFolder, RunRecord, RunResult, Source};
 /// ladder LFADS on four fifths of them and writes run/inferred.h5. Interrupt it whenever you like:
 /// the same command goes on where it stopped.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Fit {
     /// Recording: a suite2p folder, NWB, MATLAB v7.3, .npy, .npz, CSV or HDF5
     path: PathBuf,

@@ -20,6 +20,7 @@ use crate::run_folder::{RunFolder, RunRecord};
 /// training; a rolling baseline is taken anew. Example:
 /// `lfads infer run day2/suite2p -o day2.h5`.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Infer {
     /// Folder that `fit` wrote
     run: PathBuf,

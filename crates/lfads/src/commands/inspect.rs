@@ -24,6 +24,7 @@ const LOW_SNR: f64 = 2.0;
 /// Example: `lfads inspect mouse/suite2p` lists the accepted cells with their noise, decay time
 /// and events per minute, and warns of what a fit would stumble over.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Inspect {
     /// Recording: a suite2p folder, NWB, MATLAB v7.3, .npy, .npz, CSV or HDF5
     path: PathBuf,

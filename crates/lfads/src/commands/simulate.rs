@@ -26,6 +26,7 @@ const LORENZ_SPEED: f64 = 0.3;
 /// `lfads simulate lorenz -o mouse --format suite2p` ten minutes at 30 Hz as suite2p would leave
 /// them (mouse/suite2p/plane0) with the truth beside (mouse/truth.h5).
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Simulate {
     /// The dynamics behind the neurons
     #[arg(value_enum)]

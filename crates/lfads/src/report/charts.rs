@@ -179,7 +179,7 @@ impl Report<'_> {
         let panel = |left: f64| Panel {
             place: [left, 14.0, 455.0, height],
             x: self.time_limits(),
-            y: [n_shown as f64, 0.0],
+            y: [0.0, n_shown as f64],
         };
         let mut content = self.raster(&panel(50.0), &order, row);
         content += &self.rate_shades(&panel(575.0), &order, row);
@@ -210,12 +210,12 @@ impl Report<'_> {
     fn rate_shades(&self, panel: &Panel, order: &[usize], row: f64) -> String {
         let dt_s = self.record.source.dt_s;
         let mut paths = vec![String::new(); N_SHADES + 1];
-        let [left, top, width, _] = panel.place;
+        let [left, top, width, height] = panel.place;
         let pixels_per_s = width / (panel.x[1] - panel.x[0]);
         for (place, &neuron) in order.iter().enumerate() {
             let rates: Vec<f64> = self.values(&self.quantities.rates, neuron).collect();
             let [least, greatest] = limits(rates.iter().copied(), 0.0);
-            let y = top + row * (place as f64 + 0.5);
+            let y = top + height - row * (place as f64 + 0.5);
             let shade = |rate: f64| match rate.is_finite() {
                 true => (N_SHADES as f64 * (rate - least) / (greatest - least)).round() as usize,
                 false => 0,
@@ -336,9 +336,6 @@ impl Report<'_> {
 }
 
 fn legend(names: &[(&str, &str)]) -> String {
-    let key = |(class, name): &(&str, &str)| match *class {
-        "spike" => format!("<span class=\"key\"></span>{name}"),
-        _ => format!("<span class=\"key {class}\"></span>{name}"),
-    };
+    let key = |(class, name): &(&str, &str)| format!("<span class=\"key {class}\"></span>{name}");
     names.iter().map(key).collect()
 }

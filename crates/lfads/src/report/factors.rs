@@ -83,10 +83,12 @@ fn orbits(factors: &Array3<f32>) -> Vec<Vec<i32>> {
                 .collect()
         })
         .collect();
-    let reach = lines
-        .iter()
-        .flatten()
-        .fold(1e-9, |reach: f64, x| reach.max(x.abs()));
+    let mut sizes: Vec<f64> = lines.iter().flatten().map(|x| x.abs()).collect();
+    sizes.sort_unstable_by(f64::total_cmp);
+    // A few far points, such as those of a first bin, should not make all others small.
+    let reach = sizes
+        .get(sizes.len() * 995 / 1000)
+        .map_or(1.0, |&r| r.max(1e-9));
     let scaled = |line: &Vec<f64>| {
         line.iter()
             .map(|x| (100.0 * x / reach).round() as i32)

@@ -93,7 +93,8 @@ impl Panel {
                 label(value)
             );
         }
-        for value in round_numbers(self.y, height / 32.0) {
+        let n_values = if height > 0.0 { height / 32.0 } else { 0.0 };
+        for value in round_numbers(self.y, n_values) {
             let (_, y) = self.at(0.0, value);
             let _ = writeln!(
                 out,
@@ -153,8 +154,12 @@ fn thinned(points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
     points.chunks(bundle).flat_map(extremes).collect()
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten, about `n` of them.
+/// Multiples of 1, 2 or 5 times a power of ten, about `n` of them; none for an
+/// axis without length.
 fn round_numbers([least, greatest]: [f64; 2], n: f64) -> Vec<f64> {
+    if n <= 0.0 || greatest <= least {
+        return Vec::new();
+    }
     let rough = (greatest - least) / n.max(1.0);
     let power = 10.0_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0]

@@ -1,0 +1,234 @@
+//! What the program says of input it cannot use: exit code 2 and one line that names file, place,
+//! value and remedy.
+
+mod common;
+
+use common::Lfads;
+use data::{Dataset, Split};
+use ndarray::{Array2, Array3, s};
+
+/// A command, and what its one line must contain.
+type Case = (&'static str, &'static [&'static str]);
+
+const CASES: &[Case] = &[
+    // Files and folders.
+    (
+        "inspect nothing.h5",
+        &["nothing.h5", "cannot read the file"],
+    ),
+    (
+        "inspect empty-folder",
+        &["empty-folder", "not suite2p's", "F.npy", "plane0"],
+    ),
+    (
+        "inspect cut.h5",
+        &["cut.h5", "cut short", "copy or download it again"],
+    ),
+    ("inspect cut-mouse", &["cut-mouse", "F.npy", "cut short"]),
+    (
+        "inspect noise.bin",
+        &["noise.bin", "format is not known", "NWB"],
+    ),
+    // Rate, order, names.
+    (
+        "inspect no-rate.npy",
+        &["no-rate.npy", "no frame rate", "--rate HZ"],
+    ),
+    ("inspect no-rate.npy --rate -30", &["rate", "-30"]),
+    (
+        "inspect wide.npy --rate 30",
+        &["wide.npy", "[20, 300]", "--order neuron-time"],
+    ),
+    (
+        "inspect trials.h5 --dataset nope",
+        &["trials.h5", "`nope`", "train_fluor", "--dataset NAME"],
+    ),
+    (
+        "inspect trials.h5 --leave-out 6",
+        &["--leave-out 6", "6 neurons", "0 to 5"],
+    ),
+    // Neurons a model cannot be fitted to.
+    (
+        "fit nan-column.npy -o run --rate 30",
+        &[
+            "nan-column.npy",
+            "neuron 2",
+            "NaN in every frame",
+            "leave it out",
+        ],
+    ),
+    (
+        "fit constant.npy -o run --rate 30",
+        &[
+            "constant.npy",
+            "neuron 1",
+            "is 3 in every frame",
+            "leave it out",
+        ],
+    ),
+    (
+        "fit negative.npy -o run --rate 30 -m lfads",
+        &["negative.npy", "holds -1 at [0, 5, 0]", "whole numbers"],
+    ),
+    (
+        "fit trials.h5 -o run -m lfads",
+        &[
+            "trials.h5",
+            "F, which this model's likelihood",
+            "Poisson for spike counts",
+        ],
+    ),
+    (
+        "fit counts.npy -o run --rate 30",
+        &["counts.npy", "whole numbers from 0 to 3", "spike counts?"],
+    ),
+    (
+        "deconvolve trials.h5 -o out.h5 --dataset spikes",
+        &["trials.h5", "spike counts"],
+    ),
+    (
+        "fit empty-trial.npy -o run --rate 30",
+        &["empty-trial.npy", "trial 1", "nothing but NaN"],
+    ),
+    (
+        "fit short.npy -o run --rate 30 --units dff",
+        &["short.npy", "1 trial or window", "at least 2"],
+    ),
+    // Settings.
+    (
+        "fit trials.h5 -o run -c typo.toml",
+        &["typo.toml, line 2", "sede"],
+    ),
+    (
+        "fit trials.h5 -o run -c factors.toml",
+        &["[model]", "n_factor"],
+    ),
+    ("fit trials.h5 -o run -c none.toml", &["none.toml"]),
+    ("fit trials.h5 -o run -m lader", &["lader", "ladder"]),
+    ("fit trials.h5 -o run --tau -1", &["tau"]),
+    ("fit trials.h5 -o run --steps 0", &["n_steps", "at least 1"]),
+    (
+        "fit trials.h5 -o run --device tch",
+        &["tch", "not compiled in"],
+    ),
+    (
+        "deconvolve trials.h5 -o out.h5 --lambda 1 --s-min 1",
+        &["--lambda", "--s-min"],
+    ),
+    ("simulate lorenz -o out.h5 --dt 0", &["dt_s", "0"]),
+    (
+        "simulate lorenz -o no/such/folder/out.h5 --conditions 4 --repeats 2 --bins 5",
+        &["no/such/folder", "cannot"],
+    ),
+    // Models and their data.
+    (
+        "infer run6 seven.h5 -o out.h5",
+        &["seven.h5", "7 neurons", "fitted to 6"],
+    ),
+    (
+        "infer run6 slow.h5 -o out.h5",
+        &["slow.h5", "0.2 s", "0.1 s"],
+    ),
+    (
+        "infer mouse trials.h5 -o out.h5",
+        &["mouse", "not a run folder", "lfads fit -o"],
+    ),
+    ("report mouse", &["mouse", "not a run folder"]),
+    (
+        "evaluate run6 --truth seven.h5",
+        &["[12, 40, 6]", "[12, 40, 7]", "same recording"],
+    ),
+    ("evaluate trials.h5 --truth nothing.h5", &["nothing.h5"]),
+    (
+        "evaluate trials.h5 --truth trials.h5",
+        &["nothing to compare"],
+    ),
+];
+
+#[test]
+fn every_bad_input_gets_one_line_that_says_what_to_do() {
+    let lfads = Lfads::new().with_trials().with_suite2p();
+    prepare(&lfads);
+    let mut failures = Vec::new();
+    for (line, words) in CASES {
+        let output = lfads.output(line);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        // The log, if any, comes before the one line.
+        let message = stderr.trim_end().lines().last().unwrap_or_default();
+        let is_logged = |line: &str| line.contains(" INFO ") || line.contains(" WARN ");
+        let n_lines = stderr.trim_end().lines().filter(|l| !is_logged(l)).count();
+        let missing: Vec<_> = words
+            .iter()
+            .filter(|word| !message.contains(**word))
+            .collect();
+        if output.status.code() != Some(2) || n_lines != 1 || !missing.is_empty() {
+            failures.push(format!(
+                "lfads {line}\n  {:?}, lacks {missing:?}\n  {stderr}",
+                output.status.code()
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn prepare(lfads: &Lfads) {
+    let write = |name: &str, text: &[u8]| std::fs::write(lfads.path(name), text).unwrap();
+    let npy = |name: &str, values: &Array2<f32>| {
+        data::write_npy(&lfads.path(name), values.view()).unwrap();
+    };
+    let wave = Array2::from_shape_fn((300, 4), |(t, n)| ((t * (n + 3)) as f32 * 0.1).sin());
+    std::fs::create_dir(lfads.path("empty-folder")).unwrap();
+    let whole = std::fs::read(lfads.path("trials.h5")).unwrap();
+    write("cut.h5", &whole[..whole.len() / 2]);
+    let plane = lfads.path("mouse/suite2p/plane0");
+    std::fs::create_dir(lfads.path("cut-mouse")).unwrap();
+    for name in ["F.npy", "Fneu.npy", "iscell.npy", "ops.npy"] {
+        let bytes = std::fs::read(plane.join(name)).unwrap();
+        let kept = if name == "F.npy" {
+            bytes.len() / 2
+        } else {
+            bytes.len()
+        };
+        write(&format!("cut-mouse/{name}"), &bytes[..kept]);
+    }
+    write(
+        "noise.bin",
+        &[0x07, 0xfe, 0x13, 0x00, 0x99, 0x01, 0x02, 0x03],
+    );
+    npy("no-rate.npy", &wave);
+    npy(
+        "wide.npy",
+        &Array2::from_shape_fn((20, 300), |(n, t)| (n * t) as f32),
+    );
+    let mut changed = wave.clone();
+    changed.column_mut(2).fill(f32::NAN);
+    npy("nan-column.npy", &changed);
+    changed = wave.clone();
+    changed.column_mut(1).fill(3.0);
+    npy("constant.npy", &changed);
+    let counts = Array2::from_shape_fn((300, 4), |(t, n)| ((t * (n + 1) + t / 4) % 4) as f32);
+    npy("counts.npy", &counts);
+    changed = counts;
+    changed[[5, 0]] = -1.0;
+    npy("negative.npy", &changed);
+    npy("short.npy", &wave.slice(s![..40, ..]).to_owned());
+    let mut trials = Array3::from_shape_fn((3, 30, 2), |(i, t, n)| ((i + t * n) as f32).cos());
+    trials.slice_mut(s![1, .., ..]).fill(f32::NAN);
+    data::write_npy(&lfads.path("empty-trial.npy"), trials.view()).unwrap();
+    write("typo.toml", b"held_out = 0.3\nsede = 1\n");
+    write("factors.toml", b"[model.dynamics]\nn_factor = 3\n");
+    lfads.run("fit trials.h5 -o run6 -c tiny.toml");
+    lfads.run("simulate lorenz -o seven.h5 --conditions 4 --repeats 3 --bins 40 --neurons 7");
+    let trials = Dataset::read(&lfads.path("trials.h5")).unwrap();
+    let fluor_only = |split: Split| Split {
+        fluor: split.fluor,
+        ..Split::default()
+    };
+    let slow = Dataset {
+        dt_s: 0.2,
+        train: fluor_only(trials.train),
+        valid: fluor_only(trials.valid),
+        ..trials
+    };
+    slow.write(&lfads.path("slow.h5")).unwrap();
+}

@@ -1,0 +1,181 @@
+//! The whole way on small data, through the real binary.
+
+mod common;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{Lfads, size};
+use data::Arrays;
+
+#[test]
+fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
+    let lfads = Lfads::new().with_suite2p();
+    let found = lfads.json("inspect mouse/suite2p");
+    assert_eq!(found["n_neurons"], 5);
+    assert_eq!(found["n_frames"], serde_json::json!([400, 400]));
+    assert!((found["rate_hz"].as_f64().unwrap() - 30.0).abs() < 1e-3);
+    assert!(found["neurons"][4]["snr"].as_f64().unwrap() > 2.0);
+
+    lfads.run("fit mouse/suite2p -o run --tau 0.7 -c tiny.toml --npz");
+    let results = Arrays::read(&lfads.path("run/inferred.h5")).unwrap();
+    for name in ["rates", "spikes", "calcium", "fluor", "observed"] {
+        let array = results.require(name).unwrap();
+        assert_eq!(array.shape(), [1, 400, 5], "{name}");
+        assert!(array.iter().all(|v| v.is_finite()), "{name}");
+    }
+    assert_eq!(results.require("factors").unwrap().shape(), [1, 400, 3]);
+    let held_out = results.require("held_out").unwrap();
+    let share = held_out.sum() / held_out.len() as f32;
+    assert!((0.1..0.4).contains(&share), "{share}");
+    let npz = Arrays::read(&lfads.path("run/inferred.npz")).unwrap();
+    assert_eq!(
+        npz.require("rates").unwrap(),
+        results.require("rates").unwrap()
+    );
+
+    let scores = lfads.json("evaluate run --truth mouse/truth.h5");
+    for quantity in ["rates", "spikes", "calcium", "fluor", "latent"] {
+        for frames in ["all", "held_out"] {
+            let r2 = scores[quantity][frames]["r2"].as_f64();
+            assert!(
+                r2.is_some_and(|r2| (0.0..=1.0).contains(&r2)),
+                "{quantity} {frames}"
+            );
+        }
+    }
+
+    lfads.run("report run");
+    let page = std::fs::read_to_string(lfads.path("run/report.html")).unwrap();
+    for part in [
+        "Traces",
+        "Population",
+        "Factors",
+        "Neurons",
+        "Training",
+        "Settings",
+    ] {
+        assert!(page.contains(&format!("<h2>{part}</h2>")), "{part}");
+    }
+    for foreign in ["http://", "https://", "src=", "NaN", "inf"] {
+        assert!(!page.replace("inferred", "").contains(foreign), "{foreign}");
+    }
+
+    lfads.run("infer run mouse/suite2p -o again.h5 --samples 2");
+    let again = Arrays::read(&lfads.path("again.h5")).unwrap();
+    assert_eq!(
+        again.require("rates").unwrap(),
+        results.require("rates").unwrap()
+    );
+}
+
+#[test]
+fn every_model_fits_trials() {
+    let lfads = Lfads::new().with_trials();
+    for model in ["ladder", "oasis-lfads", "gaussian", "edgeworth"] {
+        let value = lfads.json(&format!("fit trials.h5 -o {model} -m {model} -c tiny.toml"));
+        assert_eq!(value["calibration"]["start_is_running"], false, "{model}");
+        assert_eq!(value["calibration"]["g"], 0.75, "{model}");
+        lfads.run(&format!("report {model}"));
+    }
+    lfads.run("fit trials.h5 -o lfads -m lfads -c tiny.toml --dataset spikes");
+    lfads.run("report lfads");
+    let warm_up = "warm_up = { shallow_steps = 2, deep_start = 4, deep_alone = 4, deep_steps = 4 }";
+    let paper = common::TINY.replace("warm_up = { deep_steps = 4 }", warm_up);
+    std::fs::write(lfads.path("paper.toml"), paper).unwrap();
+    lfads.run("fit trials.h5 -o paper -m paper-ladder -c paper.toml");
+    let results = Arrays::read(&lfads.path("paper/inferred.h5")).unwrap();
+    // Three conditions in twelve trials, the last of each three held out, as the file splits them.
+    let held_out = results.require("held_out").unwrap();
+    assert_eq!(
+        held_out
+            .sum_axis(ndarray::Axis(1))
+            .as_slice_memory_order()
+            .unwrap(),
+        [
+            0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 40.0, 40.0, 40.0, 40.0
+        ]
+    );
+}
+
+#[test]
+fn missing_frames_and_trials_of_unequal_length_are_fitted() {
+    let lfads = Lfads::new().with_trials();
+    let mut traces = data::Dataset::read(&lfads.path("trials.h5"))
+        .unwrap()
+        .train
+        .fluor
+        .unwrap();
+    traces.slice_mut(ndarray::s![1, 25.., ..]).fill(f32::NAN);
+    traces.slice_mut(ndarray::s![2, 5..9, 1]).fill(f32::NAN);
+    data::write_npy(&lfads.path("gaps.npy"), traces.view()).unwrap();
+    lfads.run("fit gaps.npy -o run --rate 10 --units dff --tau 0.4 -c tiny.toml");
+    let results = Arrays::read(&lfads.path("run/inferred.h5")).unwrap();
+    let rates = results.require("rates").unwrap();
+    let is_finite = |trial: usize, bin: usize| rates[[trial, bin, 1]].is_finite();
+    assert!(is_finite(2, 6) && is_finite(1, 24), "gaps are filled");
+    assert!(!is_finite(1, 25), "nothing is made up behind a trial's end");
+    lfads.run("report run");
+}
+
+#[test]
+fn an_interrupted_fit_goes_on_and_ends_the_same() {
+    let line = "fit trials.h5 -o run -c long.toml";
+    let config = common::TINY.replace("n_steps = 12", "n_steps = 300");
+    let prepared = || {
+        let lfads = Lfads::new().with_trials();
+        std::fs::write(lfads.path("long.toml"), &config).unwrap();
+        lfads
+    };
+    let whole = prepared();
+    whole.run(line);
+
+    let cut = prepared();
+    let silent = || Stdio::null();
+    let mut child = cut
+        .command(line)
+        .stdout(silent())
+        .stderr(silent())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while size(&cut.path("run/checkpoint/last.ckpt")) == 0 {
+        assert!(start.elapsed() < Duration::from_mins(2), "no checkpoint");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!cut.path("run/result.json").exists(), "it was interrupted");
+    let output = cut.output(line);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && log.contains("resumed"), "{log}");
+    let rates = |lfads: &Lfads| {
+        Arrays::read(&lfads.path("run/inferred.h5")).unwrap().arrays["rates"].clone()
+    };
+    assert_eq!(rates(&cut), rates(&whole));
+
+    // A finished run is reused; another fit has no place in its folder.
+    assert!(String::from_utf8_lossy(&cut.output(line).stderr).contains("already complete"));
+    let other = cut.output(&format!("{line} --seed 9"));
+    let message = String::from_utf8_lossy(&other.stderr);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(
+        message.contains("config.seed") && message.contains("-o"),
+        "{message}"
+    );
+}
+
+#[test]
+fn deconvolution_finds_the_spikes_whatever_the_method() {
+    let lfads = Lfads::new().with_trials();
+    for options in ["--s-min 0.5", "", "--lambda 0.1", "--noise-constrained"] {
+        lfads.run(&format!(
+            "deconvolve trials.h5 -o out.npz --baseline none {options}"
+        ));
+        let scores = lfads.json("evaluate out.npz --truth trials.h5");
+        let r2 = scores["spikes"]["all"]["r2"].as_f64().unwrap();
+        assert!(r2 > 0.7, "{options}: {r2}");
+    }
+    let value = lfads.json("deconvolve trials.h5 -o ar2.h5 --tau 0.4 --tau-rise 0.05");
+    assert_eq!(value["median_tau_s"], 0.4);
+}
