@@ -61,7 +61,7 @@ impl ModelChoice {
                  learning_rate = { kind = \"cosine\", peak = 0.01, constant_fraction = 0.7, final_fraction = 0.002 }\n\
                  warm_up = { shallow_steps = 300, deep_start = 1000, deep_alone = 5000, deep_steps = 1600 }"
             }
-            _ => "n_steps = 5000\nvalidate_every = 25",
+            _ => "n_steps = 5000\nvalidate_every = 25\nwarm_up = { deep_steps = 800 }",
         }
     }
 }

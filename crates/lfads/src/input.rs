@@ -81,7 +81,8 @@ impl InputArgs {
         }
     }
 
-    fn options(&self) -> Options {
+    /// The same for the reading library.
+    pub fn options(&self) -> Options {
         Options {
             rate_hz: self.rate,
             units: self.units.map(|units| match units {
@@ -119,7 +120,7 @@ impl InputArgs {
 }
 
 /// The library's message and the option that it asks for.
-fn with_option_names(error: DataError) -> anyhow::Error {
+pub fn with_option_names(error: DataError) -> anyhow::Error {
     let hint = match *error.problem {
         Problem::MissingRate => " (--rate HZ)",
         Problem::AxisOrder { .. } => " (--order neuron-time, or --order time-neuron)",

@@ -94,6 +94,14 @@ const CASES: &[Case] = &[
         "fit short.npy -o run --rate 30 --units dff",
         &["short.npy", "1 trial or window", "at least 2"],
     ),
+    (
+        "deconvolve no-rate.npy -o out.h5 --rate 30 --blocks",
+        &["--blocks", ".npz", "out.h5"],
+    ),
+    (
+        "deconvolve trials.h5 -o out.npz --blocks",
+        &["trials.h5", "in blocks", "leave --blocks out"],
+    ),
     // Settings.
     (
         "fit trials.h5 -o run -c typo.toml",
@@ -203,7 +211,7 @@ fn prepare(lfads: &Lfads) {
     let mut changed = wave.clone();
     changed.column_mut(2).fill(f32::NAN);
     npy("nan-column.npy", &changed);
-    changed = wave.clone();
+    changed.clone_from(&wave);
     changed.column_mut(1).fill(3.0);
     npy("constant.npy", &changed);
     let counts = Array2::from_shape_fn((300, 4), |(t, n)| ((t * (n + 1) + t / 4) % 4) as f32);

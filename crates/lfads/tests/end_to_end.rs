@@ -179,3 +179,26 @@ fn deconvolution_finds_the_spikes_whatever_the_method() {
     let value = lfads.json("deconvolve trials.h5 -o ar2.h5 --tau 0.4 --tau-rise 0.05");
     assert_eq!(value["median_tau_s"], 0.4);
 }
+
+#[test]
+fn block_by_block_the_answer_is_the_same() {
+    let lfads = Lfads::new().with_suite2p();
+    for options in ["--tau 0.7 --noise-constrained", "--typical-tau 0.7"] {
+        lfads.run(&format!("deconvolve mouse/suite2p -o whole.h5 {options}"));
+        lfads.run(&format!(
+            "deconvolve mouse/suite2p -o blocks.npz --blocks {options}"
+        ));
+        let whole = Arrays::read(&lfads.path("whole.h5")).unwrap();
+        let blocks = Arrays::read(&lfads.path("blocks.npz")).unwrap();
+        for (name, array) in &whole.arrays {
+            let found = blocks.require(name).unwrap();
+            let values = array.values.iter();
+            assert!(values.eq(found.iter()), "{options}: {name}");
+        }
+    }
+    let scores = lfads.json("evaluate blocks.npz --truth mouse/truth.h5");
+    assert!(
+        scores["spikes"]["all"]["r2"].as_f64().unwrap() > 0.5,
+        "{scores}"
+    );
+}

@@ -3,23 +3,28 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use calcium::estimate::{Average, maximin_baseline, noise_sd};
 use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Ar2Problem, Baseline, Deconvolved};
 use calcium::{Ar1, Ar2, Automatic, CalciumError, Discretisation};
 use clap::ValueEnum;
-use data::{Arrays, Likelihood, Recording};
-use ndarray::{Array1, Array3};
+use data::{Arrays, Likelihood, NpzStream, Recording, TraceBlocks};
+use ndarray::{Array1, ArrayD, IxDyn};
 use rayon::prelude::*;
 use serde_json::json;
 
 use super::Session;
-use crate::input::InputArgs;
+use crate::input::{InputArgs, with_option_names};
 use crate::traces::Layout;
+
+/// Neurons in memory at a time with `--blocks`.
+const PER_BLOCK: usize = 64;
 
 /// Spikes and denoised calcium of each neuron, by OASIS.
 ///
 /// Baseline, noise and decay time are estimated for each neuron unless given. Example:
 /// `lfads deconvolve mouse/suite2p -o spikes.h5 --tau 0.7 --noise-constrained` writes `spikes`,
 /// `calcium` and `baseline`, [trial, time, neuron], and `tau`, `noise_sd` and `lambda`, [neuron].
+/// Without --tau there is `activity` too, expected spikes: what follows the firing rate best.
 ///
 /// Spikes are in the units of the recording: a spike of 0.2 raised dF/F by 0.2. In the first frame
 /// of a trial, spikes cannot be told from calcium left over from before.
@@ -69,6 +74,11 @@ pub struct Deconvolve {
     #[arg(long, value_name = "S", default_value_t = 60.0)]
     baseline_window: f64,
 
+    /// Read, solve and write a block of neurons at a time, for recordings larger than memory: from a
+    /// .npy matrix, a suite2p folder or a two-axis HDF5 dataset into an .npz of [time, neuron]
+    #[arg(long, conflicts_with_all = ["leave_out", "continuous"])]
+    blocks: bool,
+
     #[command(flatten)]
     input: InputArgs,
 }
@@ -93,21 +103,60 @@ struct Kinetics {
 struct Solved {
     result: Deconvolved<f32>,
     baseline: Vec<f32>,
+    /// Where the indicator was estimated.
+    activity: Option<Vec<f32>>,
+    found: Found,
+}
+
+/// Numbers of one neuron.
+#[derive(Clone, Copy)]
+struct Found {
     tau_s: f64,
     noise_sd: f64,
     lambda: f64,
 }
 
+/// What is known of a trace before OASIS.
+struct Before {
+    baseline: Vec<f32>,
+    activity: Option<Vec<f32>>,
+    tau_s: f64,
+    noise_sd: f64,
+}
+
+impl Solved {
+    /// The traces in the order of their [`names`].
+    fn traces(&self) -> impl Iterator<Item = &[f32]> {
+        let three = [&self.result.spikes, &self.result.calcium, &self.baseline];
+        let all = three.into_iter().chain(&self.activity);
+        all.map(Vec::as_slice)
+    }
+}
+
+/// Names of the traces.
+fn names(kinetics: &Kinetics) -> &'static [&'static str] {
+    let all = &["spikes", "calcium", "baseline", "activity"];
+    match kinetics.tau_s {
+        Some(_) => &all[..3],
+        None => all,
+    }
+}
+
 impl Deconvolve {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
+        let found = match self.blocks {
+            true => self.run_in_blocks(session)?,
+            false => self.run_whole(session)?,
+        };
+        self.report(session, &found)
+    }
+
+    fn run_whole(&self, session: &Session<'_>) -> Result<Vec<Found>> {
         let recording = self.input.open(&self.path)?;
         recording.check(Likelihood::Gaussian)?;
         let kinetics = self.kinetics(&recording);
         let layout = Layout::new(&recording, 5.0 * kinetics.tau_s.unwrap_or(self.typical_tau));
-        let bar = session.progress.bar(
-            recording.n_neurons() as u64,
-            "{bar:30} {pos}/{len} neurons  {eta} left",
-        );
+        let bar = bar(session, recording.n_neurons());
         let solved: Vec<Result<Solved>> = (0..recording.n_neurons())
             .into_par_iter()
             .map(|neuron| {
@@ -121,8 +170,62 @@ impl Deconvolve {
             .collect();
         bar.finish_and_clear();
         let solved = solved.into_iter().collect::<Result<Vec<_>>>()?;
-        results(&recording, &layout, &solved).write(&self.output)?;
-        self.report(session, &recording, &solved)
+        results(&recording, &layout, names(&kinetics), &solved).write(&self.output)?;
+        Ok(solved.iter().map(|solved| solved.found).collect())
+    }
+
+    /// The same in memory of the size of a block.
+    fn run_in_blocks(&self, session: &Session<'_>) -> Result<Vec<Found>> {
+        if !self
+            .output
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("npz"))
+        {
+            let output = self.output.display();
+            bail!("--blocks writes .npz archives; name the output so instead of {output}");
+        }
+        let opened = TraceBlocks::open(&self.path, &self.input.options(), PER_BLOCK);
+        let Some(blocks) = opened.map_err(with_option_names)? else {
+            bail!(
+                "{}: it cannot be read in blocks (a .npy matrix, a suite2p folder or a two-axis HDF5 dataset of 32-bit floats can); leave --blocks out",
+                self.path.display()
+            );
+        };
+        let kinetics = Kinetics {
+            dt_s: blocks.dt_s(),
+            tau_s: self.tau,
+            discretisation: Discretisation::Exact,
+        };
+        let (n_bins, n_neurons) = (blocks.n_bins(), blocks.n_neurons());
+        let names = names(&kinetics);
+        let mut out = NpzStream::create(&self.output, names, [n_bins, n_neurons])?;
+        let bar = bar(session, n_neurons);
+        let mut found = Vec::new();
+        for block in blocks {
+            let block = block?;
+            let rows: Vec<_> = block.traces.outer_iter().collect();
+            let solved: Vec<Result<Solved, CalciumError>> = rows
+                .par_iter()
+                .map(|trace| self.solve(trace.as_slice().unwrap_or_default(), &kinetics))
+                .collect();
+            for (place, solved) in solved.into_iter().enumerate() {
+                let neuron = block.first_neuron + place;
+                let solved =
+                    solved.with_context(|| format!("{}: neuron {neuron}", self.path.display()))?;
+                for (array, trace) in solved.traces().enumerate() {
+                    out.append(array, trace)?;
+                }
+                found.push(solved.found);
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        let numbers = numbers(&found);
+        let dt_s = ArrayD::from_elem(IxDyn(&[]), kinetics.dt_s as f32);
+        let others = numbers.map(|(name, _, values)| (name, values));
+        let others: Vec<_> = others.into_iter().chain([("dt", dt_s)]).collect();
+        out.finish(&others)?;
+        Ok(found)
     }
 
     /// What the command line says of the indicator, else the file.
@@ -139,87 +242,110 @@ impl Deconvolve {
     }
 
     fn solve(&self, trace: &[f32], kinetics: &Kinetics) -> Result<Solved, CalciumError> {
-        let dt_s = kinetics.dt_s;
-        let automatic = Automatic::new(dt_s)?
-            .with_typical_tau(kinetics.tau_s.unwrap_or(self.typical_tau))?
-            .with_baseline_window(self.baseline_window)?;
-        let estimate = automatic.deconvolve(trace)?;
-        let noise_sd = self.noise.unwrap_or(estimate.noise_sd);
-        let tau_s = kinetics.tau_s.unwrap_or(estimate.tau_s);
-        let mut baseline = match self.baseline {
-            BaselineMethod::Rolling => estimate.baseline,
-            BaselineMethod::None => vec![0.0; trace.len()],
-        };
-        let above: Vec<f32> = trace.iter().zip(&baseline).map(|(y, b)| y - b).collect();
-        if let Some(tau_rise_s) = self.tau_rise {
-            let ar = Ar2::from_taus(tau_rise_s, tau_s, dt_s, Discretisation::Exact)?;
-            let lambda = self.lambda.unwrap_or(0.0);
-            return Ok(Solved {
-                result: Ar2Problem::new(ar)
-                    .with_lambda(lambda)?
-                    .deconvolve(&above)?,
-                baseline,
-                tau_s,
-                noise_sd,
-                lambda,
-            });
+        let Before {
+            mut baseline,
+            activity,
+            tau_s,
+            noise_sd,
+        } = self.estimate(trace, kinetics)?;
+        if self.baseline == BaselineMethod::None {
+            baseline.fill(0.0);
         }
-        let ar = Ar1::from_tau(tau_s, dt_s, kinetics.discretisation)?;
-        let (result, lambda) = if self.noise_constrained {
-            let problem = Ar1NoiseConstrained::new(ar, noise_sd)?.with_baseline(Baseline::Free)?;
-            let fit = problem.deconvolve(&above)?;
-            for b in &mut baseline {
-                *b += fit.baseline as f32;
-            }
-            (fit.result, fit.lambda)
+        let above: Vec<f32> = trace.iter().zip(&baseline).map(|(y, b)| y - b).collect();
+        let dt_s = kinetics.dt_s;
+        let mut lambda = self.lambda.unwrap_or(0.0);
+        let result = if let Some(tau_rise_s) = self.tau_rise {
+            let ar = Ar2::from_taus(tau_rise_s, tau_s, dt_s, Discretisation::Exact)?;
+            let problem = Ar2Problem::new(ar).with_lambda(lambda)?;
+            problem.deconvolve(&above)?
         } else {
-            let lambda = self.lambda.unwrap_or(0.0);
-            let problem = Ar1Problem::new(ar).with_lambda(lambda)?;
-            let problem = problem.with_s_min(self.s_min.unwrap_or(0.0))?;
-            (problem.deconvolve(&above)?, lambda)
+            let ar = Ar1::from_tau(tau_s, dt_s, kinetics.discretisation)?;
+            if self.noise_constrained {
+                let problem = Ar1NoiseConstrained::new(ar, noise_sd)?;
+                let fit = problem.with_baseline(Baseline::Free)?.deconvolve(&above)?;
+                for b in &mut baseline {
+                    *b += fit.baseline as f32;
+                }
+                lambda = fit.lambda;
+                fit.result
+            } else {
+                let problem = Ar1Problem::new(ar).with_lambda(lambda)?;
+                let problem = problem.with_s_min(self.s_min.unwrap_or(0.0))?;
+                problem.deconvolve(&above)?
+            }
         };
         Ok(Solved {
             result,
             baseline,
-            tau_s,
-            noise_sd,
-            lambda,
+            activity,
+            found: Found {
+                tau_s,
+                noise_sd,
+                lambda,
+            },
         })
     }
 
-    fn report(
-        &self,
-        session: &Session<'_>,
-        recording: &Recording,
-        solved: &[Solved],
-    ) -> Result<()> {
-        let median = |value: fn(&Solved) -> f64| {
-            let mut values: Vec<f64> = solved.iter().map(value).collect();
+    /// Baseline and noise, and tau where it is not known.
+    fn estimate(&self, trace: &[f32], kinetics: &Kinetics) -> Result<Before, CalciumError> {
+        let dt_s = kinetics.dt_s;
+        if let Some(tau_s) = kinetics.tau_s {
+            let window = (self.baseline_window / dt_s).ceil() as usize;
+            return Ok(Before {
+                baseline: maximin_baseline(trace, 0.2 * tau_s / dt_s, window)?,
+                activity: None,
+                tau_s,
+                noise_sd: match self.noise {
+                    Some(noise_sd) => noise_sd,
+                    None => noise_sd(trace, Average::Mean)?,
+                },
+            });
+        }
+        let automatic = Automatic::new(dt_s)?
+            .with_typical_tau(self.typical_tau)?
+            .with_baseline_window(self.baseline_window)?;
+        let estimate = automatic.deconvolve(trace)?;
+        Ok(Before {
+            baseline: estimate.baseline,
+            activity: Some(estimate.activity),
+            tau_s: estimate.tau_s,
+            noise_sd: self.noise.unwrap_or(estimate.noise_sd),
+        })
+    }
+
+    fn report(&self, session: &Session<'_>, found: &[Found]) -> Result<()> {
+        let median = |value: fn(&Found) -> f64| {
+            let mut values: Vec<f64> = found.iter().map(value).collect();
             values.sort_unstable_by(f64::total_cmp);
             values[values.len() / 2]
         };
-        let (tau_s, noise_sd) = (median(|s| s.tau_s), median(|s| s.noise_sd));
-        if solved.is_empty() {
-            bail!("{}: no neurons", recording.path.display());
+        if found.is_empty() {
+            bail!("{}: no neurons", self.path.display());
         }
+        let (tau_s, noise_sd) = (median(|f| f.tau_s), median(|f| f.noise_sd));
+        let lambda = median(|f| f.lambda);
         let value = json!({
             "output": self.output,
-            "n_neurons": solved.len(),
+            "n_neurons": found.len(),
             "median_tau_s": tau_s,
             "median_noise_sd": noise_sd,
-            "median_lambda": median(|s| s.lambda),
+            "median_lambda": lambda,
         });
         let text = format!(
-            "{}: {} neurons; medians: tau {tau_s:.3} s, noise SD {noise_sd:.4}, lambda {:.4}\n",
+            "{}: {} neurons; medians: tau {tau_s:.3} s, noise SD {noise_sd:.4}, lambda {lambda:.4}\n",
             self.output.display(),
-            solved.len(),
-            median(|s| s.lambda),
+            found.len(),
         );
         session.print(&value, &text)
     }
 }
 
-fn results(recording: &Recording, layout: &Layout, solved: &[Solved]) -> Arrays {
+fn bar(session: &Session<'_>, n_neurons: usize) -> indicatif::ProgressBar {
+    let template = "{bar:30} {pos}/{len} neurons  {eta} left";
+    session.progress.bar(n_neurons as u64, template)
+}
+
+fn results(recording: &Recording, layout: &Layout, names: &[&str], solved: &[Solved]) -> Arrays {
     let units = recording.units.map_or("", |units| match units {
         data::Units::DeltaFOverF => "dF/F",
         _ => "F",
@@ -230,25 +356,28 @@ fn results(recording: &Recording, layout: &Layout, solved: &[Solved]) -> Arrays 
     results.texts.insert("source".into(), source);
     let ids = recording.neuron_ids.join(",");
     results.texts.insert("neuron_ids".into(), ids);
-    let mut insert = |name, values: Array3<f32>| results.insert(name, units, values.into_dyn());
-    insert(
-        "spikes",
-        layout.split(solved.iter().map(|s| &s.result.spikes[..])),
-    );
-    insert(
-        "calcium",
-        layout.split(solved.iter().map(|s| &s.result.calcium[..])),
-    );
-    insert(
-        "baseline",
-        layout.split(solved.iter().map(|s| &s.baseline[..])),
-    );
-    let mut insert = |name, unit, value: fn(&Solved) -> f64| {
-        let values: Array1<f32> = solved.iter().map(|s| value(s) as f32).collect();
-        results.insert(name, unit, values.into_dyn());
-    };
-    insert("tau", "s", |s| s.tau_s);
-    insert("noise_sd", units, |s| s.noise_sd);
-    insert("lambda", units, |s| s.lambda);
+    for (place, name) in names.iter().enumerate() {
+        let of_neuron = |solved: &'_ Solved| solved.traces().nth(place).map(<[f32]>::to_vec);
+        let traces: Vec<Vec<f32>> = solved.iter().filter_map(of_neuron).collect();
+        let trials = layout.split(traces.iter().map(Vec::as_slice));
+        results.insert(name, units, trials.into_dyn());
+    }
+    let found: Vec<Found> = solved.iter().map(|solved| solved.found).collect();
+    for (name, unit, values) in numbers(&found) {
+        results.insert(name, if unit.is_empty() { units } else { unit }, values);
+    }
     results
+}
+
+/// Name, unit (empty: the recording's) and values, `[neuron]`.
+fn numbers(found: &[Found]) -> [(&'static str, &'static str, ArrayD<f32>); 3] {
+    let array = |value: fn(&Found) -> f64| {
+        let values: Array1<f32> = found.iter().map(|found| value(found) as f32).collect();
+        values.into_dyn()
+    };
+    [
+        ("tau", "s", array(|f| f.tau_s)),
+        ("noise_sd", "", array(|f| f.noise_sd)),
+        ("lambda", "", array(|f| f.lambda)),
+    ]
 }

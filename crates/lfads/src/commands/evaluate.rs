@@ -167,7 +167,12 @@ impl Comparison<'_> {
             return Ok(None);
         };
         let found = array.values.shape().to_vec();
-        let array = array.values.clone().into_dimensionality::<Ix3>();
+        let values = match found.len() {
+            // One recording, as `deconvolve --blocks` writes it.
+            2 => array.values.clone().insert_axis(Axis(0)),
+            _ => array.values.clone(),
+        };
+        let array = values.into_dimensionality::<Ix3>();
         array.map(Some).map_err(|_| {
             anyhow::anyhow!(
                 "{}: dataset `{name}` has shape {found:?}; it must have 3 axes, [trial, time, neuron]",
