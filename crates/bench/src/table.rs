@@ -302,7 +302,7 @@ mod tests {
         assert!(page.contains("20 ± 14"), "{page}");
         assert!(page.contains("- Dataset n neurons: 30"), "{page}");
         // Lowest of the Lorenz column, the sum of recoveries, coverage, error of the decay time.
-        let spread = page.lines().nth(16).unwrap_or_default();
+        let spread = page.lines().nth(18).unwrap_or_default();
         let cells: Vec<&str> = spread.split('|').map(str::trim).collect();
         assert_eq!(cells[4], "0.950", "{page}");
         assert_eq!(cells[8..12], ["1", "0.50 ± 0.14", "–", "0.050"], "{page}");
