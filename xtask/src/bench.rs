@@ -1,4 +1,4 @@
-//! `cargo xtask reproduce-table1` and `simulate`: build the benchmark program optimised and run it.
+//! Commands of the benchmark program, which is built optimised and run; `bench` runs the criterion benches before it.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -8,11 +8,29 @@ const OPTIONAL_DEVICES: [&str; 3] = ["wgpu", "tch", "cuda"];
 
 /// Runs `bench ARGS` from the workspace root, building it first.
 pub fn run(args: &[String]) -> ExitCode {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .current_dir(workspace_root())
-        .args(cargo_arguments(args));
+    let mut cargo = cargo();
+    cargo.args(cargo_arguments(args));
     hand_over(cargo)
+}
+
+/// Runs the criterion benches of the kernels, then `bench performance ARGS`. With `--steps` or `--help` in ARGS, the
+/// latter alone.
+pub fn performance(args: &[String]) -> ExitCode {
+    let short = |arg: &String| ["--steps", "--help", "-h"].contains(&arg.as_str());
+    if !args.iter().any(short) {
+        match cargo().args(["bench", "--package", "gru"]).status() {
+            Ok(status) if status.success() => {}
+            Ok(_) => return ExitCode::FAILURE,
+            Err(error) => return cannot_start(&error),
+        }
+    }
+    run(&[&["performance".to_string()], args].concat())
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace_root());
+    cargo
 }
 
 /// The root of the workspace this program was built in.

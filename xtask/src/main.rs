@@ -12,6 +12,8 @@ Commands:
   reproduce-table1 [OPTIONS]  Simulate the Lorenz benchmark, train and evaluate the models of Table 1,
                               print the table beside the paper's numbers
   simulate FILE.h5 [OPTIONS]  Write the simulated benchmark to a file
+  bench [OPTIONS]             Time kernels, training steps and their growth; write results/performance.md.
+                              With --steps: training steps alone, as JSON
   readme                      Copy the table of results/table1.md into README.md
 
 `cargo xtask COMMAND --help` lists the options.";
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("reproduce-table1" | "simulate") => bench::run(&args),
+        Some("bench") => bench::performance(&args[1..]),
         Some("readme") => readme::run(bench::workspace_root()),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");

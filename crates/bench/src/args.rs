@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::performance::ModelKind;
 use crate::recipe::RowSelector;
 use runs::device::DeviceKind;
 
@@ -23,6 +24,32 @@ pub enum Command {
     ReproduceTable1(ReproduceTable1),
     /// Write the simulated benchmark of a recipe to a file, for `--dataset` or other programs.
     Simulate(Simulate),
+    /// Time training steps, posterior averages and how both grow with the sizes of the data;
+    /// write the tables and plot of results/performance.md.
+    Performance(Performance),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Performance {
+    /// Only the steps and averages of Table 1's sizes, as one JSON object on stdout; nothing is written
+    #[arg(long)]
+    pub steps: bool,
+
+    /// Only this model
+    #[arg(long, value_enum, value_name = "MODEL", requires = "steps")]
+    pub model: Option<ModelKind>,
+
+    /// Threads of the CPU [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+
+    /// Folder of the tables and the plot
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub out: PathBuf,
+
+    /// Where the criterion benches left their results
+    #[arg(long, value_name = "DIR", default_value = "target/criterion")]
+    pub criterion: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

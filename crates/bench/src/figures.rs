@@ -15,7 +15,7 @@ const SIZE: (u32, u32) = (1800, 1100);
 const TIME_AXIS_HEIGHT: u32 = 45;
 const TRUTH: RGBColor = RGBColor(214, 39, 40);
 const INFERRED: RGBColor = RGBColor(31, 119, 180);
-const FONT: &str = "sans-serif";
+pub const FONT: &str = "sans-serif";
 const FONT_FILE: &[u8] = include_bytes!("../fonts/DejaVuSans-subset.ttf");
 
 /// One held-out trial as the figure shows it.
@@ -61,10 +61,15 @@ impl Pair {
 
 /// Writes `figure2.svg` and `figure2.png` into `folder`; the legend names the `model`.
 pub fn write(example: &Example, model: &str, folder: &Path) -> Result<()> {
-    register_font(FONT, FontStyle::Normal, FONT_FILE)
-        .map_err(|_| anyhow!("the built-in font is damaged"))?;
+    register_fonts()?;
     write_atomically(&folder.join("figure2.svg"), svg(example, model)?.as_bytes())?;
     write_atomically(&folder.join("figure2.png"), &png(example, model)?)
+}
+
+/// Makes [`FONT`] known to the plotting library.
+pub fn register_fonts() -> Result<()> {
+    register_font(FONT, FontStyle::Normal, FONT_FILE)
+        .map_err(|_| anyhow!("the built-in font is damaged"))
 }
 
 fn svg(example: &Example, model: &str) -> Result<String> {

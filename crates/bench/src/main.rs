@@ -4,6 +4,7 @@ mod args;
 mod dataset;
 mod evaluate;
 mod figures;
+mod performance;
 mod progress;
 mod reading;
 mod recipe;
@@ -33,12 +34,19 @@ fn main() -> ExitCode {
     };
     let outcome = match &args.command {
         Command::ReproduceTable1(args) => reproduce_table1::run(args),
+        Command::Performance(args) => performance::run(args).map(|()| ExitCode::SUCCESS),
         Command::Simulate(args) => simulate::run(args).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,
         Err(error) => refuse(&format!("error: {error:#}")),
     }
+}
+
+/// Gives the memory that is kept for reuse back to the system.
+fn release_memory() {
+    gru::kernels::free_buffers();
+    ALLOCATOR.release();
 }
 
 fn refuse(message: &str) -> ExitCode {

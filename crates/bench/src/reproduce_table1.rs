@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result};
@@ -31,7 +32,7 @@ const RUN_FAILED: u8 = 1;
 pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
     let device = args.device.open()?;
     let recipe = recipe(args)?;
-    use_threads(args)?;
+    use_threads(args.threads)?;
     let plan = Plan::new(args, &recipe);
     let progress = TableProgress::new(plan.n_runs());
     progress.install_log(args.verbose);
@@ -108,8 +109,12 @@ fn recipe(args: &ReproduceTable1) -> Result<Recipe> {
     Ok(recipe)
 }
 
-fn use_threads(args: &ReproduceTable1) -> Result<()> {
-    let n_threads = args.threads.map_or(0, usize::from);
+/// Sets the threads of the whole process; all cores if absent.
+///
+/// # Errors
+/// If the threads cannot be started.
+pub fn use_threads(n_threads: Option<NonZeroUsize>) -> Result<()> {
+    let n_threads = n_threads.map_or(0, usize::from);
     rayon::ThreadPoolBuilder::new()
         .num_threads(n_threads)
         .build_global()

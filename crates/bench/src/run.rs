@@ -103,7 +103,7 @@ impl Session<'_> {
     }
 
     fn compute(&self, row: &Row, seed: u64, dir: &RunDir) -> Result<RunResult> {
-        crate::ALLOCATOR.release();
+        crate::release_memory();
         let memory = PeakMemory::start();
         let reading = Reading::of(row, self.data)?;
         let trained = self.fit(row, seed, dir, &reading)?;

@@ -40,6 +40,17 @@ impl Recycling {
         self.kept.load(Ordering::Relaxed)
     }
 
+    /// Bytes of the large blocks that are in use.
+    pub fn in_use_bytes(&self) -> usize {
+        self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Most bytes of large blocks that were in use at once since the start or the last
+    /// [`Recycling::release`].
+    pub fn peak_bytes(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
     /// Gives every kept block back, and forgets the peak: before a task unlike the last one.
     pub fn release(&self) {
         self.peak.store(0, Ordering::Relaxed);
@@ -264,10 +275,12 @@ mod tests {
             assert_eq!(again, block);
             let bytes = std::slice::from_raw_parts(again, second.size());
             assert!(bytes.iter().all(|&byte| byte == 0));
+            assert_eq!(heap.in_use_bytes(), heap.peak_bytes());
             heap.dealloc(again, second);
         }
+        assert_eq!(heap.in_use_bytes(), 0);
         heap.release();
-        assert_eq!(heap.kept_bytes(), 0);
+        assert_eq!((heap.kept_bytes(), heap.peak_bytes()), (0, 0));
     }
 
     #[test]

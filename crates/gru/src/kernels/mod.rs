@@ -26,6 +26,8 @@ pub use elementwise::{
     poisson_log_prob,
 };
 pub use forward::{GruTrace, forward};
+pub use gemm::product_gflops;
+pub use pool::free_buffers;
 pub use simd::Isa;
 pub use spike_loop::{
     SpikeLoopGradients, SpikeLoopOutput, SpikeLoopOutputs, SpikeLoopShape, SpikeLoopSlices,

@@ -8,6 +8,12 @@ const MAX_KEPT: usize = 64;
 
 static KEPT: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
+/// Frees all buffers kept for reuse, before work of other sizes.
+pub fn free_buffers() {
+    let kept = std::mem::take(&mut *KEPT.lock().unwrap_or_else(PoisonError::into_inner));
+    drop(kept);
+}
+
 /// A slice of `f32` that returns to the pool when dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer(Vec<f32>);
