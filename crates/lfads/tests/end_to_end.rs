@@ -35,7 +35,7 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
     );
 
     let scores = lfads.json("evaluate run --truth mouse/truth.h5");
-    for quantity in ["rates", "spikes", "calcium", "fluor", "latent"] {
+    for quantity in ["rates", "spikes", "calcium", "latent"] {
         for frames in ["all", "held_out"] {
             let r2 = scores[quantity][frames]["r2"].as_f64();
             assert!(

@@ -105,9 +105,11 @@ impl Simulate {
                 Self::report(session, &dataset, &self.output, &self.output)
             }
             FileFormat::Suite2p => {
-                let dataset = one_trial(dataset);
+                let mut dataset = one_trial(dataset);
                 let folder = self.output.join("suite2p").join("plane0");
                 write_suite2p(&folder, &suite2p(&dataset, self.seed)?)?;
+                // The folder holds it in other units.
+                dataset.train.fluor = None;
                 let truth = self.output.join("truth.h5");
                 dataset.write(&truth)?;
                 Self::report(session, &dataset, &folder, &truth)

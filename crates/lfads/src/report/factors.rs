@@ -1,6 +1,7 @@
 //! The factors in three dimensions: their principal components, turned with the pointer.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use ndarray::{Array1, Array2, Array3, Axis, s};
 
@@ -9,6 +10,8 @@ use super::{Report, section};
 
 /// Points drawn in all.
 const MAX_POINTS: usize = 6000;
+/// Frames drawn before and after those of the example.
+const MARGIN: usize = 300;
 /// Power iterations for each component.
 const N_ITERATIONS: usize = 200;
 /// First view, as in the script.
@@ -17,7 +20,7 @@ const TILT: f64 = 0.35;
 
 impl Report<'_> {
     pub(super) fn orbits(&self) -> String {
-        let lines = orbits(&self.quantities.factors);
+        let lines = orbits(&self.quantities.factors, self.orbit_frames());
         let paths: String = lines
             .iter()
             .enumerate()
@@ -37,7 +40,7 @@ impl Report<'_> {
             &format!(
                 "The first three principal components of {n} factors{}. Drag to turn.",
                 match self.record.source.continuous {
-                    true => "",
+                    true => ", some frames before and after the traces above",
                     false => ", one line per trial",
                 }
             ),
@@ -46,10 +49,19 @@ impl Report<'_> {
     }
 }
 
+impl Report<'_> {
+    /// All frames of trials; of a long recording those around the example.
+    fn orbit_frames(&self) -> Range<usize> {
+        let n_bins = self.quantities.factors.dim().1;
+        let shown = &self.example.frames;
+        shown.start.saturating_sub(MARGIN)..(shown.end + MARGIN).min(n_bins)
+    }
+}
+
 /// Lines of x, y, z, x, …, whole numbers from −100 to 100.
-fn orbits(factors: &Array3<f32>) -> Vec<Vec<i32>> {
-    let (n_trials, n_bins, n_factors) = factors.dim();
-    let n_shown = (MAX_POINTS / n_bins.max(1)).clamp(1, n_trials);
+fn orbits(factors: &Array3<f32>, frames: Range<usize>) -> Vec<Vec<i32>> {
+    let (n_trials, _, n_factors) = factors.dim();
+    let n_shown = (MAX_POINTS / frames.len().max(1)).clamp(1, n_trials);
     let is_finite = |row: &ndarray::ArrayView1<'_, f32>| row.iter().all(|f| f.is_finite());
     let rows: Vec<f64> = factors
         .rows()
@@ -70,13 +82,12 @@ fn orbits(factors: &Array3<f32>) -> Vec<Vec<i32>> {
         axes.dot(&(row.mapv(f64::from) - &mean))
     };
     let stride = (n_trials / n_shown).max(1);
-    let thin = n_bins.div_ceil(MAX_POINTS);
     let lines: Vec<Vec<f64>> = (0..n_trials)
         .step_by(stride)
         .take(n_shown)
         .map(|trial| {
-            (0..n_bins)
-                .step_by(thin)
+            frames
+                .clone()
                 .map(|bin| factors.slice(s![trial, bin, ..]))
                 .filter(is_finite)
                 .flat_map(|row| place(row).to_vec())
