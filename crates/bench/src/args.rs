@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -93,7 +93,8 @@ pub struct ReproduceTable1 {
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
 
-    /// Folder of the table, the figure and the single runs [default: results, with --quick results/quick]
+    /// Folder of the table, the figure and the single runs [default: results; results/quick with
+    /// --quick, results/selected with --models or --dataset, results/RECIPE with --recipe]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -112,12 +113,14 @@ pub struct ReproduceTable1 {
 
 impl ReproduceTable1 {
     pub fn out_dir(&self) -> PathBuf {
-        let default = if self.quick {
-            "results/quick"
-        } else {
-            "results"
+        let own_recipe = self.recipe.as_deref().and_then(Path::file_stem);
+        let default = || match own_recipe {
+            Some(recipe) => Path::new("results").join(recipe),
+            None if self.quick => "results/quick".into(),
+            None if !self.models.is_empty() || self.dataset.is_some() => "results/selected".into(),
+            None => "results".into(),
         };
-        self.out.clone().unwrap_or_else(|| default.into())
+        self.out.clone().unwrap_or_else(default)
     }
 }
 
@@ -142,12 +145,19 @@ mod tests {
     }
 
     #[test]
-    fn quick_runs_do_not_touch_the_real_table() {
-        let quick = ["bench", "reproduce-table1", "--quick"];
-        let Command::ReproduceTable1(args) = Args::parse_from(quick).command else {
-            panic!("another command");
+    fn only_the_whole_table_goes_where_the_real_table_is() {
+        let folder = |options: &[&str]| {
+            let words = ["bench", "reproduce-table1"].iter().chain(options);
+            let Command::ReproduceTable1(args) = Args::parse_from(words).command else {
+                panic!("another command");
+            };
+            args.out_dir().display().to_string()
         };
-        assert_eq!(args.out_dir(), PathBuf::from("results/quick"));
+        assert_eq!(folder(&["--seeds", "3"]), "results");
+        assert_eq!(folder(&["--quick"]), "results/quick");
+        assert_eq!(folder(&["--models", "lfads"]), "results/selected");
+        assert_eq!(folder(&["--recipe", "a/own.toml"]), "results/own");
+        assert_eq!(folder(&["--models", "lfads", "--out", "there"]), "there");
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::table::Metric;
 pub struct Recipe {
     /// File name, for messages.
     pub name: String,
+    /// Of the page of results.
+    pub title: String,
     pub dataset_seed: u64,
     /// Datasets: seeds `dataset_seed`, `dataset_seed` + 1, ….
     pub n_datasets: u64,
@@ -192,6 +194,7 @@ impl Recipe {
         })?;
         let rows: Result<Vec<Row>> = file.row.into_iter().map(RowFile::check).collect();
         Ok(Self {
+            title: title(name),
             name: format!("recipe {name}"),
             dataset_seed: file.dataset_seed,
             n_datasets: file.n_datasets,
@@ -253,6 +256,15 @@ impl RowFile {
             told_tau: self.told_tau,
             training: self.training,
         })
+    }
+}
+
+/// `Table 1`, or the name of the file without its ending.
+fn title(name: &str) -> String {
+    let stem = Path::new(name).file_stem().unwrap_or_default();
+    match stem.to_string_lossy().as_ref() {
+        "table1" => "Table 1".into(),
+        stem => stem.into(),
     }
 }
 

@@ -59,7 +59,7 @@ pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
         datasets.push(data.facts());
     }
     progress.clear();
-    publish(&table(datasets, &finished), &finished, &store)?;
+    publish(&table(&recipe, datasets, &finished), &finished, &store)?;
     let n_finished: usize = finished.iter().map(|row| row.runs.len()).sum();
     Ok(if n_finished == plan.n_runs() {
         ExitCode::SUCCESS
@@ -169,9 +169,10 @@ fn is_failed_training(error: &Error) -> bool {
     )
 }
 
-fn table(datasets: Vec<Value>, finished: &[FinishedRow<'_>]) -> Table {
+fn table(recipe: &Recipe, datasets: Vec<Value>, finished: &[FinishedRow<'_>]) -> Table {
     let args: Vec<String> = std::env::args().skip(1).collect();
     Table {
+        title: recipe.title.clone(),
         command: format!("cargo xtask {}", args.join(" ")),
         revision: revisions(&machine::revision(), finished),
         machine: machine::describe(),

@@ -34,6 +34,9 @@ impl Metric {
 /// The whole table; its JSON form is an interface.
 #[derive(Debug, Serialize)]
 pub struct Table {
+    /// Of the page.
+    #[serde(skip)]
+    pub title: String,
     pub command: String,
     pub revision: String,
     pub machine: String,
@@ -87,7 +90,7 @@ impl Table {
 
     /// The Markdown page: r² beside the paper's, cod, what was run and where.
     pub fn markdown(&self) -> String {
-        let mut page = String::from("# Table 1: goodness of fit on held-out trials\n\n");
+        let mut page = format!("# {}: goodness of fit on held-out trials\n\n", self.title);
         page += "r² (squared Pearson correlation), mean ± standard deviation over datasets and training seeds; the paper's value in brackets.\n\n";
         page += &grid(&self.r2_cells());
         page += "\nCoefficient of determination, 1 − SSE/SST, which also punishes a wrong scale or offset.\n\n";
@@ -249,6 +252,7 @@ mod tests {
             cod: vec![0.9, 0.9],
         };
         Table {
+            title: "Table 1".into(),
             command: "cargo xtask reproduce-table1".into(),
             revision: "abc".into(),
             machine: "a processor".into(),

@@ -1,9 +1,10 @@
 //! Which device computes, if this program was built for it.
 
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 
-use anyhow::{Result, bail};
-use burn::tensor::Device;
+use anyhow::{Result, anyhow, bail};
+use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 
 /// A device by its name on the command line.
@@ -20,11 +21,37 @@ pub enum DeviceKind {
 }
 
 impl DeviceKind {
-    /// Opens the device.
+    /// Opens the device and computes a first number on it.
     ///
     /// # Errors
-    /// If the Cargo feature of that name was not compiled in.
+    /// If the Cargo feature of that name was not compiled in, or there is no such device here.
     pub fn open(self) -> Result<Device> {
+        let device = self.choose()?;
+        let probe = device.clone();
+        self.try_out(|| {
+            let _ = Tensor::<1>::ones([1], &probe).into_data();
+        })?;
+        Ok(device)
+    }
+
+    /// Backends panic where their device is missing: one line instead.
+    fn try_out(self, probe: impl FnOnce()) -> Result<()> {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(|_| ()));
+        let outcome = panic::catch_unwind(AssertUnwindSafe(probe));
+        panic::set_hook(hook);
+        outcome.map_err(|payload| {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+            let cause = text.and_then(|text| text.lines().next());
+            anyhow!(
+                "device '{self}' does not work here ({}); install its driver, or use '--device flex'",
+                cause.unwrap_or("no reason given")
+            )
+        })
+    }
+
+    fn choose(self) -> Result<Device> {
         match self {
             #[cfg(feature = "flex")]
             Self::Flex => Ok(Device::flex()),
@@ -50,5 +77,20 @@ impl fmt::Display for DeviceKind {
             Self::Tch => "tch",
             Self::Cuda => "cuda",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_device_is_one_line() {
+        let missing = DeviceKind::Wgpu.try_out(|| panic!("No adapter found.\nbacktrace"));
+        assert_eq!(
+            missing.unwrap_err().to_string(),
+            "device 'wgpu' does not work here (No adapter found.); install its driver, or use '--device flex'"
+        );
+        assert!(DeviceKind::Flex.open().is_ok());
     }
 }
