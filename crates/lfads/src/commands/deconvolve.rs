@@ -23,7 +23,7 @@ const PER_BLOCK: usize = 64;
 ///
 /// Baseline, noise and decay time are estimated for each neuron unless given. Example:
 /// `lfads deconvolve mouse/suite2p -o spikes.h5 --tau 0.7 --noise-constrained` writes `spikes`,
-/// `calcium` and `baseline`, [trial, time, neuron], and `tau`, `noise_sd` and `lambda`, [neuron].
+/// `calcium` and `baseline`, [trial, time, neuron], and `tau`, `noise_sd` and `lambda` of each neuron.
 /// Without --tau there is `activity` too, expected spikes: what follows the firing rate best.
 ///
 /// Spikes are in the units of the recording: a spike of 0.2 raised dF/F by 0.2. In the first frame

@@ -44,7 +44,7 @@ pub struct Simulate {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Settings in TOML, a table [lorenz] or [chaotic_rnn]; the options below win over it
+    /// Settings in TOML, a table `lorenz` or `chaotic_rnn`; the options below win over it
     #[arg(long, value_name = "FILE.toml")]
     recipe: Option<PathBuf>,
 
