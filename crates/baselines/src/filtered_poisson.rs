@@ -188,6 +188,13 @@ impl FilteredPoisson {
         }
     }
 
+    pub fn sample_log_rates(&self, x: &Tensor<3>, pass: &mut Pass<'_>) -> Tensor<3> {
+        let (n_bins, lead_in) = (x.dims()[0], self.n_lead_in());
+        let input = self.encoder_input(x);
+        let deep = self.dynamics.draw(input, n_bins + lead_in, pass);
+        deep.log_rates.narrow(0, lead_in, n_bins)
+    }
+
     #[must_use]
     pub fn project(mut self) -> Self {
         self.dynamics = self.dynamics.project();
@@ -242,6 +249,14 @@ macro_rules! sequential_vae {
 
             fn draw(&self, encoded: &Self::Encoded, noise: &mut model::Noise) -> model::Draw {
                 self.process.draw(encoded, noise)
+            }
+
+            fn sample_log_rates(
+                &self,
+                x: burn::tensor::Tensor<3>,
+                pass: &mut model::Pass<'_>,
+            ) -> burn::tensor::Tensor<3> {
+                self.process.sample_log_rates(&x, pass)
             }
 
             fn project(mut self) -> Self {

@@ -24,6 +24,8 @@ use runs::zoo::{ModelConfig, Trained, Training};
 const FORMAT: u32 = 2;
 /// Probabilities of the credible intervals whose coverage is reported.
 pub const LEVELS: [f64; 2] = [0.5, 0.9];
+/// Fewer samples do not tell the ends of an interval.
+const LEAST_RANKED: usize = 100;
 const RESULT: &str = "result.json";
 
 /// What all runs of a table share.
@@ -107,8 +109,7 @@ impl Session<'_> {
         let memory = PeakMemory::start();
         let reading = Reading::of(row, self.data)?;
         let trained = self.fit(row, seed, dir, &reading)?;
-        let (inference, rate_coverage) = self.infer(&trained, &reading.observed, seed)?;
-        let inference = reading.complete(inference);
+        let inference = reading.complete(self.infer(&trained, &reading.observed, seed)?);
         let dataset = &self.data.dataset;
         let example = match row.config {
             ModelConfig::LadderLfads(_) | ModelConfig::CountLadder(_) => {
@@ -122,7 +123,7 @@ impl Session<'_> {
             train_seconds: trained.seconds,
             peak_rss_mb: memory.megabytes(),
             recoveries: trained.recoveries,
-            rate_coverage,
+            rate_coverage: self.rate_coverage(&trained, &reading.observed, seed)?,
             tau_error: self.tau_error(&trained),
             example,
         })
@@ -152,25 +153,30 @@ impl Session<'_> {
             .fit(&setting, &reading.observed, training, &mut watch)
     }
 
-    /// Posterior means of both splits, and the coverage of the held-out rates if they are known.
-    fn infer(
+    /// Posterior means of both splits.
+    fn infer(&self, trained: &Trained, observed: &TrainData, seed: u64) -> Result<Inference> {
+        let n_samples = self.evaluation.n_samples;
+        let infer = |x| trained.model.posterior_mean(x, n_samples, seed);
+        Ok(Inference {
+            train: infer(observed.train())?,
+            valid: infer(observed.valid())?,
+        })
+    }
+
+    /// Of the held-out rates, if they are known.
+    fn rate_coverage(
         &self,
         trained: &Trained,
         observed: &TrainData,
         seed: u64,
-    ) -> Result<(Inference, Option<Vec<f64>>)> {
-        let n_samples = self.evaluation.n_samples;
-        let (model, x) = (&trained.model, observed.valid());
-        let (valid, coverage) = match &self.data.dataset.valid.rates {
-            Some(rates_hz) => {
-                let rates_hz = rates_hz.view();
-                let (mean, coverage) =
-                    model.posterior_mean_and_coverage(x, n_samples, seed, rates_hz, &LEVELS)?;
-                (mean, Some(coverage))
-            }
-            None => (model.posterior_mean(x, n_samples, seed)?, None),
+    ) -> Result<Option<Vec<f64>>> {
+        let Some(rates_hz) = &self.data.dataset.valid.rates else {
+            return Ok(None);
         };
-        let train = model.posterior_mean(observed.train(), n_samples, seed)?;
-        Ok((Inference { train, valid }, coverage))
+        let n_samples = self.evaluation.n_samples.max(LEAST_RANKED);
+        let (x, rates_hz) = (observed.valid(), rates_hz.view());
+        let model = &trained.model;
+        let coverage = model.rate_coverage(x, rates_hz, n_samples, seed, &LEVELS)?;
+        Ok(Some(coverage))
     }
 }

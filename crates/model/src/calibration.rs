@@ -3,7 +3,59 @@
 use burn::tensor::Tensor;
 use ndarray::{Array3, ArrayView3, Zip};
 
-use crate::batch::add_to_trials;
+use crate::batch::{add_to_trials, check_observations, time_major};
+use crate::elbo::{Pass, SequentialVae, TermWeights};
+use crate::error::{ModelError, require};
+use crate::infer::{BATCH, device_of};
+use crate::noise::Noise;
+
+/// How much of `rates_hz`, the true rates, lies within the central credible intervals of each
+/// probability in `levels`, the model having seen `x`; both `[trial, time, neuron]`.
+///
+/// The samples are drawn with the dropout of the training, which makes their spread that of the
+/// weights too (Gal & Ghahramani 2016). The initial condition alone is too sure of itself: the
+/// generator that follows it is deterministic.
+///
+/// # Errors
+/// [`ModelError::Data`] for empty or infinite observations or rates of another shape,
+/// [`ModelError::Config`] for no samples.
+pub fn rate_coverage<M: SequentialVae>(
+    model: &M,
+    x: ArrayView3<'_, f32>,
+    rates_hz: ArrayView3<'_, f32>,
+    n_samples: usize,
+    seed: u64,
+    levels: &[f64],
+) -> Result<Vec<f64>, ModelError> {
+    check_observations("the observation array", x)?;
+    require(n_samples > 0, "n_samples", n_samples, "at least 1")?;
+    if x.dim() != rates_hz.dim() {
+        return Err(ModelError::Data(format!(
+            "the observations are {:?} and the true rates {:?} in [trial, time, neuron]",
+            x.dim(),
+            rates_hz.dim()
+        )));
+    }
+    let model = model.valid();
+    let device = device_of(&model);
+    let mut ranks = Ranks::of(rates_hz);
+    for first in (0..x.dim().0).step_by(BATCH) {
+        let trials: Vec<usize> = (first..x.dim().0.min(first + BATCH)).collect();
+        let batch = time_major(x, &trials, &device);
+        let mut noise = Noise::new(seed, first as u64, &device);
+        for _ in 0..n_samples {
+            let mut pass = Pass {
+                weights: TermWeights::FULL,
+                training: true,
+                noise: &mut noise,
+                spikes: None,
+            };
+            let log_rates = model.sample_log_rates(batch.clone(), &mut pass);
+            ranks.add(first, log_rates.exp());
+        }
+    }
+    Ok(levels.iter().map(|&level| ranks.coverage(level)).collect())
+}
 
 /// The rank of the truth among posterior samples, value by value: 0 if all samples lie above
 /// it, 1 if all lie below, uniform between 0 and 1 if the posterior is calibrated (Cook, Gelman &
@@ -59,7 +111,6 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::noise::Noise;
 
     fn coverage(posterior_sd: f64) -> [f64; 2] {
         let device = Device::flex();

@@ -202,6 +202,12 @@ impl SequentialVae for CountLadder {
         }
     }
 
+    fn sample_log_rates(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Tensor<3> {
+        let n_bins = x.dims()[0];
+        let innovations = self.innovations(&x);
+        self.dynamics.draw(innovations, n_bins, pass).log_rates
+    }
+
     fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
         Some(self.calcium.values())
     }

@@ -38,7 +38,7 @@ pub struct DynamicsConfig {
 }
 
 impl Default for DynamicsConfig {
-    /// The sizes of the paper's Table 1.
+    /// The sizes of the paper's Table 1; the regularisation that reaches its fit soonest.
     fn default() -> Self {
         Self {
             n_factors: 3,
@@ -47,7 +47,7 @@ impl Default for DynamicsConfig {
             n_ic: 64,
             coordinated_dropout: 0.3,
             dropout: 0.1,
-            l2: 250.0,
+            l2: 10.0,
             ic_prior_variance: 0.1,
             state_clip: 5.0,
         }

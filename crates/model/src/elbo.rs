@@ -195,6 +195,10 @@ pub trait SequentialVae: Module + 'static {
     /// One posterior sample.
     fn draw(&self, encoded: &Self::Encoded, noise: &mut Noise) -> Draw;
 
+    /// Log-rates of a sample of the deep level alone, in log Hz, `[time, trial, neuron]`, with
+    /// dropout where `pass` is of a training.
+    fn sample_log_rates(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Tensor<3>;
+
     /// What is known, or was learned, of each neuron's calcium, if the model infers spikes from
     /// it by Bayes' rule.
     fn calcium(&self) -> Option<Vec<NeuronCalcium>> {

@@ -10,7 +10,7 @@ use crate::error::{ModelError, require};
 use crate::noise::Noise;
 
 /// Trials that go through the network together.
-const BATCH: usize = 65;
+pub(crate) const BATCH: usize = 65;
 
 /// Posterior means, each `[trial, time, ·]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,24 +38,9 @@ pub fn posterior_mean<M: SequentialVae>(
     n_samples: usize,
     seed: u64,
 ) -> Result<Inferred, ModelError> {
-    watched_posterior_mean(model, x, n_samples, seed, |_, _| ())
-}
-
-/// [`posterior_mean`], which shows every sample to `watch`, with the number of its first trial.
-///
-/// # Errors
-/// As there.
-pub fn watched_posterior_mean<M: SequentialVae>(
-    model: &M,
-    x: ArrayView3<'_, f32>,
-    n_samples: usize,
-    seed: u64,
-    mut watch: impl FnMut(usize, &Draw),
-) -> Result<Inferred, ModelError> {
     let (n_trials, n_bins, n_neurons) = x.dim();
     let mut means = Means::new(n_trials, n_bins);
     sample_posterior(model, x, n_samples, seed, |first, draw| {
-        watch(first, &draw);
         means.add(0, first, draw.factors);
         means.add(1, first, draw.log_rates.exp());
         if let Some(spikes) = draw.spikes {

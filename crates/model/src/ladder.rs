@@ -558,6 +558,12 @@ impl SequentialVae for Ladder {
         }
     }
 
+    fn sample_log_rates(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Tensor<3> {
+        let n_bins = x.dims()[0];
+        let innovations = self.shallow.innovations(&x);
+        self.dynamics.draw(innovations, n_bins, pass).log_rates
+    }
+
     fn project(mut self) -> Self {
         self.dynamics = self.dynamics.project();
         self

@@ -105,6 +105,12 @@ impl SequentialVae for Lfads {
         }
     }
 
+    fn sample_log_rates(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Tensor<3> {
+        let n_bins = x.dims()[0];
+        let x = self.observed(x).values;
+        self.dynamics.draw(x, n_bins, pass).log_rates
+    }
+
     fn project(mut self) -> Self {
         self.dynamics = self.dynamics.project();
         self

@@ -23,14 +23,14 @@ pub mod train;
 
 pub use batch::TrainData;
 pub use calcium_model::{CalciumModel, NeuronCalcium, TrialStart};
-pub use calibration::Ranks;
+pub use calibration::{Ranks, rate_coverage};
 pub use count_ladder::{CountLadder, CountLadderConfig};
 pub use count_posterior::Hill;
 pub use dynamics::{Dynamics, DynamicsConfig};
 pub use elbo::{Draw, Elbo, ElboValues, Pass, SequentialVae, Stage, TermWeights};
 pub use error::ModelError;
 pub use gaussian::{DiagonalGaussian, Prior};
-pub use infer::{Inferred, posterior_mean, sample_posterior, watched_posterior_mean};
+pub use infer::{Inferred, posterior_mean, sample_posterior};
 pub use ladder::{FluorStatistics, Indicator, Ladder, LadderConfig};
 pub use lfads::{INIT_STEP, Lfads, LfadsConfig, log_rates_from_counts};
 pub use noise::Noise;

@@ -245,6 +245,36 @@ fn calcium_is_learned_from_wrong_values() {
 }
 
 #[test]
+fn credible_intervals_cover_more_the_wider_they_are() {
+    let truth = common::benchmark().valid.rates.unwrap();
+    let data = fluorescence();
+    let config = CountLadderConfig::default();
+    let fitted = fit(
+        count_ladder(&config, &device()),
+        &data,
+        &training(100),
+        1,
+        None,
+        &mut (),
+    );
+    let model = fitted.unwrap().model;
+    let coverage = |rates| model::rate_coverage(&model, data.valid(), rates, 50, 1, &[0.5, 0.9]);
+    let covered = coverage(truth.view()).unwrap();
+    assert!(covered[0] > 0.05 && covered[0] < covered[1], "{covered:?}");
+    // Rates that no sample comes near are in no interval.
+    let impossible = Array3::from_elem(truth.dim(), 1e6);
+    assert!(
+        coverage(impossible.view())
+            .unwrap()
+            .iter()
+            .all(|&c| c < 1e-12)
+    );
+    let one_neuron = truth.slice(ndarray::s![.., .., ..1]);
+    let error = coverage(one_neuron).unwrap_err().to_string();
+    assert!(error.contains("(8, 20, 1)"), "{error}");
+}
+
+#[test]
 fn bad_settings_and_observations_are_named() {
     let config = TrainConfig {
         beta_2: 1.5,

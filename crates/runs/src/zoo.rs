@@ -11,8 +11,8 @@ use model::dynamics::DynamicsConfig;
 use model::train::{Observer, ValidationReport};
 use model::{
     CalciumModel, CountLadderConfig, FluorStatistics, Indicator, Inferred, LadderConfig,
-    LfadsConfig, ModelError, NeuronCalcium, Ranks, SequentialVae, TrainConfig, TrainData, fit,
-    load_weights, posterior_mean, watched_posterior_mean,
+    LfadsConfig, ModelError, NeuronCalcium, SequentialVae, TrainConfig, TrainData, fit,
+    load_weights, posterior_mean, rate_coverage,
 };
 use ndarray::{ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
@@ -255,19 +255,18 @@ pub trait Posterior {
         seed: u64,
     ) -> Result<Inferred, ModelError>;
 
-    /// The same, and how much of `rates_hz`, the true rates, lies within the central credible
-    /// intervals of each probability in `levels`.
+    /// How much of the true rates lies within credible intervals; see [`model::rate_coverage`].
     ///
     /// # Errors
-    /// As [`model::posterior_mean`].
-    fn posterior_mean_and_coverage(
+    /// As there.
+    fn rate_coverage(
         &self,
         x: ArrayView3<'_, f32>,
+        rates_hz: ArrayView3<'_, f32>,
         n_samples: usize,
         seed: u64,
-        rates_hz: ArrayView3<'_, f32>,
         levels: &[f64],
-    ) -> Result<(Inferred, Vec<f64>), ModelError>;
+    ) -> Result<Vec<f64>, ModelError>;
 
     /// What the model knows of each neuron's calcium; see [`SequentialVae::calcium`].
     fn calcium(&self) -> Option<Vec<NeuronCalcium>>;
@@ -283,20 +282,15 @@ impl<M: SequentialVae> Posterior for M {
         posterior_mean(self, x, n_samples, seed)
     }
 
-    fn posterior_mean_and_coverage(
+    fn rate_coverage(
         &self,
         x: ArrayView3<'_, f32>,
+        rates_hz: ArrayView3<'_, f32>,
         n_samples: usize,
         seed: u64,
-        rates_hz: ArrayView3<'_, f32>,
         levels: &[f64],
-    ) -> Result<(Inferred, Vec<f64>), ModelError> {
-        let mut ranks = Ranks::of(rates_hz);
-        let inferred = watched_posterior_mean(self, x, n_samples, seed, |first, draw| {
-            ranks.add(first, draw.log_rates.clone().exp());
-        })?;
-        let coverage = levels.iter().map(|&level| ranks.coverage(level)).collect();
-        Ok((inferred, coverage))
+    ) -> Result<Vec<f64>, ModelError> {
+        rate_coverage(self, x, rates_hz, n_samples, seed, levels)
     }
 
     fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
