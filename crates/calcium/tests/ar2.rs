@@ -37,7 +37,7 @@ fn untransposed(ar: Ar2, x: &[f64]) -> Vec<f64> {
 
 #[test]
 fn the_package_agrees() {
-    for name in ["plain", "lambda"] {
+    for name in ["plain", "lambda", "s_min", "lambda_and_s_min"] {
         let path = format!("{}/tests/golden/ar2/{name}.tsv", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).unwrap();
         let header: Vec<&str> = text.lines().next().unwrap().split('\t').collect();
@@ -49,7 +49,9 @@ fn the_package_agrees() {
         let number = |index: usize| header[index].parse::<f64>().unwrap();
         let ar = Ar2::new(number(1), number(3)).unwrap();
         let trace: Vec<f64> = rows.iter().map(|row| row[0]).collect();
-        let result = solve(ar, number(5), &trace);
+        let problem = Ar2Problem::new(ar).with_lambda(number(5)).unwrap();
+        let problem = problem.with_s_min(number(7)).unwrap();
+        let result = problem.deconvolve(&trace).unwrap();
         for (t, row) in rows.iter().enumerate() {
             assert!(
                 (result.calcium[t] - row[1]).abs() < 1e-6,

@@ -1,6 +1,7 @@
-//! Sparse nonnegative deconvolution under AR(2), by an interior-point method.
+//! Sparse nonnegative deconvolution under AR(2): by an interior-point method, or with a hard threshold.
 
 use super::ar1::check_trace;
+use super::ar2_threshold::thresholded;
 use super::{Deconvolved, in_parallel};
 use crate::error::nonnegative;
 use crate::{Ar2, CalciumError, Sample};
@@ -13,9 +14,12 @@ const GAP: f64 = 1e-15;
 /// How much of the way to the boundary a step may go.
 const TO_BOUNDARY: f64 = 0.995;
 
-/// Minimise ½‖c − y‖² + lambda·‖s‖₁ subject to `s_t = c_t − g1·c_{t−1} − g2·c_{t−2} ≥ 0`.
+/// Minimise ½‖c − y‖² + lambda·‖s‖₁ subject to `s_t = c_t − g1·c_{t−1} − g2·c_{t−2}` with `s_t ≥ s_min`
+/// or `s_t = 0`.
 ///
-/// The problem is convex and the answer its optimum, to about 10⁻⁷ of the trace's scale.
+/// With `s_min` = 0 the problem is convex and the answer its optimum, to about 10⁻⁷ of the trace's scale.
+/// A positive `s_min` makes it combinatorial; the answer is then feasible but greedy, not the optimum, and
+/// where noise hides a spike's first frame it finds the spike in the next.
 ///
 /// # Conventions
 /// As for [`super::Ar1Problem`]:
@@ -23,7 +27,8 @@ const TO_BOUNDARY: f64 = 0.995;
 ///   if it were left from long before: `s_1 = c_1 − d·c_0`. Its spike is reported as 0, but `c_0`
 ///   counts in ‖s‖₁.
 /// - A frame that is NaN carries no data, but time passes. Both results are NaN there. Unlike in AR(1),
-///   a spike in a gap costs lambda as any other.
+///   a spike in a gap costs lambda as any other; with `s_min` > 0 there is none. A NaN *first* frame then
+///   stands for y = 0, mu = 0.
 ///
 /// # Example
 /// ```
@@ -41,17 +46,24 @@ const TO_BOUNDARY: f64 = 0.995;
 /// # Source
 /// The problem is that of Friedrich, Zhou & Paninski 2017, equation 2, for p = 2, where pools are only
 /// approximate. We solve it with Mehrotra's predictor and corrector (1992): each Newton step is a
-/// pentadiagonal system, so that time is linear in the trace.
+/// pentadiagonal system, so that time is linear in the trace. With `s_min` > 0 it is the source's greedy
+/// pooling for AR(p): a pool begins with its least-squares value given the pools before, and joins them
+/// while its spike is too small. That we keep sums over pools which merge in constant time is our own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ar2Problem {
     ar: Ar2,
     lambda: f64,
+    s_min: f64,
 }
 
 impl Ar2Problem {
-    /// Nonnegative deconvolution under `ar`, without penalty.
+    /// Nonnegative deconvolution under `ar`, without penalty or threshold.
     pub fn new(ar: Ar2) -> Self {
-        Self { ar, lambda: 0.0 }
+        Self {
+            ar,
+            lambda: 0.0,
+            s_min: 0.0,
+        }
     }
 
     /// Sets the weight of the L1 penalty.
@@ -65,6 +77,17 @@ impl Ar2Problem {
         Ok(Self { lambda, ..self })
     }
 
+    /// Sets the smallest spike allowed.
+    ///
+    /// # Units
+    /// Fluorescence units.
+    /// # Errors
+    /// [`CalciumError::Negative`].
+    pub fn with_s_min(self, s_min: f64) -> Result<Self, CalciumError> {
+        let s_min = nonnegative("s_min", s_min)?;
+        Ok(Self { s_min, ..self })
+    }
+
     /// Deconvolves one trace in time linear in its length.
     ///
     /// # Shapes
@@ -74,14 +97,13 @@ impl Ar2Problem {
     pub fn deconvolve<T: Sample>(&self, trace: &[T]) -> Result<Deconvolved<T>, CalciumError> {
         check_trace(trace)?;
         let samples: Vec<f64> = trace.iter().map(|y| y.to_f64()).collect();
-        // In units of the trace the tolerances mean the same for every recording.
-        let present = samples.iter().filter(|y| !y.is_nan());
-        let unit = present.fold(0.0, |unit: f64, y| unit.max(y.abs()));
-        let unit = if unit > 0.0 { unit } else { 1.0 };
-        let scaled: Vec<f64> = samples.iter().map(|y| y / unit).collect();
         let filter = Filter::new(self.ar, samples.len());
-        let spikes = InteriorPoint::new(&filter, &scaled, self.lambda / unit).solve();
-        let mut spikes: Vec<f64> = spikes.iter().map(|s| unit * s).collect();
+        let mut spikes = if self.s_min > 0.0 {
+            let penalty = filter.penalty(self.lambda);
+            thresholded(self.ar, self.s_min, &samples, &penalty)
+        } else {
+            self.optimum(&filter, &samples)
+        };
         let mut calcium = filter.integrate(&spikes);
         spikes[0] = 0.0;
         for (t, _missing) in samples.iter().enumerate().filter(|(_, y)| y.is_nan()) {
@@ -103,6 +125,17 @@ impl Ar2Problem {
         n_bins: usize,
     ) -> Result<Vec<Deconvolved<T>>, CalciumError> {
         in_parallel(traces, n_bins, |trace| self.deconvolve(trace))
+    }
+
+    /// Spikes without a threshold; the first is the initial calcium.
+    fn optimum(&self, filter: &Filter, samples: &[f64]) -> Vec<f64> {
+        // In units of the trace the tolerances mean the same for every recording.
+        let present = samples.iter().filter(|y| !y.is_nan());
+        let unit = present.fold(0.0, |unit: f64, y| unit.max(y.abs()));
+        let unit = if unit > 0.0 { unit } else { 1.0 };
+        let scaled: Vec<f64> = samples.iter().map(|y| y / unit).collect();
+        let spikes = InteriorPoint::new(filter, &scaled, self.lambda / unit).solve();
+        spikes.iter().map(|s| unit * s).collect()
     }
 }
 
@@ -163,6 +196,11 @@ impl Filter {
                 z[t] - first - second
             })
             .collect()
+    }
+
+    /// lambda·Gᵀ1, the weight that ‖s‖₁ gives to each frame's calcium.
+    fn penalty(&self, lambda: f64) -> Vec<f64> {
+        self.transposed(&vec![lambda; self.len()])
     }
 
     /// The Cholesky factor of diag(`weights`) + Gᵀ·diag(`scaling`)·G.
@@ -279,7 +317,7 @@ impl<'a> InteriorPoint<'a> {
                 .iter()
                 .map(|y| if y.is_nan() { 0.0 } else { 1.0 })
                 .collect(),
-            penalty: filter.transposed(&vec![lambda; n]),
+            penalty: filter.penalty(lambda),
             calcium: filter.integrate(&start),
             spikes: start.clone(),
             multipliers: start,

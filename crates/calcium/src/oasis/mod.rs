@@ -5,6 +5,7 @@
 
 mod ar1;
 mod ar2;
+mod ar2_threshold;
 mod constrained;
 
 use rayon::prelude::*;

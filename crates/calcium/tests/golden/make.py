@@ -18,7 +18,7 @@ from oasis.functions import (
     gen_data,
     onnls,
 )
-from oasis.oasis_methods import oasisAR1
+from oasis.oasis_methods import oasisAR1, oasisAR2
 
 FOLDER = Path(__file__).parent
 
@@ -104,9 +104,16 @@ lines = [f"{key}\t{float(value)!r}" for key, value in estimates.items()]
 trace = gen_data([1.7, -0.712], 0.5, T=400, N=1)[0][0]
 trace[:30] = -1
 (FOLDER / "ar2").mkdir(exist_ok=True)
-for name, lam in (("plain", 0.0), ("lambda", 1.0)):
-    # One window over all frames makes the package's answer that of the whole problem.
-    calcium, spikes = onnls(trace, [1.7, -0.712], lam=lam, shift=400, window=400, tol=1e-12)
-    lines = [f"g1\t1.7\tg2\t-0.712\tlambda\t{lam}"]
+
+
+def save_ar2(name, calcium, spikes, lam, s_min=0.0):
+    lines = [f"g1\t1.7\tg2\t-0.712\tlambda\t{lam}\ts_min\t{s_min}"]
     lines += ["\t".join(repr(float(x)) for x in row) for row in zip(trace, calcium, spikes)]
     (FOLDER / "ar2" / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+
+
+for name, lam in (("plain", 0.0), ("lambda", 1.0)):
+    # One window over all frames makes the package's answer that of the whole problem.
+    save_ar2(name, *onnls(trace, [1.7, -0.712], lam=lam, shift=400, window=400, tol=1e-12), lam)
+for name, lam, s_min in (("s_min", 0.0, 0.5), ("lambda_and_s_min", 1.0, 0.8)):
+    save_ar2(name, *oasisAR2(trace.copy(), 1.7, -0.712, lam=lam, s_min=s_min), lam, s_min)
