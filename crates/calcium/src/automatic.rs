@@ -53,6 +53,19 @@ pub struct Automatic {
     kinetics: Option<Kinetics>,
 }
 
+/// What [`Automatic`] needs to know of one trace before it deconvolves it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimates<T> {
+    /// Baseline per frame, in fluorescence units.
+    pub baseline: Vec<T>,
+    /// SD of the noise, in fluorescence units.
+    pub noise_sd: f64,
+    /// Time constant of the decay, in seconds.
+    pub tau_s: f64,
+    /// Time constant of the rise, in seconds, by which activity is made earlier.
+    pub rise_s: f64,
+}
+
 /// What [`Automatic`] found in one trace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AutomaticFit<T> {
@@ -191,27 +204,45 @@ impl Automatic {
         })
     }
 
+    /// Baseline, noise and time constants of one trace, without deconvolving it.
+    ///
+    /// # Shapes
+    /// `trace` and the baseline: `[time]`.
+    /// # Errors
+    /// [`CalciumError::EmptyTrace`], [`CalciumError::Infinite`], and [`CalciumError::TooFewFrames`] below
+    /// 8 frames with data.
+    pub fn estimate<T: Sample>(&self, trace: &[T]) -> Result<Estimates<T>, CalciumError> {
+        let noise_sd = band_noise(trace)?.sd;
+        let kinetics = self.kinetics.map_or_else(|| self.measured(trace), Ok)?;
+        let smoothing = 0.2 * self.typical_tau_s / self.dt_s;
+        let window = (self.baseline_window_s / self.dt_s).ceil() as usize;
+        Ok(Estimates {
+            baseline: maximin_baseline(trace, smoothing, window)?,
+            noise_sd,
+            tau_s: self.tau_s(kinetics),
+            rise_s: kinetics.rise_s.min(MAX_RISE_S),
+        })
+    }
+
     /// Deconvolves one trace.
     ///
     /// # Shapes
     /// `trace` and all results: `[time]`.
     /// # Errors
-    /// [`CalciumError::EmptyTrace`], [`CalciumError::Infinite`], and [`CalciumError::TooFewFrames`] below
-    /// 8 frames with data.
+    /// Those of [`Self::estimate`].
     pub fn deconvolve<T: Sample>(&self, trace: &[T]) -> Result<AutomaticFit<T>, CalciumError> {
-        let noise_sd = band_noise(trace)?.sd;
-        let kinetics = self.kinetics.map_or_else(|| self.measured(trace), Ok)?;
-        let tau_s = self.tau_s(kinetics);
+        let Estimates {
+            baseline,
+            noise_sd,
+            tau_s,
+            rise_s,
+        } = self.estimate(trace)?;
         let ar = Ar1::from_tau(tau_s, self.dt_s, Discretisation::Exact)?;
-        let smoothing = 0.2 * self.typical_tau_s / self.dt_s;
-        let window = (self.baseline_window_s / self.dt_s).ceil() as usize;
-        let baseline = maximin_baseline(trace, smoothing, window)?;
         let above: Vec<T> = trace
             .iter()
             .zip(&baseline)
             .map(|(y, b)| T::from_f64(y.to_f64() - b.to_f64()))
             .collect();
-        let rise_s = kinetics.rise_s.min(MAX_RISE_S);
         Ok(AutomaticFit {
             activity: self.activity(&above, noise_sd, tau_s, rise_s)?,
             result: Ar1Problem::new(ar).deconvolve(&above)?,

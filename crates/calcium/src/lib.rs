@@ -10,7 +10,7 @@ mod posterior;
 mod sample;
 
 pub use ar::{Ar1, Ar2, Discretisation};
-pub use automatic::{Automatic, AutomaticFit};
+pub use automatic::{Automatic, AutomaticFit, Estimates};
 pub use error::CalciumError;
 pub use kinetics::Kinetics;
 pub use posterior::{SpikePosterior, SpikePrior};

@@ -2,25 +2,11 @@
 
 use calcium::{Ar1, Ar2, CalciumError, Discretisation, Kinetics, SpikePrior, estimate};
 use proptest::prelude::*;
+use uniform::Uniform;
+
+mod uniform;
 
 const NAN: f64 = f64::NAN;
-
-/// Uniform in [0, 1): Vigna's splitmix64.
-struct Uniform(u64);
-
-impl Uniform {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        (0..12).map(|_draw| self.next()).sum::<f64>() - 6.0
-    }
-}
 
 /// E[s] and P(s > 0) of one spike under y = s + noise, by quadrature.
 fn by_quadrature(y: f64, noise_sd: f64, probability: f64, amplitude: f64) -> [f64; 2] {
@@ -77,62 +63,82 @@ proptest! {
     }
 }
 
-/// Under the model itself no estimate has less squared error.
+/// Mean of `x` in units of its standard error.
+fn standard_errors(x: &[f64]) -> f64 {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+    mean / (variance / n).sqrt()
+}
+
+/// Spikes and trace that [`SpikePrior`] describes: probability 0.1, amplitude 1, noise 0.4.
+fn from_the_prior(ar: Ar1, n_bins: usize) -> (Vec<f64>, Vec<f64>) {
+    let mut uniform = Uniform(3);
+    let mut spike = |t: usize| match t > 0 && uniform.next() < 0.1 {
+        true => -uniform.next().ln(),
+        false => 0.0,
+    };
+    let spikes: Vec<f64> = (0..n_bins).map(&mut spike).collect();
+    let calcium = ar.convolve(&spikes);
+    let trace = calcium.iter().map(|c| c + 0.4 * uniform.normal());
+    let trace = trace.collect();
+    (spikes, trace)
+}
+
+/// Under the model itself no estimate has less squared error, whatever its lambda: the difference to the
+/// best, at lambda = 2, is a sixth, and known to many standard errors.
 #[test]
 fn the_posterior_mean_beats_the_sparse_optimum() {
-    let mut uniform = Uniform(3);
     let ar = Ar1::new(0.9).unwrap();
-    let spikes: Vec<f64> = (0..4000)
-        .map(|t| {
-            if t > 0 && uniform.next() < 0.1 {
-                -uniform.next().ln()
-            } else {
-                0.0
-            }
-        })
-        .collect();
-    let calcium = ar.convolve(&spikes);
-    let trace: Vec<f64> = calcium.iter().map(|c| c + 0.4 * uniform.normal()).collect();
-    let prior = SpikePrior::new(ar, 0.4)
-        .unwrap()
-        .with_spikes(0.1, 1.0)
-        .unwrap();
-    let posterior = prior.infer(&trace).unwrap();
-    let error = |found: &[f64]| -> f64 {
-        found
-            .iter()
-            .zip(&spikes)
-            .map(|(a, b)| (a - b).powi(2))
-            .sum()
+    let (spikes, trace) = from_the_prior(ar, 40_000);
+    let prior = SpikePrior::new(ar, 0.4).unwrap();
+    let prior = prior.with_spikes(0.1, 1.0).unwrap();
+    let squares = |found: &[f64]| -> Vec<f64> {
+        let errors = found.iter().zip(&spikes).map(|(a, b)| a - b);
+        errors.map(|e| e * e).collect()
     };
-    let ours = error(&posterior.spikes);
-    for lambda in [0.0, 0.2, 0.5, 1.0] {
-        let sparse = calcium::oasis::Ar1Problem::new(ar)
-            .with_lambda(lambda)
-            .unwrap();
-        let sparse = error(&sparse.deconvolve(&trace).unwrap().spikes);
-        assert!(
-            ours < 0.9 * sparse,
-            "{ours} against {sparse} at lambda {lambda}"
-        );
+    let ours = squares(&prior.infer(&trace).unwrap().spikes);
+    for lambda in [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0] {
+        let sparse = calcium::oasis::Ar1Problem::new(ar).with_lambda(lambda);
+        let sparse = squares(&sparse.unwrap().deconvolve(&trace).unwrap().spikes);
+        let differences: Vec<f64> = sparse.iter().zip(&ours).map(|(a, b)| a - b).collect();
+        let found = standard_errors(&differences);
+        assert!(found > 8.0, "{found} standard errors at lambda {lambda}");
     }
-    // Probabilities mean what they say.
+    let estimated = prior.with_amplitude_of(&trace).unwrap().infer(&trace);
+    let estimated = squares(&estimated.unwrap().spikes);
+    assert!(estimated.iter().sum::<f64>() < 1.01 * ours.iter().sum::<f64>());
+}
+
+/// What a posterior mean is: right on average, also where it is large. The tolerances are what the
+/// Gaussian messages of expectation propagation cost.
+#[test]
+fn the_posterior_means_what_it_says() {
+    let ar = Ar1::new(0.9).unwrap();
+    let (spikes, trace) = from_the_prior(ar, 40_000);
+    let prior = SpikePrior::new(ar, 0.4).unwrap();
+    let prior = prior.with_spikes(0.1, 1.0).unwrap();
+    let posterior = prior.infer(&trace).unwrap();
+    let errors: Vec<f64> = spikes
+        .iter()
+        .zip(&posterior.spikes)
+        .map(|(s, found)| s - found)
+        .collect();
+    let bias = standard_errors(&errors);
+    assert!(bias.abs() < 3.0, "{bias} standard errors");
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let slope = dot(&posterior.spikes, &spikes) / dot(&posterior.spikes, &posterior.spikes);
+    assert!((slope - 1.0).abs() < 0.02, "{slope}");
     let expected: f64 = posterior.probability.iter().sum();
     let count = spikes.iter().filter(|&&s| s > 0.0).count() as f64;
     assert!(
-        (expected - count).abs() < 0.15 * count,
+        (expected / count - 1.0).abs() < 0.05,
         "{expected} of {count}"
     );
-    let estimated = prior
-        .with_amplitude_of(&trace)
-        .unwrap()
-        .infer(&trace)
-        .unwrap();
-    assert!(error(&estimated.spikes) < 1.05 * ours);
 }
 
-fn recording(kinetics: Kinetics, dt_s: f64, noise_sd: f64, n_bins: usize) -> Vec<f64> {
-    let mut uniform = Uniform(7);
+fn recording(seed: u64, kinetics: Kinetics, dt_s: f64, noise_sd: f64, n_bins: usize) -> Vec<f64> {
+    let mut uniform = Uniform(seed);
     let ar = Ar2::from_taus(
         kinetics.rise_s,
         kinetics.decay_s,
@@ -151,39 +157,46 @@ fn recording(kinetics: Kinetics, dt_s: f64, noise_sd: f64, n_bins: usize) -> Vec
         .collect()
 }
 
+const TYPICAL: Kinetics = Kinetics {
+    rise_s: 0.01,
+    decay_s: 1.0,
+};
+
+/// Means over ten recordings, since one of ten minutes leaves the logarithm of the decay an SD of 0.2 to
+/// 0.35, and that of the rise one of 0.1.
 #[test]
 fn the_spectrum_tells_rise_and_decay() {
-    let typical = Kinetics {
-        rise_s: 0.01,
-        decay_s: 1.0,
-    };
     for (rise_s, decay_s) in [(0.05, 0.5), (0.15, 1.0), (0.1, 2.0)] {
-        let trace = recording(Kinetics { rise_s, decay_s }, 0.02, 0.02, 30_000);
-        let found = estimate::kinetics(&trace, 0.02, typical).unwrap();
-        assert!(
-            (found.rise_s / rise_s).ln().abs() < 0.3,
-            "{found:?} for {rise_s}"
-        );
+        let (mut rise, mut decay) = (0.0, 0.0);
+        for seed in 0..10 {
+            let trace = recording(seed, Kinetics { rise_s, decay_s }, 0.02, 0.02, 30_000);
+            let found = estimate::kinetics(&trace, 0.02, TYPICAL).unwrap();
+            rise += (found.rise_s / rise_s).ln() / 10.0;
+            decay += found.decay_s.ln() / 10.0;
+        }
+        assert!(rise.abs() < 0.12, "{rise} for {rise_s}");
         // Firing rates and drift are left out, and the corner of a slow decay with them: the answer
         // is on the way from the typical decay, 1 s, to the truth.
         let [low, high] = [decay_s.min(1.0), decay_s.max(1.0)].map(f64::ln);
         assert!(
-            (low - 0.35..high + 0.35).contains(&found.decay_s.ln()),
-            "{found:?} for {decay_s}"
+            (low - 0.1..high + 0.1).contains(&decay),
+            "{decay} for {decay_s}"
         );
     }
-    // Noise alone says nothing.
-    let mut uniform = Uniform(1);
-    let noise: Vec<f64> = (0..3000).map(|_bin| uniform.normal()).collect();
-    let found = estimate::kinetics(&noise, 0.02, typical).unwrap();
-    assert!(
-        (found.rise_s / 0.01).ln().abs() < 1.0 && (found.decay_s).ln().abs() < 1.0,
-        "{found:?}"
-    );
-    assert_eq!(
-        estimate::kinetics(&[2.0; 50], 0.02, typical).unwrap(),
-        typical
-    );
+}
+
+/// The answer to noise alone strays from the typical decay by less than the prior's SD of 0.5.
+#[test]
+fn without_calcium_the_kinetics_are_the_typical_ones() {
+    for seed in 0..10 {
+        let mut uniform = Uniform(seed);
+        let noise: Vec<f64> = (0..3000).map(|_bin| uniform.normal()).collect();
+        let found = estimate::kinetics(&noise, 0.02, TYPICAL).unwrap();
+        assert!((found.rise_s / 0.01).ln().abs() < 0.25, "{found:?}");
+        assert!(found.decay_s.ln().abs() < 0.5, "{found:?}");
+    }
+    let found = estimate::kinetics(&[2.0; 50], 0.02, TYPICAL).unwrap();
+    assert_eq!(found, TYPICAL);
 }
 
 #[test]
