@@ -14,7 +14,7 @@ Commands:
   simulate FILE.h5 [OPTIONS]  Write the simulated benchmark to a file
   bench [OPTIONS]             Time kernels, training steps and their growth; write results/performance.md.
                               With --steps: training steps alone, as JSON
-  readme                      Copy the table of results/table1.md into README.md
+  readme                      Copy tables of results into README.md
 
 `cargo xtask COMMAND --help` lists the options.";
 

@@ -1,12 +1,15 @@
-//! `cargo xtask readme`: copies the table of `results/table1.md` into the README, so that nobody types a number.
+//! `cargo xtask readme`: copies tables of `results` into the README, so that nobody types a number.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-const START: &str = "<!-- table 1: copied from results/table1.md by `cargo xtask readme` -->\n";
-const END: &str = "<!-- end of table 1 -->\n";
+/// Before a copy, with the page's path and the table's number on it between these.
+const START: &str = "<!-- copied from ";
+const NUMBER: &str = ", table ";
+const START_END: &str = ", by `cargo xtask readme` -->\n";
+const END: &str = "<!-- end of copy -->\n";
 
-/// Rewrites the README's copy of the table.
+/// Rewrites every copy in the README.
 pub fn run(root: &Path) -> ExitCode {
     match update(root) {
         Ok(()) => ExitCode::SUCCESS,
@@ -19,9 +22,7 @@ pub fn run(root: &Path) -> ExitCode {
 
 fn update(root: &Path) -> Result<(), String> {
     let path = root.join("README.md");
-    let readme = read(&path)?;
-    let page = read(&root.join("results/table1.md"))?;
-    let updated = with_table(&readme, first_table(&page)?)?;
+    let updated = with_tables(&read(&path)?, |page| read(&root.join(page)))?;
     std::fs::write(&path, updated).map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -29,22 +30,31 @@ fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The first Markdown table of `page`: the r² of every row.
-fn first_table(page: &str) -> Result<&str, String> {
-    let start = page.find("\n|").ok_or("results/table1.md holds no table")? + 1;
-    let end = page[start..]
-        .find("\n\n")
-        .map_or(page.len(), |end| start + end + 1);
-    Ok(&page[start..end])
+/// `readme` with every copy renewed from the page that `read` returns.
+fn with_tables(
+    readme: &str,
+    read: impl Fn(&str) -> Result<String, String>,
+) -> Result<String, String> {
+    let mut pieces = readme.split(START);
+    let mut updated = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let wrong = || format!("README.md: '{START}' without '{NUMBER}', '{START_END}' or '{END}'");
+        let (source, rest) = piece.split_once(START_END).ok_or_else(wrong)?;
+        let (page, number) = source.split_once(NUMBER).ok_or_else(wrong)?;
+        let (_, after) = rest.split_once(END).ok_or_else(wrong)?;
+        let number: usize = number.parse().map_err(|_| wrong())?;
+        let text = read(page)?;
+        let table = nth_table(&text, number).ok_or(format!("{page} holds no table {number}"))?;
+        updated += &format!("{START}{source}{START_END}\n{table}\n{END}{after}");
+    }
+    Ok(updated)
 }
 
-fn with_table(readme: &str, table: &str) -> Result<String, String> {
-    let missing = || format!("README.md lacks the lines {START:?} and {END:?}");
-    let start = readme.find(START).ok_or_else(missing)? + START.len();
-    let end = readme.find(END).ok_or_else(missing)?;
-    let (before, after) = (readme.get(..start), readme.get(end..));
-    let (before, after) = (before.ok_or_else(missing)?, after.ok_or_else(missing)?);
-    Ok(format!("{before}\n{table}\n{after}"))
+/// The Markdown table number `number`, counted from 1.
+fn nth_table(page: &str, number: usize) -> Option<String> {
+    let mut blocks = page.split("\n\n").filter(|block| block.starts_with('|'));
+    let table = blocks.nth(number.checked_sub(1)?)?;
+    Some(format!("{}\n", table.trim_end()))
 }
 
 #[cfg(test)]
@@ -52,25 +62,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_readme_shows_the_table_of_the_results() {
+    fn the_readme_shows_the_tables_of_the_results() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let readme = read(&root.join("README.md")).unwrap();
-        let page = read(&root.join("results/table1.md")).unwrap();
-        let expected = with_table(&readme, first_table(&page).unwrap()).unwrap();
+        let expected = with_tables(&readme, |page| read(&root.join(page))).unwrap();
+        assert!(readme.contains(START));
         assert!(readme == expected, "run `cargo xtask readme`");
     }
 
     #[test]
-    fn only_the_first_table_is_taken() {
-        let page = "# T\n\ntext\n\n| a |\n|---|\n| 1 |\n\nmore\n\n| b |\n";
-        assert_eq!(first_table(page).unwrap(), "| a |\n|---|\n| 1 |\n");
-        let readme = format!("x\n{START}old\n{END}y\n");
-        let updated = with_table(&readme, "| a |\n").unwrap();
-        assert_eq!(updated, format!("x\n{START}\n| a |\n\n{END}y\n"));
-    }
-
-    #[test]
-    fn a_readme_without_markers_is_an_error() {
-        assert!(with_table("no markers", "| a |\n").is_err());
+    fn each_copy_is_the_table_of_its_number() {
+        let page = |name: &str| match name {
+            "p.md" => Ok("# T\n\ntext\n\n| a |\n|---|\n| 1 |\n\nmore\n\n| b |\n".to_owned()),
+            other => Err(format!("no {other}")),
+        };
+        let copy = |number: usize, text: &str| {
+            format!("x\n{START}p.md{NUMBER}{number}{START_END}{text}{END}y\n")
+        };
+        let updated = with_tables(&(copy(1, "old") + &copy(2, "")), page).unwrap();
+        let expected = copy(1, "\n| a |\n|---|\n| 1 |\n\n") + &copy(2, "\n| b |\n\n");
+        assert_eq!(updated, expected);
+        assert!(with_tables(&copy(3, ""), page).is_err());
+        assert!(with_tables(&copy(1, "").replace("p.md", "q.md"), page).is_err());
+        assert!(with_tables(&copy(1, "").replace(END, ""), page).is_err());
     }
 }

@@ -257,7 +257,7 @@ fn estimate_tau(joined: &[Vec<f32>], recording: &Recording, typical_tau_s: f64) 
     let measured: Vec<usize> = (0..joined.len()).step_by(stride).collect();
     let found: Vec<Result<f64, CalciumError>> = measured
         .par_iter()
-        .map(|&neuron| automatic.deconvolve(&joined[neuron]).map(|fit| fit.tau_s))
+        .map(|&neuron| automatic.estimate(&joined[neuron]).map(|found| found.tau_s))
         .collect();
     let named = measured
         .into_iter()

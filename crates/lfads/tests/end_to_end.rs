@@ -178,6 +178,11 @@ fn deconvolution_finds_the_spikes_whatever_the_method() {
     }
     let value = lfads.json("deconvolve trials.h5 -o ar2.h5 --tau 0.4 --tau-rise 0.05");
     assert_eq!(value["median_tau_s"], 0.4);
+    let value = lfads.json("deconvolve trials.h5 -o ar2.h5 --tau 0.4 --tau-rise 0.05 --s-min 0.3");
+    assert_eq!(value["median_tau_s"], 0.4);
+    let found = Arrays::read(&lfads.path("ar2.h5")).unwrap();
+    let mut spikes = found.require("spikes").unwrap().iter();
+    assert!(spikes.all(|&s| s == 0.0 || s >= 0.3 - 1e-5));
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub struct Deconvolve {
     lambda: Option<f64>,
 
     /// Smallest spike, in the recording's units
-    #[arg(long, value_name = "X", conflicts_with_all = ["noise_constrained", "tau_rise"])]
+    #[arg(long, value_name = "X", conflicts_with = "noise_constrained")]
     s_min: Option<f64>,
 
     /// As few spikes as the noise allows; a constant baseline is fitted with them
@@ -257,6 +257,7 @@ impl Deconvolve {
         let result = if let Some(tau_rise_s) = self.tau_rise {
             let ar = Ar2::from_taus(tau_rise_s, tau_s, dt_s, Discretisation::Exact)?;
             let problem = Ar2Problem::new(ar).with_lambda(lambda)?;
+            let problem = problem.with_s_min(self.s_min.unwrap_or(0.0))?;
             problem.deconvolve(&above)?
         } else {
             let ar = Ar1::from_tau(tau_s, dt_s, kinetics.discretisation)?;
