@@ -45,7 +45,9 @@ fn with_tables(
         let number: usize = number.parse().map_err(|_| wrong())?;
         let text = read(page)?;
         let table = nth_table(&text, number).ok_or(format!("{page} holds no table {number}"))?;
-        updated += &format!("{START}{source}{START_END}\n{table}\n{END}{after}");
+        for part in [START, source, START_END, "\n", &table, "\n", END, after] {
+            updated.push_str(part);
+        }
     }
     Ok(updated)
 }
