@@ -9,7 +9,7 @@ use model::{CalciumModel, Hill, Indicator};
 use runs::store::hex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use synth::{Benchmark, Kinetics, Observation};
+use synth::{Benchmark, Kinetics, NeuronIndicator, Observation};
 
 use crate::recipe::Recipe;
 
@@ -47,34 +47,45 @@ impl BenchmarkData {
         })
     }
 
-    /// The calcium dynamics of the data, the same for all of `n_neurons`, with a decay time
-    /// `told_tau` times the true one: decay by the dataset, the rest by the recipe that a
-    /// simulated file carries, else by the table's own recipe.
+    /// The calcium dynamics of `n_neurons`: the truth of each neuron, or for all of them the
+    /// population's with a decay time `told_tau` times as long. Decay by the dataset, the rest by
+    /// the recipe that a simulated file carries, else by the table's own recipe.
     ///
     /// # Errors
     /// If the data do not say their tau, or bins are too wide for it.
-    pub fn calcium(&self, n_neurons: usize, told_tau: f64) -> Result<CalciumModel> {
+    pub fn calcium(&self, n_neurons: usize, told_tau: Option<f64>) -> Result<CalciumModel> {
         let Some(tau_s) = self.dataset.tau_s else {
             bail!("the dataset has no `tau`, which models of fluorescence need");
         };
-        let indicator = Indicator {
-            g: self.decay(told_tau * tau_s)?,
-            gain: self.observation.gain,
-            baseline: self.observation.baseline,
+        let indicator = |tau_s: f64, gain: f64| {
+            Ok(Indicator {
+                g: self.decay(tau_s)?,
+                gain,
+                baseline: self.observation.baseline,
+            })
         };
-        let rise = match self.observation.kinetics {
-            Kinetics::Ar1 { .. } => None,
-            Kinetics::Ar2 { tau_rise_s, .. } => Some(self.decay(tau_rise_s)?),
+        let neurons = match (told_tau, self.dataset.seed) {
+            (None, Some(seed)) if self.observation.heterogeneity.is_some() => {
+                let neurons = self.observation.neurons(n_neurons, seed).into_iter();
+                let truth = |n: NeuronIndicator| indicator(n.kinetics.tau_decay_s(), n.gain);
+                neurons.map(truth).collect::<Result<Vec<_>>>()?
+            }
+            _ => {
+                let told = told_tau.unwrap_or(1.0) * tau_s;
+                vec![indicator(told, self.observation.gain)?; n_neurons]
+            }
         };
-        let saturation = self.observation.saturation.map(|hill| Hill {
-            exponent: hill.exponent,
-            half_saturation: hill.half_saturation,
-            scale: hill.scale,
-        });
         Ok(CalciumModel {
-            rise,
-            saturation,
-            ..CalciumModel::shared(indicator, n_neurons)
+            neurons,
+            rise: match self.observation.kinetics {
+                Kinetics::Ar1 { .. } => None,
+                Kinetics::Ar2 { tau_rise_s, .. } => Some(self.decay(tau_rise_s)?),
+            },
+            saturation: self.observation.saturation.map(|hill| Hill {
+                exponent: hill.exponent,
+                half_saturation: hill.half_saturation,
+                scale: hill.scale,
+            }),
         })
     }
 

@@ -47,8 +47,9 @@ pub struct Row {
     /// The paper's r².
     pub paper: BTreeMap<Metric, f64>,
     pub config: ModelConfig,
-    /// The decay time that the model is told, relative to the true one.
-    pub told_tau: f64,
+    /// The decay time that the model is told for every neuron, relative to the population's; if
+    /// absent, it is told the truth of each neuron.
+    pub told_tau: Option<f64>,
     pub training: TrainConfig,
 }
 
@@ -150,17 +151,12 @@ struct RowFile {
     #[serde(default)]
     paper: BTreeMap<Metric, f64>,
     config: toml::Table,
-    #[serde(default = "truth")]
-    told_tau: f64,
+    told_tau: Option<f64>,
     training: TrainConfig,
 }
 
 const fn one() -> u64 {
     1
-}
-
-const fn truth() -> f64 {
-    1.0
 }
 
 impl Recipe {
@@ -240,11 +236,8 @@ impl RowFile {
                 self.data
             );
         }
-        if !(self.told_tau > 0.0 && self.told_tau.is_finite()) {
-            bail!(
-                "row {model}: told_tau is {}; it must be above 0",
-                self.told_tau
-            );
+        if let Some(told) = self.told_tau.filter(|&told| told.is_nan() || told <= 0.0) {
+            bail!("row {model}: told_tau is {told}; it must be above 0");
         }
         let config = ModelConfig::parse(model, self.config)
             .map_err(|error| anyhow!("row {model}, config: {}", one_line(&error.to_string())))?;
@@ -325,6 +318,14 @@ mod tests {
             let in_paper = |row: &Row| row.paper.contains_key(&Metric::Lorenz);
             assert!(published.iter().all(in_paper) && !ours.iter().any(in_paper));
         }
+    }
+
+    #[test]
+    fn every_recipe_in_the_folder_is_one() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+        let recipes = std::fs::read_dir(folder).unwrap();
+        let read = recipes.map(|entry| Recipe::read(&entry.unwrap().path()).unwrap());
+        assert!(read.filter(|recipe| !recipe.rows.is_empty()).count() >= 6);
     }
 
     #[test]
