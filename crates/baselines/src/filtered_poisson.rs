@@ -195,16 +195,8 @@ impl FilteredPoisson {
         deep.log_rates.narrow(0, lead_in, n_bins)
     }
 
-    #[must_use]
-    pub fn project(mut self) -> Self {
-        self.dynamics = self.dynamics.project();
-        self
-    }
-
-    #[must_use]
-    pub fn reset_dynamics(mut self, noise: &mut Noise) -> Self {
-        self.dynamics = self.dynamics.reset(noise);
-        self
+    pub fn dynamics_mut(&mut self) -> &mut Dynamics {
+        &mut self.dynamics
     }
 }
 
@@ -259,14 +251,8 @@ macro_rules! sequential_vae {
                 self.process.sample_log_rates(&x, pass)
             }
 
-            fn project(mut self) -> Self {
-                self.process = self.process.project();
-                self
-            }
-
-            fn reset_dynamics(mut self, noise: &mut model::Noise) -> Self {
-                self.process = self.process.reset_dynamics(noise);
-                self
+            fn dynamics_mut(&mut self) -> &mut model::Dynamics {
+                self.process.dynamics_mut()
             }
         }
     };

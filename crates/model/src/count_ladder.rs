@@ -212,13 +212,7 @@ impl SequentialVae for CountLadder {
         Some(self.calcium.values())
     }
 
-    fn project(mut self) -> Self {
-        self.dynamics = self.dynamics.project();
-        self
-    }
-
-    fn reset_dynamics(mut self, noise: &mut Noise) -> Self {
-        self.dynamics = self.dynamics.reset(noise);
-        self
+    fn dynamics_mut(&mut self) -> &mut Dynamics {
+        &mut self.dynamics
     }
 }

@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::calcium_model::NeuronCalcium;
+use crate::dynamics::Dynamics;
 use crate::noise::Noise;
 
 /// Which levels of a ladder take part; single-level models are always [`Stage::Joint`].
@@ -205,11 +206,22 @@ pub trait SequentialVae: Module + 'static {
         None
     }
 
+    /// The deep level, which every model has.
+    fn dynamics_mut(&mut self) -> &mut Dynamics;
+
     /// Applies the constraints that hold after every optimiser step.
     #[must_use]
-    fn project(self) -> Self;
+    fn project(mut self) -> Self {
+        let dynamics = self.dynamics_mut();
+        *dynamics = dynamics.clone().project();
+        self
+    }
 
     /// Gives the deep level fresh weights: the way out of a collapse.
     #[must_use]
-    fn reset_dynamics(self, noise: &mut Noise) -> Self;
+    fn reset_dynamics(mut self, noise: &mut Noise) -> Self {
+        let dynamics = self.dynamics_mut();
+        *dynamics = dynamics.clone().reset(noise);
+        self
+    }
 }

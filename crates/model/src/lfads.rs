@@ -111,13 +111,7 @@ impl SequentialVae for Lfads {
         self.dynamics.draw(x, n_bins, pass).log_rates
     }
 
-    fn project(mut self) -> Self {
-        self.dynamics = self.dynamics.project();
-        self
-    }
-
-    fn reset_dynamics(mut self, noise: &mut Noise) -> Self {
-        self.dynamics = self.dynamics.reset(noise);
-        self
+    fn dynamics_mut(&mut self) -> &mut Dynamics {
+        &mut self.dynamics
     }
 }
