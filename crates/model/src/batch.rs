@@ -90,12 +90,24 @@ pub(crate) fn time_major(x: ArrayView3<'_, f32>, trials: &[usize], device: &Devi
 /// Adds a `[time, trial, ·]` tensor to the given trials of a `[trial, time, ·]` array.
 pub(crate) fn add_to_trials(sum: &mut Array3<f32>, first_trial: usize, tensor: Tensor<3>) {
     let [n_bins, n_trials, n_last] = tensor.dims();
-    let data = tensor.into_data();
-    let values = data.as_slice::<f32>().expect("models compute in f32");
-    let view = ArrayView3::from_shape((n_bins, n_trials, n_last), values)
-        .expect("a tensor's data has the tensor's shape");
-    let mut target = sum.slice_mut(ndarray::s![first_trial..first_trial + n_trials, .., ..]);
-    target += &view.permuted_axes([1, 0, 2]);
+    let values = host(&tensor);
+    let mut rows = values.chunks_exact(n_last);
+    for bin in 0..n_bins {
+        for trial in first_trial..first_trial + n_trials {
+            let target = sum.slice_mut(ndarray::s![trial, bin, ..]);
+            let row = rows.next().unwrap_or_default();
+            target.into_iter().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+    }
+}
+
+/// The values, whatever float type the device computes in.
+pub(crate) fn host<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    let data = tensor.to_data();
+    match data.as_slice::<f32>() {
+        Ok(values) => values.to_vec(),
+        Err(_) => data.iter::<f32>().collect(),
+    }
 }
 
 /// The order in which epoch `epoch` visits the trials.

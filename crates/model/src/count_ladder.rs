@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use crate::batch::host;
 use crate::calcium_model::{CalciumModel, CalciumParameters, NeuronCalcium, TrialStart};
 use crate::count_draw::{CountBatch, CountDraw};
 use crate::count_posterior::{Linear, Residuals, Saturating, Sensor};
@@ -156,15 +157,6 @@ fn spike_term(log_counts: Tensor<3>, draw: &Shallow, split: &Coordinated) -> Ten
         .sub_scalar(draw.log_factorials)
         .neg()
         .div_scalar(n_trials)
-}
-
-/// The values, whatever float type the device computes in.
-fn host<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
-    let data = tensor.to_data();
-    match data.as_slice::<f32>() {
-        Ok(values) => values.to_vec(),
-        Err(_) => data.iter::<f32>().collect(),
-    }
 }
 
 impl SequentialVae for CountLadder {
