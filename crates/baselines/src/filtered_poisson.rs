@@ -5,8 +5,8 @@ use burn::tensor::{Device, Tensor};
 use gru::ar1_filter;
 use model::layers::{innovations, normal_weight};
 use model::{
-    DiagonalGaussian, Draw, Dynamics, DynamicsConfig, Elbo, FluorStatistics, INIT_STEP, Indicator,
-    ModelError, Noise, Observed, Pass, log_rates_from_counts,
+    DeepDraw, DiagonalGaussian, Draw, Dynamics, DynamicsConfig, Elbo, FluorStatistics, INIT_STEP,
+    Indicator, ModelError, Noise, Observed, Pass, log_rates_from_counts,
 };
 use serde::{Deserialize, Serialize};
 
@@ -188,11 +188,15 @@ impl FilteredPoisson {
         }
     }
 
-    pub fn sample_log_rates(&self, x: &Tensor<3>, pass: &mut Pass<'_>) -> Tensor<3> {
+    pub fn draw_deep(&self, x: &Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
         let (n_bins, lead_in) = (x.dims()[0], self.n_lead_in());
         let input = self.encoder_input(x);
         let deep = self.dynamics.draw(input, n_bins + lead_in, pass);
-        deep.log_rates.narrow(0, lead_in, n_bins)
+        DeepDraw {
+            factors: deep.factors.narrow(0, lead_in, n_bins),
+            log_rates: deep.log_rates.narrow(0, lead_in, n_bins),
+            ..deep
+        }
     }
 
     pub fn dynamics_mut(&mut self) -> &mut Dynamics {
@@ -243,12 +247,12 @@ macro_rules! sequential_vae {
                 self.process.draw(encoded, noise)
             }
 
-            fn sample_log_rates(
+            fn draw_deep(
                 &self,
                 x: burn::tensor::Tensor<3>,
                 pass: &mut model::Pass<'_>,
-            ) -> burn::tensor::Tensor<3> {
-                self.process.sample_log_rates(&x, pass)
+            ) -> model::DeepDraw {
+                self.process.draw_deep(&x, pass)
             }
 
             fn dynamics_mut(&mut self) -> &mut model::Dynamics {

@@ -15,10 +15,10 @@ use crate::table::Metric;
 /// Neurons in the figure.
 const N_EXAMPLES: usize = 3;
 
-/// Posterior means on both splits.
+/// Posterior means: of the train split only what aligns factors with latents.
 #[derive(Debug)]
 pub struct Inference {
-    pub train: Inferred,
+    pub train_factors: Array3<f32>,
     pub valid: Inferred,
 }
 
@@ -113,7 +113,7 @@ fn inferred_latent(
     let (Some(train), Some(_)) = (&dataset.train.latent, &dataset.valid.latent) else {
         return Ok(None);
     };
-    let alignment = AffineAlignment::fit(inference.train.factors.view(), train.view())?;
+    let alignment = AffineAlignment::fit(inference.train_factors.view(), train.view())?;
     alignment.apply(inference.valid.factors.view()).map(Some)
 }
 

@@ -66,7 +66,6 @@ impl Reading {
     /// Adds what is inferred beside the model: the deconvolved counts are the spikes.
     pub fn complete(&self, mut inference: Inference) -> Inference {
         if self.deconvolved {
-            inference.train.spikes = Some(self.observed.train().to_owned());
             inference.valid.spikes = Some(self.observed.valid().to_owned());
         }
         inference

@@ -153,13 +153,13 @@ impl Session<'_> {
             .fit(&setting, &reading.observed, training, &mut watch)
     }
 
-    /// Posterior means of both splits.
+    /// Posterior means.
     fn infer(&self, trained: &Trained, observed: &TrainData, seed: u64) -> Result<Inference> {
         let n_samples = self.evaluation.n_samples;
-        let infer = |x| trained.model.posterior_mean(x, n_samples, seed);
+        let model = &trained.model;
         Ok(Inference {
-            train: infer(observed.train())?,
-            valid: infer(observed.valid())?,
+            train_factors: model.posterior_factors(observed.train(), n_samples, seed)?,
+            valid: model.posterior_mean(observed.valid(), n_samples, seed)?,
         })
     }
 

@@ -3,11 +3,10 @@
 use burn::tensor::Tensor;
 use ndarray::{Array3, ArrayView3, Zip};
 
-use crate::batch::{add_to_trials, check_observations, time_major};
-use crate::elbo::{Pass, SequentialVae, TermWeights};
-use crate::error::{ModelError, require};
-use crate::infer::{BATCH, device_of};
-use crate::noise::Noise;
+use crate::batch::add_to_trials;
+use crate::elbo::SequentialVae;
+use crate::error::ModelError;
+use crate::infer::sample_deep;
 
 /// How much of `rates_hz`, the true rates, lies within the central credible intervals of each
 /// probability in `levels`, the model having seen `x`; both `[trial, time, neuron]`.
@@ -27,8 +26,6 @@ pub fn rate_coverage<M: SequentialVae>(
     seed: u64,
     levels: &[f64],
 ) -> Result<Vec<f64>, ModelError> {
-    check_observations("the observation array", x)?;
-    require(n_samples > 0, "n_samples", n_samples, "at least 1")?;
     if x.dim() != rates_hz.dim() {
         return Err(ModelError::Data(format!(
             "the observations are {:?} and the true rates {:?} in [trial, time, neuron]",
@@ -36,24 +33,10 @@ pub fn rate_coverage<M: SequentialVae>(
             rates_hz.dim()
         )));
     }
-    let model = model.valid();
-    let device = device_of(&model);
     let mut ranks = Ranks::of(rates_hz);
-    for first in (0..x.dim().0).step_by(BATCH) {
-        let trials: Vec<usize> = (first..x.dim().0.min(first + BATCH)).collect();
-        let batch = time_major(x, &trials, &device);
-        let mut noise = Noise::new(seed, first as u64, &device);
-        for _ in 0..n_samples {
-            let mut pass = Pass {
-                weights: TermWeights::FULL,
-                training: true,
-                noise: &mut noise,
-                spikes: None,
-            };
-            let log_rates = model.sample_log_rates(batch.clone(), &mut pass);
-            ranks.add(first, log_rates.exp());
-        }
-    }
+    sample_deep(model, x, n_samples, seed, true, |first, draw| {
+        ranks.add(first, draw.log_rates.exp());
+    })?;
     Ok(levels.iter().map(|&level| ranks.coverage(level)).collect())
 }
 
@@ -111,6 +94,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::noise::Noise;
 
     fn coverage(posterior_sd: f64) -> [f64; 2] {
         let device = Device::flex();

@@ -8,7 +8,7 @@ use crate::batch::host;
 use crate::calcium_model::{CalciumModel, CalciumParameters, NeuronCalcium, TrialStart};
 use crate::count_draw::{CountBatch, CountDraw};
 use crate::count_posterior::{Linear, Residuals, Saturating, Sensor};
-use crate::dynamics::{Coordinated, Dynamics, DynamicsConfig};
+use crate::dynamics::{Coordinated, DeepDraw, Dynamics, DynamicsConfig};
 use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
 use crate::error::{ModelError, require};
 use crate::gaussian::DiagonalGaussian;
@@ -194,10 +194,10 @@ impl SequentialVae for CountLadder {
         }
     }
 
-    fn sample_log_rates(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Tensor<3> {
+    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
         let n_bins = x.dims()[0];
         let innovations = self.innovations(&x);
-        self.dynamics.draw(innovations, n_bins, pass).log_rates
+        self.dynamics.draw(innovations, n_bins, pass)
     }
 
     fn calcium(&self) -> Option<Vec<NeuronCalcium>> {

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::calcium_model::NeuronCalcium;
-use crate::dynamics::Dynamics;
+use crate::dynamics::{DeepDraw, Dynamics};
 use crate::noise::Noise;
 
 /// Which levels of a ladder take part; single-level models are always [`Stage::Joint`].
@@ -196,9 +196,8 @@ pub trait SequentialVae: Module + 'static {
     /// One posterior sample.
     fn draw(&self, encoded: &Self::Encoded, noise: &mut Noise) -> Draw;
 
-    /// Log-rates of a sample of the deep level alone, in log Hz, `[time, trial, neuron]`, with
-    /// dropout where `pass` is of a training.
-    fn sample_log_rates(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Tensor<3>;
+    /// A sample of the deep level alone, with dropout where `pass` is of a training.
+    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw;
 
     /// What is known, or was learned, of each neuron's calcium, if the model infers spikes from
     /// it by Bayes' rule.

@@ -5,12 +5,13 @@ use burn::tensor::{Device, Tensor};
 use ndarray::{Array3, ArrayView3};
 
 use crate::batch::{add_to_trials, check_observations, time_major};
-use crate::elbo::{Draw, SequentialVae};
+use crate::dynamics::DeepDraw;
+use crate::elbo::{Draw, Pass, SequentialVae, TermWeights};
 use crate::error::{ModelError, require};
 use crate::noise::Noise;
 
 /// Trials that go through the network together.
-pub(crate) const BATCH: usize = 65;
+const BATCH: usize = 65;
 
 /// Posterior means, each `[trial, time, ·]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,55 @@ pub fn posterior_mean<M: SequentialVae>(
         spikes,
         fluor,
     })
+}
+
+/// Averages the factors alone: no spikes need be sampled.
+///
+/// # Errors
+/// As [`posterior_mean`].
+pub fn posterior_factors<M: SequentialVae>(
+    model: &M,
+    x: ArrayView3<'_, f32>,
+    n_samples: usize,
+    seed: u64,
+) -> Result<Array3<f32>, ModelError> {
+    let mut means = Means::new(x.dim().0, x.dim().1);
+    sample_deep(model, x, n_samples, seed, false, |first, draw| {
+        means.add(0, first, draw.factors);
+    })?;
+    let [factors, ..] = means.divide(n_samples);
+    Ok(factors.unwrap_or_default())
+}
+
+/// Draws `n_samples` samples of the deep level of every trial, with dropout if so asked, and hands
+/// them to `take`, each with the number of its first trial.
+pub(crate) fn sample_deep<M: SequentialVae>(
+    model: &M,
+    x: ArrayView3<'_, f32>,
+    n_samples: usize,
+    seed: u64,
+    dropout: bool,
+    mut take: impl FnMut(usize, DeepDraw),
+) -> Result<(), ModelError> {
+    check_observations("the observation array", x)?;
+    require(n_samples > 0, "n_samples", n_samples, "at least 1")?;
+    let model = model.valid();
+    let device = device_of(&model);
+    for first in (0..x.dim().0).step_by(BATCH) {
+        let trials: Vec<usize> = (first..x.dim().0.min(first + BATCH)).collect();
+        let batch = time_major(x, &trials, &device);
+        let mut noise = Noise::new(seed, first as u64, &device);
+        for _ in 0..n_samples {
+            let mut pass = Pass {
+                weights: TermWeights::FULL,
+                training: dropout,
+                noise: &mut noise,
+                spikes: None,
+            };
+            take(first, model.draw_deep(batch.clone(), &mut pass));
+        }
+    }
+    Ok(())
 }
 
 /// Draws `n_samples` posterior samples of every trial of `x`, `[trial, time, neuron]`, and hands

@@ -6,7 +6,7 @@ use gru::{GruSpec, ResetGate, SpikeLoop, ar1_filter, poisson_log_prob, spike_loo
 use serde::{Deserialize, Serialize};
 
 use crate::calcium_model::CalciumModel;
-use crate::dynamics::{Coordinated, Dynamics, DynamicsConfig};
+use crate::dynamics::{Coordinated, DeepDraw, Dynamics, DynamicsConfig};
 use crate::elbo::{Draw, Elbo, Pass, SequentialVae, Stage};
 use crate::error::{ModelError, require};
 use crate::gaussian::{DiagonalGaussian, Prior};
@@ -558,10 +558,10 @@ impl SequentialVae for Ladder {
         }
     }
 
-    fn sample_log_rates(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Tensor<3> {
+    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
         let n_bins = x.dims()[0];
         let innovations = self.shallow.innovations(&x);
-        self.dynamics.draw(innovations, n_bins, pass).log_rates
+        self.dynamics.draw(innovations, n_bins, pass)
     }
 
     fn dynamics_mut(&mut self) -> &mut Dynamics {

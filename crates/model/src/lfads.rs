@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use gru::poisson_log_prob;
 use serde::{Deserialize, Serialize};
 
-use crate::dynamics::{Dynamics, DynamicsConfig};
+use crate::dynamics::{DeepDraw, Dynamics, DynamicsConfig};
 use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
 use crate::error::{ModelError, require};
 use crate::gaussian::DiagonalGaussian;
@@ -105,10 +105,10 @@ impl SequentialVae for Lfads {
         }
     }
 
-    fn sample_log_rates(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Tensor<3> {
+    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
         let n_bins = x.dims()[0];
         let x = self.observed(x).values;
-        self.dynamics.draw(x, n_bins, pass).log_rates
+        self.dynamics.draw(x, n_bins, pass)
     }
 
     fn dynamics_mut(&mut self) -> &mut Dynamics {

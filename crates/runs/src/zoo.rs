@@ -12,9 +12,9 @@ use model::train::{Observer, ValidationReport};
 use model::{
     CalciumModel, CountLadderConfig, FluorStatistics, Indicator, Inferred, LadderConfig,
     LfadsConfig, ModelError, NeuronCalcium, SequentialVae, TrainConfig, TrainData, fit,
-    load_weights, posterior_mean, rate_coverage,
+    load_weights, posterior_factors, posterior_mean, rate_coverage,
 };
-use ndarray::{ArrayView3, Axis};
+use ndarray::{Array3, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
 /// A model by its name in settings and on command lines.
@@ -255,6 +255,17 @@ pub trait Posterior {
         seed: u64,
     ) -> Result<Inferred, ModelError>;
 
+    /// The factors alone, `[trial, time, factor]`; see [`model::posterior_factors`].
+    ///
+    /// # Errors
+    /// As there.
+    fn posterior_factors(
+        &self,
+        x: ArrayView3<'_, f32>,
+        n_samples: usize,
+        seed: u64,
+    ) -> Result<Array3<f32>, ModelError>;
+
     /// How much of the true rates lies within credible intervals; see [`model::rate_coverage`].
     ///
     /// # Errors
@@ -280,6 +291,15 @@ impl<M: SequentialVae> Posterior for M {
         seed: u64,
     ) -> Result<Inferred, ModelError> {
         posterior_mean(self, x, n_samples, seed)
+    }
+
+    fn posterior_factors(
+        &self,
+        x: ArrayView3<'_, f32>,
+        n_samples: usize,
+        seed: u64,
+    ) -> Result<Array3<f32>, ModelError> {
+        posterior_factors(self, x, n_samples, seed)
     }
 
     fn rate_coverage(
