@@ -378,6 +378,7 @@ fn open_hdf5(path: &Path, options: &Options) -> Result<Option<Opened>, Problem> 
     if !number.is_f32() || rows == 0 || columns == 0 {
         return Ok(None);
     }
+    hdf5::check_size(path, dataset.shape(), number.size.into())?;
     let order = match options.order {
         Some(order) => order,
         None => guess_order(&name, &shape, &Clock::Unstated)?,

@@ -14,6 +14,8 @@ use crate::{DataError, Dataset, Problem, Quantity, Split};
 const TRIAL_AXES: &str = "[trial, time, neuron]";
 /// Axes of the readout.
 const LOADING_AXES: &str = "[latent, neuron]";
+/// Deflate's: no dataset decodes to more bytes than this many times the file's.
+const BEST_RATIO: u64 = 1032;
 
 impl Dataset {
     /// Reads a benchmark file: ours, or one that h5py or libhdf5 wrote with the same names.
@@ -79,9 +81,8 @@ pub(crate) fn open(path: &Path) -> Result<Hdf5File, Problem> {
             action: "read the file",
             source,
         })?;
-    // No dataset can decode to more than deflate's best ratio, 1032 to 1: a damaged
-    // shape is refused before memory is asked for.
-    let limit = usize::try_from(length.saturating_mul(1032)).unwrap_or(usize::MAX);
+    // A damaged shape is refused before memory is asked for.
+    let limit = usize::try_from(length.saturating_mul(BEST_RATIO)).unwrap_or(usize::MAX);
     let options = OpenOptions::default().with_max_read_bytes(limit);
     let file = Hdf5File::open_with_options(path, options).map_err(|e| match e {
         hdf5_reader::error::Error::Io(source) => Problem::Io {
@@ -99,6 +100,23 @@ pub(crate) fn open(path: &Path) -> Result<Hdf5File, Problem> {
         });
     }
     Ok(file)
+}
+
+/// Refuses a shape of which the file cannot hold the values: those of a damaged header.
+pub(crate) fn check_size(path: &Path, shape: &[u64], bytes_each: u64) -> Result<(), Problem> {
+    let found = std::fs::metadata(path)
+        .map_err(|source| Problem::Io {
+            action: "read the file",
+            source,
+        })?
+        .len();
+    let expected = shape
+        .iter()
+        .fold(bytes_each, |bytes, &n| bytes.saturating_mul(n));
+    if expected > found.saturating_mul(BEST_RATIO) {
+        return Err(Problem::CutShort { expected, found });
+    }
+    Ok(())
 }
 
 /// An array as it lies in the file, of any rank.

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use data::{Options, Recording, TraceBlocks, Windows};
+use data::{AxisOrder, Options, Recording, TraceBlocks, Windows};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -35,8 +35,12 @@ fn open(path: &Path, rate_hz: Option<f64>, dataset: Option<&str>) {
         dataset: dataset.map(str::to_owned),
         ..Options::default()
     };
-    read_in_pieces(path, &options);
-    match Recording::open(path, &options) {
+    open_with(path, &options);
+}
+
+fn open_with(path: &Path, options: &Options) {
+    read_in_pieces(path, options);
+    match Recording::open(path, options) {
         Ok(recording) => assert_sound(&recording),
         Err(e) => {
             let said = e.to_string();
@@ -182,6 +186,37 @@ fn suite2p() {
         Ok(())
     });
     run.unwrap();
+}
+
+/// A length or a shape out of all proportion asks for no memory.
+#[test]
+fn every_word_huge() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge");
+    for name in [
+        "plain.h5",
+        "lfads.h5",
+        "session.mat",
+        "f4.npy",
+        "stored.npz",
+    ] {
+        let whole = std::fs::read(golden(name)).unwrap();
+        for place in (0..whole.len() - 8).step_by(8) {
+            for word in [1_u64 << 40, 1 << 56] {
+                let mut bytes = whole.clone();
+                bytes[place..place + 8].copy_from_slice(&word.to_le_bytes());
+                std::fs::write(&path, &bytes).unwrap();
+                for order in [AxisOrder::NeuronTime, AxisOrder::TimeNeuron] {
+                    let options = Options {
+                        rate_hz: Some(8.0),
+                        order: Some(order),
+                        ..Options::default()
+                    };
+                    open_with(&path, &options);
+                }
+            }
+        }
+    }
 }
 
 #[test]
