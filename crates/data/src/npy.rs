@@ -242,6 +242,6 @@ fn shape(text: &str) -> Option<Vec<usize>> {
 /// The file's values after a header of type `object`: a pickle, which we do not run.
 pub(crate) fn pickled(bytes: &[u8]) -> Option<&[u8]> {
     let (text, offset) = header_text(bytes).ok()?;
-    let is_object = value_of(text, "descr")?[1..].starts_with("|O");
-    bytes.get(offset..).filter(|_| is_object)
+    let kind = value_of(text, "descr")?.strip_prefix(['\'', '"'])?;
+    bytes.get(offset..).filter(|_| kind.starts_with("|O"))
 }

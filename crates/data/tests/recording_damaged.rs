@@ -188,6 +188,28 @@ fn suite2p() {
     run.unwrap();
 }
 
+/// Every value of every byte of a NumPy header.
+#[test]
+fn every_header_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = folder.path();
+    for name in SUITE2P {
+        std::fs::copy(golden("suite2p/plane0").join(name), plane.join(name)).unwrap();
+    }
+    for name in ["F.npy", "ops.npy"] {
+        let whole = std::fs::read(plane.join(name)).unwrap();
+        for place in 0..80 {
+            for byte in 0..=u8::MAX {
+                let mut bytes = whole.clone();
+                bytes[place] = byte;
+                std::fs::write(plane.join(name), &bytes).unwrap();
+                open(plane, None, None);
+            }
+        }
+        std::fs::write(plane.join(name), &whole).unwrap();
+    }
+}
+
 /// A length or a shape out of all proportion asks for no memory.
 #[test]
 fn every_word_huge() {
