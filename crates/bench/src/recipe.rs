@@ -138,7 +138,8 @@ struct RecipeFile {
     n_seeds: u64,
     dataset: Benchmark,
     evaluation: Evaluation,
-    row: Vec<RowFile>,
+    /// Absent: those of Table 1.
+    row: Option<Vec<RowFile>>,
 }
 
 #[derive(Deserialize)]
@@ -188,7 +189,10 @@ impl Recipe {
                 None => anyhow!("recipe {name}: {message}"),
             }
         })?;
-        let rows: Result<Vec<Row>> = file.row.into_iter().map(RowFile::check).collect();
+        let rows = match file.row {
+            Some(rows) => rows.into_iter().map(RowFile::check).collect(),
+            None => Self::table1().map(|table1| table1.rows),
+        };
         Ok(Self {
             title: title(name),
             name: format!("recipe {name}"),
@@ -318,6 +322,13 @@ mod tests {
             let in_paper = |row: &Row| row.paper.contains_key(&Metric::Lorenz);
             assert!(published.iter().all(in_paper) && !ours.iter().any(in_paper));
         }
+    }
+
+    #[test]
+    fn a_recipe_of_data_alone_has_the_rows_of_table_1() {
+        let end = SMALL.find("[[row]]").unwrap();
+        let recipe = Recipe::parse("own.toml", &SMALL[..end]).unwrap();
+        assert_eq!(recipe.rows, Recipe::table1().unwrap().rows);
     }
 
     #[test]
