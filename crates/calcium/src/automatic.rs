@@ -66,6 +66,17 @@ pub struct Estimates<T> {
     pub rise_s: f64,
 }
 
+impl<T: Sample> Estimates<T> {
+    /// The trace without its baseline, `[time]`.
+    #[must_use]
+    pub fn above_baseline(&self, trace: &[T]) -> Vec<T> {
+        let pairs = trace.iter().zip(&self.baseline);
+        pairs
+            .map(|(y, b)| T::from_f64(y.to_f64() - b.to_f64()))
+            .collect()
+    }
+}
+
 /// What [`Automatic`] found in one trace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AutomaticFit<T> {
@@ -224,6 +235,49 @@ impl Automatic {
         })
     }
 
+    /// Expected spikes of a trace from which its baseline is subtracted, in fluorescence units per frame, gaps
+    /// bridged: what follows the firing rate best.
+    ///
+    /// # Shapes
+    /// `above` and the result: `[time]`.
+    /// # Errors
+    /// [`CalciumError::NotADuration`] and others of [`SpikePrior::infer_weighted`], if `estimates` are not from
+    /// [`Self::estimate`] or `above` is infinite somewhere.
+    pub fn expected_spikes<T: Sample>(
+        &self,
+        above: &[T],
+        &Estimates {
+            noise_sd,
+            tau_s,
+            rise_s,
+            ..
+        }: &Estimates<T>,
+    ) -> Result<Vec<T>, CalciumError> {
+        let n_averaged = ((FRAME_S / self.dt_s).round() as usize).max(1);
+        let frame_s = n_averaged as f64 * self.dt_s;
+        let (means, counts) = averaged(above, n_averaged);
+        let highest = means
+            .iter()
+            .filter(|y| !y.is_nan())
+            .fold(0.0, |a: f64, y| a.max(y.abs()));
+        if highest == 0.0 {
+            return Ok(vec![T::default(); above.len()]);
+        }
+        let ar = Ar1::from_tau(tau_s, frame_s, Discretisation::Exact)?;
+        let noise_sd = noise_sd / (n_averaged as f64).sqrt();
+        let probability = 1.0 - libm::exp(-self.typical_rate_hz * frame_s);
+        // A simulation may have no noise at all.
+        let prior = SpikePrior::new(ar, noise_sd.max(1e-3 * highest))?
+            .with_spikes(probability, highest)?
+            .with_amplitude_of(&means)?;
+        let expected = prior.infer_weighted(&means, &counts)?.spikes;
+        let per_frame: Vec<f64> = (0..above.len())
+            .map(|t| expected[t / n_averaged] / n_averaged as f64)
+            .collect();
+        let smooth = gaussian_smoothing(&per_frame, self.smoothing_s / self.dt_s)?;
+        Ok(earlier(&smooth, rise_s / self.dt_s))
+    }
+
     /// Deconvolves one trace.
     ///
     /// # Shapes
@@ -231,25 +285,16 @@ impl Automatic {
     /// # Errors
     /// Those of [`Self::estimate`].
     pub fn deconvolve<T: Sample>(&self, trace: &[T]) -> Result<AutomaticFit<T>, CalciumError> {
-        let Estimates {
-            baseline,
-            noise_sd,
-            tau_s,
-            rise_s,
-        } = self.estimate(trace)?;
-        let ar = Ar1::from_tau(tau_s, self.dt_s, Discretisation::Exact)?;
-        let above: Vec<T> = trace
-            .iter()
-            .zip(&baseline)
-            .map(|(y, b)| T::from_f64(y.to_f64() - b.to_f64()))
-            .collect();
+        let estimates = self.estimate(trace)?;
+        let above = estimates.above_baseline(trace);
+        let ar = Ar1::from_tau(estimates.tau_s, self.dt_s, Discretisation::Exact)?;
         Ok(AutomaticFit {
-            activity: self.activity(&above, noise_sd, tau_s, rise_s)?,
+            activity: self.expected_spikes(&above, &estimates)?,
             result: Ar1Problem::new(ar).deconvolve(&above)?,
-            baseline,
-            noise_sd,
-            tau_s,
-            rise_s,
+            baseline: estimates.baseline,
+            noise_sd: estimates.noise_sd,
+            tau_s: estimates.tau_s,
+            rise_s: estimates.rise_s,
         })
     }
 
@@ -289,39 +334,6 @@ impl Automatic {
         (typical * kinetics.decay_s)
             .sqrt()
             .clamp(typical / 5.0, 2.0 * typical)
-    }
-
-    /// Expected spikes of a trace above its baseline.
-    fn activity<T: Sample>(
-        &self,
-        above: &[T],
-        noise_sd: f64,
-        tau_s: f64,
-        rise_s: f64,
-    ) -> Result<Vec<T>, CalciumError> {
-        let n_averaged = ((FRAME_S / self.dt_s).round() as usize).max(1);
-        let frame_s = n_averaged as f64 * self.dt_s;
-        let (means, counts) = averaged(above, n_averaged);
-        let highest = means
-            .iter()
-            .filter(|y| !y.is_nan())
-            .fold(0.0, |a: f64, y| a.max(y.abs()));
-        if highest == 0.0 {
-            return Ok(vec![T::default(); above.len()]);
-        }
-        let ar = Ar1::from_tau(tau_s, frame_s, Discretisation::Exact)?;
-        let noise_sd = noise_sd / (n_averaged as f64).sqrt();
-        let probability = 1.0 - libm::exp(-self.typical_rate_hz * frame_s);
-        // A simulation may have no noise at all.
-        let prior = SpikePrior::new(ar, noise_sd.max(1e-3 * highest))?
-            .with_spikes(probability, highest)?
-            .with_amplitude_of(&means)?;
-        let expected = prior.infer_weighted(&means, &counts)?.spikes;
-        let per_frame: Vec<f64> = (0..above.len())
-            .map(|t| expected[t / n_averaged] / n_averaged as f64)
-            .collect();
-        let smooth = gaussian_smoothing(&per_frame, self.smoothing_s / self.dt_s)?;
-        Ok(earlier(&smooth, rise_s / self.dt_s))
     }
 }
 

@@ -176,6 +176,16 @@ fn deconvolution_finds_the_spikes_whatever_the_method() {
         let r2 = scores["spikes"]["all"]["r2"].as_f64().unwrap();
         assert!(r2 > 0.7, "{options}: {r2}");
     }
+    // Told half or twice the decay time, it finds the true one, given the noise and data enough: Euler's 0.4 s,
+    // 1 - dt/tau, are 0.348 s of exact decay, exp(-dt/tau).
+    lfads.run("simulate lorenz -o many.h5 --conditions 20 --repeats 5 --neurons 8");
+    for tau in ["0.2", "0.8"] {
+        let value = lfads.json(&format!(
+            "deconvolve many.h5 -o out.npz --baseline none --tau {tau} --noise-constrained --noise 0.2 --fit-tau"
+        ));
+        let found = value["median_tau_s"].as_f64().unwrap();
+        assert!((found - 0.348).abs() < 0.02, "{tau}: {found}");
+    }
     let value = lfads.json("deconvolve trials.h5 -o ar2.h5 --tau 0.4 --tau-rise 0.05");
     assert_eq!(value["median_tau_s"], 0.4);
     let value = lfads.json("deconvolve trials.h5 -o ar2.h5 --tau 0.4 --tau-rise 0.05 --s-min 0.3");

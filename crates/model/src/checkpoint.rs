@@ -59,7 +59,7 @@ impl<S: Serialize + for<'de> Deserialize<'de>> Checkpoint<S> {
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let fail = |problem: String| ModelError::Checkpoint {
             path: path.to_owned(),
-            problem: format!("{problem}; delete it to start again"),
+            problem: format!("{problem}; remove it and train again"),
         };
         let bytes =
             std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
@@ -96,7 +96,7 @@ impl<S: Serialize + for<'de> Deserialize<'de>> Checkpoint<S> {
             Some(index) => Ok(self.blobs.swap_remove(index).1),
             None => Err(ModelError::Checkpoint {
                 path: path.to_owned(),
-                problem: format!("has no part `{name}`; delete it to start again"),
+                problem: format!("has no part `{name}`; remove it and train again"),
             }),
         }
     }

@@ -66,6 +66,11 @@ pub struct Deconvolve {
     #[arg(long, value_name = "SD", requires = "noise_constrained")]
     noise: Option<f64>,
 
+    /// Fit the decay time too, within a factor of four of what is given or estimated; too long where the noise
+    /// is thought too strong (--noise says how strong), and some 25 times slower
+    #[arg(long, requires = "noise_constrained")]
+    fit_tau: bool,
+
     /// What is subtracted first
     #[arg(long, value_enum, default_value_t = BaselineMethod::Rolling)]
     baseline: BaselineMethod,
@@ -245,7 +250,7 @@ impl Deconvolve {
         let Before {
             mut baseline,
             activity,
-            tau_s,
+            mut tau_s,
             noise_sd,
         } = self.estimate(trace, kinetics)?;
         if self.baseline == BaselineMethod::None {
@@ -263,9 +268,16 @@ impl Deconvolve {
             let ar = Ar1::from_tau(tau_s, dt_s, kinetics.discretisation)?;
             if self.noise_constrained {
                 let problem = Ar1NoiseConstrained::new(ar, noise_sd)?;
+                let problem = match self.fit_tau {
+                    true => problem.with_fitted_g(),
+                    false => problem,
+                };
                 let fit = problem.with_baseline(Baseline::Free)?.deconvolve(&above)?;
                 for b in &mut baseline {
                     *b += fit.baseline as f32;
+                }
+                if self.fit_tau {
+                    tau_s = fit.ar.tau_s(dt_s, kinetics.discretisation)?;
                 }
                 lambda = fit.lambda;
                 fit.result
@@ -305,12 +317,13 @@ impl Deconvolve {
         let automatic = Automatic::new(dt_s)?
             .with_typical_tau(self.typical_tau)?
             .with_baseline_window(self.baseline_window)?;
-        let estimate = automatic.deconvolve(trace)?;
+        let estimates = automatic.estimate(trace)?;
+        let above = estimates.above_baseline(trace);
         Ok(Before {
-            baseline: estimate.baseline,
-            activity: Some(estimate.activity),
-            tau_s: estimate.tau_s,
-            noise_sd: self.noise.unwrap_or(estimate.noise_sd),
+            activity: Some(automatic.expected_spikes(&above, &estimates)?),
+            baseline: estimates.baseline,
+            tau_s: estimates.tau_s,
+            noise_sd: self.noise.unwrap_or(estimates.noise_sd),
         })
     }
 

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use calcium::Automatic;
+use calcium::oasis::{Ar1Problem, Deconvolved};
+use calcium::{Ar1, Automatic, CalciumError, Discretisation, Estimates};
 use data::{Likelihood, Recording, Traces, Units};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
@@ -111,24 +112,35 @@ impl Neuron {
     }
 
     fn with_fluorescence(self, trace: &[f32], automatic: &Automatic, dt_s: f64) -> Self {
-        let Ok(fit) = automatic.deconvolve(trace) else {
+        let Ok((estimates, solved)) = deconvolved(trace, automatic, dt_s) else {
             return self;
         };
-        let noise_sd = fit.noise_sd;
-        let mut calcium: Vec<f32> = fit.result.calcium;
+        let noise_sd = estimates.noise_sd;
+        let mut calcium = solved.calcium;
         calcium.retain(|c| !c.is_nan());
         calcium.sort_unstable_by(f32::total_cmp);
         let top = calcium.get(calcium.len() * 99 / 100).copied();
         let minutes = calcium.len() as f64 * dt_s / 60.0;
-        let n_events = events(&fit.result.spikes, 3.0 * noise_sd as f32);
+        let n_events = events(&solved.spikes, 3.0 * noise_sd as f32);
         Self {
             noise_sd: Some(noise_sd),
-            tau_s: Some(fit.tau_s),
+            tau_s: Some(estimates.tau_s),
             snr: top.map(|top| f64::from(top) / noise_sd),
             events_per_min: Some(n_events as f64 / minutes),
             ..self
         }
     }
+}
+
+fn deconvolved(
+    trace: &[f32],
+    automatic: &Automatic,
+    dt_s: f64,
+) -> Result<(Estimates<f32>, Deconvolved<f32>), CalciumError> {
+    let estimates = automatic.estimate(trace)?;
+    let ar = Ar1::from_tau(estimates.tau_s, dt_s, Discretisation::Exact)?;
+    let solved = Ar1Problem::new(ar).deconvolve(&estimates.above_baseline(trace))?;
+    Ok((estimates, solved))
 }
 
 /// Runs of consecutive frames whose spikes add up to more than `threshold`.

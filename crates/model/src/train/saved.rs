@@ -102,6 +102,6 @@ fn load<M: Module>(model: M, bytes: Bytes, path: &Path) -> Result<M, ModelError>
 fn other_model(path: &Path, error: &impl std::fmt::Display) -> ModelError {
     ModelError::Checkpoint {
         path: PathBuf::from(path),
-        problem: format!("belongs to another model ({error}); delete it to start again"),
+        problem: format!("belongs to another model ({error}); remove it and train again"),
     }
 }
