@@ -336,7 +336,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
         let recipes = std::fs::read_dir(folder).unwrap();
         let read = recipes.map(|entry| Recipe::read(&entry.unwrap().path()).unwrap());
-        assert!(read.filter(|recipe| !recipe.rows.is_empty()).count() >= 6);
+        assert!(read.filter(|recipe| !recipe.rows.is_empty()).count() >= 9);
     }
 
     #[test]
