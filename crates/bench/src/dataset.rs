@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use calcium::{Ar1, Discretisation};
 use data::{Dataset, Quantity};
-use model::{CalciumModel, Hill, Indicator};
+use model::{CalciumModel, Indicator};
 use runs::store::hex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -81,11 +81,7 @@ impl BenchmarkData {
                 Kinetics::Ar1 { .. } => None,
                 Kinetics::Ar2 { tau_rise_s, .. } => Some(self.decay(tau_rise_s)?),
             },
-            saturation: self.observation.saturation.map(|hill| Hill {
-                exponent: hill.exponent,
-                half_saturation: hill.half_saturation,
-                scale: hill.scale,
-            }),
+            saturation: self.observation.saturation,
         })
     }
 

@@ -5,6 +5,11 @@ use crate::{CalciumError, Sample};
 
 /// How a continuous decay with time constant tau becomes a decay per frame of dt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Discretisation {
     /// g = 1 − dt/tau, one Euler step.
     Euler,

@@ -2,10 +2,11 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
+use calcium::Hill;
 use ndarray::{ArrayView2, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::count_posterior::{Calcium, Hill, Residuals, Saturating, Sensor, SpikePosterior, Start};
+use crate::count_posterior::{Calcium, Residuals, Saturating, Sensor, SpikePosterior, Start};
 use crate::error::{ModelError, require};
 use crate::ladder::{FluorStatistics, Indicator};
 
@@ -48,7 +49,7 @@ impl CalciumModel {
         if let Some(rise) = self.rise {
             require(rise > 0.0 && rise < 1.0, "rise", rise, "in (0, 1)")?;
         }
-        self.saturation.as_ref().map_or(Ok(()), Hill::validate)
+        self.saturation.as_ref().map_or(Ok(()), check_saturation)
     }
 
     /// Measures `fluor`, `[trial, time, neuron]`, NaN where missing: the mean of
@@ -350,6 +351,17 @@ impl StartPrior {
             variance: parameter(neurons().zip(&statistics.sd).map(variance).collect()),
         }
     }
+}
+
+fn check_saturation(hill: &Hill) -> Result<(), ModelError> {
+    for (field, value) in [
+        ("saturation.exponent", hill.exponent),
+        ("saturation.half_saturation", hill.half_saturation),
+        ("saturation.scale", hill.scale),
+    ] {
+        require(value > 0.0 && value.is_finite(), field, value, "above 0")?;
+    }
+    Ok(())
 }
 
 /// a_1 and a_2 of the roots g and h.

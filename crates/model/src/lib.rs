@@ -25,7 +25,6 @@ pub use batch::TrainData;
 pub use calcium_model::{CalciumModel, NeuronCalcium, TrialStart};
 pub use calibration::{Ranks, rate_coverage};
 pub use count_ladder::{CountLadder, CountLadderConfig};
-pub use count_posterior::Hill;
 pub use dynamics::{DeepDraw, Dynamics, DynamicsConfig};
 pub use elbo::{Draw, Elbo, ElboValues, Pass, SequentialVae, Stage, TermWeights};
 pub use error::ModelError;

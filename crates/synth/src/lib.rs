@@ -9,8 +9,8 @@ mod readout;
 mod seed;
 
 pub use benchmark::{Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, Pulse};
-pub use calcium::Discretisation;
+pub use calcium::{Discretisation, Hill};
 pub use design::{HeldOut, TrialDesign};
 pub use dynamics::lorenz::Lorenz;
 pub use error::SynthError;
-pub use observe::{Heterogeneity, Hill, Kinetics, NeuronIndicator, Observation};
+pub use observe::{Heterogeneity, Kinetics, NeuronIndicator, Observation};

@@ -1,6 +1,6 @@
 //! From rates to what a microscope sees: Poisson counts, calcium, fluorescence.
 
-use calcium::{Ar1, Discretisation};
+use calcium::{Ar1, Discretisation, Hill};
 use ndarray::{Array2, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +66,7 @@ pub enum Kinetics {
         /// Decay time, seconds.
         tau_s: f64,
         /// g(tau).
-        #[serde(with = "DiscretisationName", default = "euler")]
+        #[serde(default = "euler")]
         discretisation: Discretisation,
     },
     /// Exponential rise and decay: y(t) = (g + h) y(t−1) − g h y(t−2) + …, with g = g(decay)
@@ -77,7 +77,7 @@ pub enum Kinetics {
         /// Decay time, seconds, longer than the rise time.
         tau_decay_s: f64,
         /// g(tau), for both times.
-        #[serde(with = "DiscretisationName", default = "euler")]
+        #[serde(default = "euler")]
         discretisation: Discretisation,
     },
 }
@@ -106,28 +106,8 @@ pub struct NeuronIndicator {
     pub noise_sd: f64,
 }
 
-/// [`Discretisation`] as recipes write it.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Discretisation", rename_all = "snake_case")]
-enum DiscretisationName {
-    Euler,
-    Exact,
-}
-
 const fn euler() -> Discretisation {
     Discretisation::Euler
-}
-
-/// Saturating indicator: `scale` · y^n / (y^n + k^n).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hill {
-    /// n: Hill coefficient.
-    pub exponent: f64,
-    /// k: calcium of half saturation, in the units of y.
-    pub half_saturation: f64,
-    /// Fluorescence of the saturated indicator.
-    pub scale: f64,
 }
 
 /// What is seen of one trial, `[time, neuron]` each.
@@ -147,7 +127,7 @@ impl Observation {
         if let Some(heterogeneity) = &self.heterogeneity {
             heterogeneity.validate()?;
         }
-        self.saturation.as_ref().map_or(Ok(()), Hill::validate)
+        self.saturation.as_ref().map_or(Ok(()), check_saturation)
     }
 
     /// How each neuron of the population that `seed` draws is observed.
@@ -328,18 +308,11 @@ impl Heterogeneity {
     }
 }
 
-impl Hill {
-    fn validate(&self) -> Result<(), SynthError> {
-        check_positive("observation.saturation.exponent", self.exponent)?;
-        check_positive(
-            "observation.saturation.half_saturation",
-            self.half_saturation,
-        )?;
-        check_positive("observation.saturation.scale", self.scale)
-    }
-
-    /// Written so that no power overflows: 1 / (1 + (k/y)^n).
-    fn fluorescence(&self, calcium: f64) -> f64 {
-        self.scale / (1.0 + libm::pow(self.half_saturation / calcium, self.exponent))
-    }
+fn check_saturation(hill: &Hill) -> Result<(), SynthError> {
+    check_positive("observation.saturation.exponent", hill.exponent)?;
+    check_positive(
+        "observation.saturation.half_saturation",
+        hill.half_saturation,
+    )?;
+    check_positive("observation.saturation.scale", hill.scale)
 }

@@ -112,7 +112,9 @@ pub(crate) fn residuals<const P: usize, S: Sensor>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::sensor::{Hill, Saturating};
+    use calcium::Hill;
+
+    use super::super::sensor::Saturating;
     use super::*;
 
     fn squares(calcium: &Calcium<2>) -> Residuals<2> {

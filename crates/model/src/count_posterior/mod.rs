@@ -9,7 +9,6 @@ mod sensor;
 pub(crate) use calcium::Calcium;
 pub(crate) use choices::ln_factorial;
 pub(crate) use gradient::{Residuals, residuals};
-pub use sensor::Hill;
 pub(crate) use sensor::{Linear, Saturating, Sensor};
 
 use calcium::{Message, State};

@@ -1,54 +1,6 @@
 //! How calcium shows as fluorescence: linearly, or through a saturating indicator.
 
-use serde::{Deserialize, Serialize};
-
-use crate::error::{ModelError, require};
-
-/// Saturating indicator: fluorescence = `scale` · c^n / (c^n + k^n).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hill {
-    /// n: Hill coefficient.
-    pub exponent: f64,
-    /// k: calcium of half saturation.
-    pub half_saturation: f64,
-    /// Fluorescence of the saturated indicator.
-    pub scale: f64,
-}
-
-impl Hill {
-    /// Checks every number.
-    ///
-    /// # Errors
-    /// [`ModelError::Config`] naming the field, the value and the valid range.
-    pub fn validate(&self) -> Result<(), ModelError> {
-        for (field, value) in [
-            ("saturation.exponent", self.exponent),
-            ("saturation.half_saturation", self.half_saturation),
-            ("saturation.scale", self.scale),
-        ] {
-            require(value > 0.0 && value.is_finite(), field, value, "above 0")?;
-        }
-        Ok(())
-    }
-
-    /// Written so that no power overflows: 1 / (1 + (k/c)^n); none below zero calcium.
-    pub fn fluorescence(&self, calcium: f64) -> f64 {
-        if calcium <= 0.0 {
-            return 0.0;
-        }
-        self.scale / (1.0 + (self.half_saturation / calcium).powf(self.exponent))
-    }
-
-    /// d fluorescence / d calcium.
-    pub fn slope(&self, calcium: f64) -> f64 {
-        if calcium <= 0.0 {
-            return 0.0;
-        }
-        let share = self.fluorescence(calcium) / self.scale;
-        self.scale * self.exponent * share * (1.0 - share) / calcium
-    }
-}
+use calcium::Hill;
 
 /// What a neuron's fluorescence says of its calcium, x ~ N(fluorescence(c), noise²).
 pub(crate) trait Sensor: Sync {
@@ -205,8 +157,6 @@ fn moments(levels: &[Level], x: f64, precision: f64) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     const HILL: Hill = Hill {
@@ -214,14 +164,6 @@ mod tests {
         half_saturation: 3.0,
         scale: 5.0,
     };
-
-    #[test]
-    fn half_saturation_shows_half_the_scale() {
-        assert!((HILL.fluorescence(3.0) - 2.5).abs() < 1e-12);
-        assert!(HILL.fluorescence(0.0).abs() < 1e-12);
-        assert!(HILL.fluorescence(-1.0).abs() < 1e-12);
-        assert!((HILL.fluorescence(1e200) - 5.0).abs() < 1e-12);
-    }
 
     #[test]
     fn a_clear_observation_is_inverted_and_a_saturated_one_is_vague() {
@@ -234,15 +176,5 @@ mod tests {
         assert!(mean > 12.0 && precision < 0.5, "{mean} {precision}");
         let (mean, precision) = sensor.calcium(-0.2);
         assert!(mean < 0.5 && precision > 10.0, "{mean} {precision}");
-    }
-
-    proptest! {
-        #[test]
-        fn slopes_are_differences(calcium in 0.05_f64..30.0, exponent in 0.8_f64..3.5) {
-            let hill = Hill { exponent, ..HILL };
-            let step = 1e-5;
-            let difference = (hill.fluorescence(calcium + step) - hill.fluorescence(calcium - step)) / (2.0 * step);
-            prop_assert!((hill.slope(calcium) - difference).abs() < 1e-6 * (1.0 + difference.abs()));
-        }
     }
 }

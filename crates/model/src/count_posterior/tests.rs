@@ -1,5 +1,6 @@
 //! The sampler against enumeration of every sequence of counts.
 
+use ::calcium::Hill;
 use proptest::prelude::*;
 
 use super::*;
