@@ -13,6 +13,11 @@ use runs::store::write_atomically;
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (1800, 1100);
 const TIME_AXIS_HEIGHT: u32 = 45;
+/// Between a panel's time axis and the title below.
+const PANEL_GAP: i32 = 18;
+/// The truth shows as an edge around a reconstruction that covers it.
+const TRUTH_WIDTH: u32 = 4;
+const INFERRED_WIDTH: u32 = 2;
 const TRUTH: RGBColor = RGBColor(214, 39, 40);
 const INFERRED: RGBColor = RGBColor(31, 119, 180);
 pub const FONT: &str = "sans-serif";
@@ -51,10 +56,10 @@ impl Pair {
         (low - room, high + room)
     }
 
-    fn both(&self, index: usize) -> [(&[f32], RGBColor); 2] {
+    fn both(&self, index: usize) -> [(&[f32], ShapeStyle); 2] {
         [
-            (&self.truth[index], TRUTH),
-            (&self.inferred[index], INFERRED),
+            (&self.truth[index], TRUTH.stroke_width(TRUTH_WIDTH)),
+            (&self.inferred[index], INFERRED.stroke_width(INFERRED_WIDTH)),
         ]
     }
 }
@@ -118,7 +123,7 @@ where
     ];
     for (panel, (title, pair)) in left.split_evenly((3, 1)).iter().zip(contents) {
         draw_traces(
-            &panel.titled(title, (FONT, 26))?,
+            &panel.margin(0, PANEL_GAP, 0, 0).titled(title, (FONT, 26))?,
             pair,
             &neurons,
             example.dt_s,
@@ -171,7 +176,7 @@ where
 
 fn draw_trace<B: DrawingBackend>(
     area: &Area<B>,
-    both: &[(&[f32], RGBColor); 2],
+    both: &[(&[f32], ShapeStyle); 2],
     (low, high): (f64, f64),
     name: &str,
     dt_s: f64,
@@ -201,10 +206,10 @@ where
         .y_labels(3)
         .y_desc(name)
         .draw()?;
-    for (series, colour) in both {
+    for (series, style) in both {
         let points = series.iter().enumerate();
         let points = points.map(|(bin, &v)| ((bin as f64 + 0.5) * dt_s, f64::from(v)));
-        chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
+        chart.draw_series(LineSeries::new(points, *style))?;
     }
     Ok(())
 }
@@ -223,7 +228,7 @@ where
             .margin(20)
             .build_cartesian_3d(range(0), range(2), range(1))?;
     chart.with_projection(|mut view| {
-        view.yaw = 0.4;
+        view.yaw = 2.3;
         view.pitch = 0.15;
         view.scale = 0.85;
         view.into_matrix()
@@ -238,10 +243,14 @@ where
         .y_labels(5)
         .z_labels(4)
         .draw()?;
-    for (series, colour) in [(&lorenz.truth, TRUTH), (&lorenz.inferred, INFERRED)] {
+    let truth = (&lorenz.truth, TRUTH.stroke_width(TRUTH_WIDTH));
+    for (series, style) in [
+        truth,
+        (&lorenz.inferred, INFERRED.stroke_width(INFERRED_WIDTH)),
+    ] {
         let value = |index: usize, bin: usize| f64::from(series[index][bin]);
         let points = (0..series[0].len()).map(|bin| (value(0, bin), value(2, bin), value(1, bin)));
-        chart.draw_series(LineSeries::new(points, colour.stroke_width(3)))?;
+        chart.draw_series(LineSeries::new(points, style))?;
     }
     Ok(())
 }
