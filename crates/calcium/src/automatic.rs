@@ -241,8 +241,7 @@ impl Automatic {
     /// # Shapes
     /// `above` and the result: `[time]`.
     /// # Errors
-    /// [`CalciumError::NotADuration`] and others of [`SpikePrior::infer_weighted`], if `estimates` are not from
-    /// [`Self::estimate`] or `above` is infinite somewhere.
+    /// Those of [`SpikePrior::infer_weighted`]; none for what [`Self::estimate`] took.
     pub fn expected_spikes<T: Sample>(
         &self,
         above: &[T],
