@@ -11,18 +11,18 @@ pub fn describe() -> String {
 }
 
 /// The git revision of the working folder, with `-dirty` behind it if files differ; `unknown` outside a clone.
+/// What programs write into `results` does not count: it has no part in what they compute.
 pub fn revision() -> String {
-    output_of(
-        "git",
-        &[
-            "describe",
-            "--always",
-            "--dirty",
-            "--abbrev=12",
-            "--exclude=*",
-        ],
-    )
-    .unwrap_or_else(|| "unknown".into())
+    let describe = ["describe", "--always", "--abbrev=12", "--exclude=*"];
+    let Some(revision) = output_of("git", &describe) else {
+        return "unknown".into();
+    };
+    let status = ["status", "--porcelain", "--untracked-files=no", "--"];
+    let but_results = [":(top)", ":(top,exclude)results"];
+    match output_of("git", &[&status[..], &but_results].concat()) {
+        Some(_) => format!("{revision}-dirty"),
+        None => revision,
+    }
 }
 
 fn cpu_model() -> String {
