@@ -235,6 +235,21 @@ impl Automatic {
         })
     }
 
+    /// OASIS alone of a trace from which its baseline is subtracted.
+    ///
+    /// # Shapes
+    /// `above` and both results: `[time]`.
+    /// # Errors
+    /// Those of [`Ar1Problem::deconvolve`]; none for what [`Self::estimate`] took.
+    pub fn oasis<T: Sample>(
+        &self,
+        above: &[T],
+        estimates: &Estimates<T>,
+    ) -> Result<Deconvolved<T>, CalciumError> {
+        let ar = Ar1::from_tau(estimates.tau_s, self.dt_s, Discretisation::Exact)?;
+        Ar1Problem::new(ar).deconvolve(above)
+    }
+
     /// Expected spikes of a trace from which its baseline is subtracted, in fluorescence units per frame, gaps
     /// bridged: what follows the firing rate best.
     ///
@@ -286,10 +301,9 @@ impl Automatic {
     pub fn deconvolve<T: Sample>(&self, trace: &[T]) -> Result<AutomaticFit<T>, CalciumError> {
         let estimates = self.estimate(trace)?;
         let above = estimates.above_baseline(trace);
-        let ar = Ar1::from_tau(estimates.tau_s, self.dt_s, Discretisation::Exact)?;
         Ok(AutomaticFit {
             activity: self.expected_spikes(&above, &estimates)?,
-            result: Ar1Problem::new(ar).deconvolve(&above)?,
+            result: self.oasis(&above, &estimates)?,
             baseline: estimates.baseline,
             noise_sd: estimates.noise_sd,
             tau_s: estimates.tau_s,

@@ -8,6 +8,7 @@ use hdf5_writer::{AttributeBuilder, DatasetBuilder, Hdf5Builder, WriteOptions};
 use ndarray::{Array, ArrayBase, Data, Dimension, Ix2, Ix3};
 
 use crate::number::Number;
+use crate::source::cannot_read;
 use crate::{DataError, Dataset, Problem, Quantity, Split};
 
 /// Axes of every trial array.
@@ -77,18 +78,12 @@ pub(crate) fn open(path: &Path) -> Result<Hdf5File, Problem> {
             }
             Ok(found.len())
         })
-        .map_err(|source| Problem::Io {
-            action: "read the file",
-            source,
-        })?;
+        .map_err(cannot_read)?;
     // A damaged shape is refused before memory is asked for.
     let limit = usize::try_from(length.saturating_mul(BEST_RATIO)).unwrap_or(usize::MAX);
     let options = OpenOptions::default().with_max_read_bytes(limit);
     let file = Hdf5File::open_with_options(path, options).map_err(|e| match e {
-        hdf5_reader::error::Error::Io(source) => Problem::Io {
-            action: "read the file",
-            source,
-        },
+        hdf5_reader::error::Error::Io(source) => cannot_read(source),
         hdf5_reader::error::Error::InvalidMagic => Problem::NotHdf5 { length },
         other => unreadable("the HDF5 header", other),
     })?;
@@ -104,12 +99,7 @@ pub(crate) fn open(path: &Path) -> Result<Hdf5File, Problem> {
 
 /// Refuses a shape of which the file cannot hold the values: those of a damaged header.
 pub(crate) fn check_size(path: &Path, shape: &[u64], bytes_each: u64) -> Result<(), Problem> {
-    let found = std::fs::metadata(path)
-        .map_err(|source| Problem::Io {
-            action: "read the file",
-            source,
-        })?
-        .len();
+    let found = std::fs::metadata(path).map_err(cannot_read)?.len();
     let expected = shape
         .iter()
         .fold(bytes_each, |bytes, &n| bytes.saturating_mul(n));

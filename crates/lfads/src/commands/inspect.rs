@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use calcium::oasis::{Ar1Problem, Deconvolved};
-use calcium::{Ar1, Automatic, CalciumError, Discretisation, Estimates};
+use calcium::oasis::Deconvolved;
+use calcium::{Automatic, CalciumError, Estimates};
 use data::{Likelihood, Recording, Traces, Units};
 use ndarray::ArrayView2;
 use rayon::prelude::*;
@@ -112,7 +112,7 @@ impl Neuron {
     }
 
     fn with_fluorescence(self, trace: &[f32], automatic: &Automatic, dt_s: f64) -> Self {
-        let Ok((estimates, solved)) = deconvolved(trace, automatic, dt_s) else {
+        let Ok((estimates, solved)) = deconvolved(trace, automatic) else {
             return self;
         };
         let noise_sd = estimates.noise_sd;
@@ -135,11 +135,9 @@ impl Neuron {
 fn deconvolved(
     trace: &[f32],
     automatic: &Automatic,
-    dt_s: f64,
 ) -> Result<(Estimates<f32>, Deconvolved<f32>), CalciumError> {
     let estimates = automatic.estimate(trace)?;
-    let ar = Ar1::from_tau(estimates.tau_s, dt_s, Discretisation::Exact)?;
-    let solved = Ar1Problem::new(ar).deconvolve(&estimates.above_baseline(trace))?;
+    let solved = automatic.oasis(&estimates.above_baseline(trace), &estimates)?;
     Ok((estimates, solved))
 }
 
