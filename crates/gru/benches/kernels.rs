@@ -7,8 +7,9 @@ use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
 use gru::kernels::{
-    GruShape, GruSlices, GruSpec, Isa, ResetGate, SpikeLoopOutputs, SpikeLoopShape,
-    SpikeLoopSlices, Upstream, ar1_filter, ar1_filter_gradient, backward, forward,
+    AffineShape, GruShape, GruSlices, GruSpec, Isa, Offset, ResetGate, SpikeLoopShape,
+    SpikeLoopSlices, SpikeLoopUpstream, Upstream, affine, affine_gradient, ar1_filter,
+    ar1_filter_gradient, backward, forward, gaussian_gradient, gaussian_log_prob,
     poisson_gradient_count, poisson_gradient_log_mean, poisson_log_prob, spike_loop,
     spike_loop_gradient,
 };
@@ -92,19 +93,36 @@ fn shallow(group: &mut BenchmarkGroup<'_, WallTime>) {
         w_feedback: &w_feedback,
         w_spike: &w_spike,
         noise: &noise,
+        prior: &vec![0.0; 2 * latent],
         max_log: 3.0,
     };
     let isa = Isa::best();
     let output = spike_loop(isa, shape, slices);
-    let output = SpikeLoopOutputs {
-        params: &output.params,
-        spikes: &output.spikes,
-    };
     group.bench_function("spike loop forward", |bencher| {
         bencher.iter(|| spike_loop(isa, shape, slices));
     });
     group.bench_function("spike loop backward", |bencher| {
-        bencher.iter(|| spike_loop_gradient(isa, shape, slices, output, output));
+        let (spikes, trace) = (&output.spikes, &output.trace);
+        let upstream = SpikeLoopUpstream { spikes, kl: 1.0 };
+        bencher.iter(|| spike_loop_gradient(isa, shape, slices, spikes, trace, upstream));
+    });
+}
+
+/// The map from the ladder's controller to its posterior.
+fn posterior_map(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let shape = AffineShape {
+        n_rows: BINS * TRIALS,
+        n_inputs: 128,
+        n_outputs: 200,
+    };
+    let (x, w) = (values(shape.n_rows * 128, 1.0), values(128 * 200, 0.1));
+    let (row, dy) = (values(200, 1.0), values(shape.n_rows * 200, 1.0));
+    let isa = Isa::best();
+    group.bench_function("posterior map forward", |bencher| {
+        bencher.iter(|| affine(isa, shape, &x, &w, Offset::Row(&row)));
+    });
+    group.bench_function("posterior map backward", |bencher| {
+        bencher.iter(|| affine_gradient(isa, shape, &x, &w, &dy, true));
     });
 }
 
@@ -117,7 +135,14 @@ fn elementwise(group: &mut BenchmarkGroup<'_, WallTime>) {
     group.bench_function("poisson forward", |bencher| {
         bencher.iter(|| poisson_log_prob(isa, &log_mean, &s, &mut out));
     });
+    let (log_sd, mut by_log_sd) = ([-1.0; NEURONS], [0.0; NEURONS]);
+    group.bench_function("gaussian forward", |bencher| {
+        bencher.iter(|| gaussian_log_prob(isa, &s, &log_mean, &log_sd, &mut out));
+    });
     let inputs = [&log_mean[..], &s[..], &upstream[..]];
+    group.bench_function("gaussian backward", |bencher| {
+        bencher.iter(|| gaussian_gradient(isa, inputs, &log_sd, &mut out, &mut by_log_sd));
+    });
     group.bench_function("poisson backward to the log mean", |bencher| {
         bencher.iter(|| poisson_gradient_log_mean(isa, inputs, &mut out));
     });
@@ -143,6 +168,7 @@ fn kernels(criterion: &mut Criterion) {
     gru(&mut group, "generator", shape(0, 64, 1), false);
     gru(&mut group, "ladder encoder", shape(NEURONS, 128, 2), false);
     gru(&mut group, "ladder controller", shape(256, 128, 1), true);
+    posterior_map(&mut group);
     shallow(&mut group);
     elementwise(&mut group);
     group.finish();

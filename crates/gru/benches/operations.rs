@@ -9,7 +9,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
-use gru::{GruSpec, GruWeights, ResetGate, SpikeLoop, plain};
+use gru::{GruSpec, GruWeights, ResetGate, SpikeLoopArguments, plain};
 
 const BINS: usize = 100;
 const TRIALS: usize = 65;
@@ -88,25 +88,28 @@ fn shallow(group: &mut BenchmarkGroup<'_, WallTime>) {
     );
     let initial = random([TRIALS, NEURONS], 1.0).abs().detach();
     let (feedback, spike) = (random([NEURONS, 200], 0.01), random([100, NEURONS], 0.1));
-    let noise = random([BINS, TRIALS, 100], 1.0).detach();
-    let run = |run: fn(_, _, _, _, _, _, _) -> SpikeLoop| {
-        let (drive, spike_drive, initial) = (drive.clone(), spike_drive.clone(), initial.clone());
-        run(
-            drive,
-            spike_drive,
-            initial,
-            feedback.clone(),
-            spike.clone(),
-            noise.clone(),
-            3.0,
-        )
-        .spikes
+    let arguments = SpikeLoopArguments {
+        drive,
+        spike_drive,
+        initial_spikes: initial,
+        w_feedback: feedback,
+        w_spike: spike,
+        prior: random([200], 0.1),
+        noise: random([BINS, TRIALS, 100], 1.0).detach(),
     };
     pair(
         group,
         "spike loop",
-        || run(gru::spike_loop),
-        || run(plain::spike_loop),
+        || gru::spike_loop(arguments.clone(), 3.0).spikes,
+        || plain::spike_loop(arguments.clone(), 3.0).spikes,
+    );
+    let (x, w) = (random([BINS, TRIALS, 128], 1.0), random([128, 200], 0.1));
+    let bias = random([1, 1, 200], 1.0);
+    pair(
+        group,
+        "posterior map",
+        || gru::affine(x.clone(), w.clone(), bias.clone()),
+        || plain::affine(x.clone(), w.clone(), bias.clone()),
     );
 }
 
@@ -124,6 +127,14 @@ fn elementwise(group: &mut BenchmarkGroup<'_, WallTime>) {
         "poisson",
         || gru::poisson_log_prob(log_mean.clone(), s.clone()),
         || plain::poisson_log_prob(log_mean.clone(), s.clone()),
+    );
+    let log_sd = random([NEURONS], 0.3);
+    let observed = s.clone().detach();
+    pair(
+        group,
+        "gaussian",
+        || gru::gaussian_log_prob(observed.clone(), log_mean.clone(), log_sd.clone()),
+        || plain::gaussian_log_prob(observed.clone(), log_mean.clone(), log_sd.clone()),
     );
     let g = [0.75; NEURONS];
     pair(

@@ -6,8 +6,9 @@ mod ops;
 
 pub use kernels::{GruSpec, ResetGate};
 #[cfg(feature = "burn")]
-pub use ops::{GruWeights, SpikeLoop, plain};
+pub use ops::{GruWeights, SpikeLoop, SpikeLoopArguments, plain};
 #[cfg(feature = "burn")]
 pub use ops::{
-    ar1_filter, gru_final_states, gru_generate, gru_sequence, poisson_log_prob, spike_loop,
+    affine, ar1_filter, gaussian_log_prob, gru_final_states, gru_generate, gru_sequence,
+    poisson_log_prob, spike_loop,
 };

@@ -2,8 +2,9 @@
 //! the reference's gradients against central differences.
 
 use gru::kernels::{
-    GruGradients, GruShape, GruSlices, GruSpec, GruTrace, Isa, ResetGate, SpikeLoopOutputs,
-    SpikeLoopShape, SpikeLoopSlices, Upstream, ar1_filter, ar1_filter_gradient, backward, forward,
+    AffineShape, GruGradients, GruShape, GruSlices, GruSpec, GruTrace, Isa, Offset, ResetGate,
+    SpikeLoopShape, SpikeLoopSlices, SpikeLoopUpstream, Upstream, affine, affine_gradient,
+    ar1_filter, ar1_filter_gradient, backward, forward, gaussian_gradient, gaussian_log_prob,
     poisson_gradient_count, poisson_gradient_log_mean, poisson_log_prob, reference, spike_loop,
     spike_loop_gradient,
 };
@@ -310,6 +311,49 @@ proptest! {
     }
 
     #[test]
+    fn gaussian_log_prob_and_gradients_match_the_reference(
+        n_rows in 1..40_usize, n_neurons in 1..40_usize, seed in 0..1000_u64,
+    ) {
+        let n = n_rows * n_neurons;
+        let mut x = noise(n, seed, 3.0);
+        let missing = |index: usize| index % 7 == 3;
+        (0..n).filter(|&index| missing(index)).for_each(|index| x[index] = f64::NAN);
+        let arguments = [noise(n, seed + 1, 2.0), noise(n_neurons, seed + 2, 1.5)];
+        let upstream = noise(n, seed + 3, 1.0);
+        let run = |arguments: &[Vec<f64>; 2]| -> Vec<f64> {
+            let value = |index: usize| match missing(index) {
+                true => 0.0,
+                false => reference::gaussian_log_prob(
+                    x[index], arguments[0][index], arguments[1][index % n_neurons],
+                ),
+            };
+            (0..n).map(value).collect()
+        };
+        let singles = [single(&x), single(&arguments[0]), single(&upstream)];
+        let inputs = singles.each_ref().map(Vec::as_slice);
+        let log_sd = single(&arguments[1]);
+        for isa in Isa::available() {
+            let mut out = vec![f32::NAN; n];
+            gaussian_log_prob(isa, inputs[0], inputs[1], &log_sd, &mut out);
+            assert_close("log-probability", &out, &run(&arguments), 2e-6);
+            let (mut by_mean, mut by_log_sd) = (out, vec![f32::NAN; n_neurons]);
+            gaussian_gradient(isa, inputs, &log_sd, &mut by_mean, &mut by_log_sd);
+            for (argument, gradient) in [by_mean, by_log_sd].iter().enumerate() {
+                let loss = |changed: &[Vec<f64>; 2]| dot(&run(changed), &upstream);
+                assert_close("gradient", gradient, &differences(&arguments, argument, loss), 2e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn affine_maps_and_gradients_match_the_reference(
+        n_rows in 1..300_usize, n_inputs in 1..50_usize, n_outputs in 1..50_usize,
+        seed in 0..1000_u64,
+    ) {
+        AffineCase::new(AffineShape { n_rows, n_inputs, n_outputs }, seed).check();
+    }
+
+    #[test]
     fn spike_loop_and_gradients_match_the_reference(
         n_trials in 1..4_usize, n_bins in 1..6_usize, latent in 1..20_usize,
         n_neurons in 1..20_usize, seed in 0..1000_u64,
@@ -328,11 +372,88 @@ proptest! {
     }
 }
 
+/// An affine map with made-up arguments.
+struct AffineCase {
+    shape: AffineShape,
+    x: Vec<f64>,
+    w: Vec<f64>,
+    row: Vec<f64>,
+    dy: Vec<f64>,
+}
+
+impl AffineCase {
+    fn new(shape: AffineShape, seed: u64) -> Self {
+        let AffineShape {
+            n_rows,
+            n_inputs,
+            n_outputs,
+        } = shape;
+        Self {
+            shape,
+            x: noise(n_rows * n_inputs, seed, 1.0),
+            w: noise(n_inputs * n_outputs, seed + 1, 1.0),
+            row: noise(n_outputs, seed + 2, 1.0),
+            dy: noise(n_rows * n_outputs, seed + 3, 1.0),
+        }
+    }
+
+    /// dx, dw and that of the row, in double precision: the map is linear in each.
+    fn gradients(&self) -> [Vec<f64>; 3] {
+        let AffineShape {
+            n_inputs,
+            n_outputs,
+            ..
+        } = self.shape;
+        let mut gradients = [
+            vec![0.0; self.x.len()],
+            vec![0.0; self.w.len()],
+            vec![0.0; n_outputs],
+        ];
+        for (row, dy) in self.dy.chunks_exact(n_outputs).enumerate() {
+            for (output, dy) in dy.iter().enumerate() {
+                gradients[2][output] += dy;
+                for input in 0..n_inputs {
+                    let weight = input * n_outputs + output;
+                    gradients[0][row * n_inputs + input] += dy * self.w[weight];
+                    gradients[1][weight] += dy * self.x[row * n_inputs + input];
+                }
+            }
+        }
+        gradients
+    }
+
+    fn check(&self) {
+        let (x, w) = (single(&self.x), single(&self.w));
+        let (row, dy) = (single(&self.row), single(&self.dy));
+        let want = reference::affine_rows(&self.x, &self.w, &self.row);
+        let every: Vec<f32> = row.iter().copied().cycle().take(dy.len()).collect();
+        for isa in Isa::available() {
+            let y = affine(isa, self.shape, &x, &w, Offset::Row(&row));
+            assert_close("y", &y, &want, 1e-5);
+            let added = affine(isa, self.shape, &x, &w, Offset::Every(&every));
+            assert_close("y", &added, &want, 1e-5);
+            let got = affine_gradient(isa, self.shape, &x, &w, &dy, true);
+            for (got, want) in [got.x.unwrap(), got.w, got.row]
+                .iter()
+                .zip(self.gradients())
+            {
+                assert_close("gradient", got, &want, 1e-5);
+            }
+            assert!(
+                affine_gradient(isa, self.shape, &x, &w, &dy, false)
+                    .x
+                    .is_none()
+            );
+        }
+    }
+}
+
 /// The shallow loop with made-up arguments.
 struct SpikeCase {
     shape: SpikeLoopShape,
-    /// drive, spike_drive, initial_spikes, w_feedback, w_spike, noise.
-    arguments: [Vec<f64>; 6],
+    /// drive, spike_drive, initial_spikes, w_feedback, w_spike, prior, noise.
+    arguments: [Vec<f64>; 7],
+    /// Of the spikes, then of the divergence.
     upstream: Vec<f64>,
 }
 
@@ -366,22 +487,25 @@ impl SpikeCase {
             initial.iter().map(|value| value.abs()).collect(),
             feedback,
             noise(latent * n_neurons, seed + 4, 1.0 / (latent as f64).sqrt()),
+            noise(2 * latent, seed + 7, 1.0),
             noise(rows * latent, seed + 5, 1.5),
         ];
         Self {
             shape,
             arguments,
-            upstream: noise(rows * (2 * latent + n_neurons), seed + 6, 1.0),
+            upstream: noise(rows * n_neurons + 1, seed + 6, 1.0),
         }
     }
 
-    fn run(&self, arguments: &[Vec<f64>; 6]) -> Vec<f64> {
+    /// Spikes, then the divergence.
+    fn run(&self, arguments: &[Vec<f64>; 7]) -> Vec<f64> {
         let [
             drive,
             spike_drive,
             initial_spikes,
             w_feedback,
             w_spike,
+            prior,
             noise,
         ] = arguments;
         let max_log = f64::from(MAX_LOG);
@@ -391,11 +515,13 @@ impl SpikeCase {
             initial_spikes,
             w_feedback,
             w_spike,
+            prior,
             noise,
             max_log,
         };
-        let out = reference::spike_loop(self.shape, slices);
-        [out.params, out.spikes].concat()
+        let (mut out, kl) = reference::spike_loop(self.shape, slices);
+        out.push(kl);
+        out
     }
 
     fn check(&self, with_gradients: bool) {
@@ -406,6 +532,7 @@ impl SpikeCase {
             initial_spikes,
             w_feedback,
             w_spike,
+            prior,
             noise,
         ] = singles.each_ref().map(Vec::as_slice);
         let slices = SpikeLoopSlices {
@@ -414,34 +541,28 @@ impl SpikeCase {
             initial_spikes,
             w_feedback,
             w_spike,
+            prior,
             noise,
             max_log: MAX_LOG,
         };
         let want = self.run(&self.arguments);
         let upstream = single(&self.upstream);
-        let SpikeLoopShape {
-            n_bins,
-            n_trials,
-            latent,
-            ..
-        } = self.shape;
-        let (params, spikes) = upstream.split_at(n_bins * n_trials * 2 * latent);
+        let (kl, spikes) = upstream.split_last().unwrap();
+        let upstream = SpikeLoopUpstream { spikes, kl: *kl };
         let mut portable = None;
         for isa in Isa::available().into_iter().rev() {
-            let out = spike_loop(isa, self.shape, slices);
-            let output = SpikeLoopOutputs {
-                params: &out.params,
-                spikes: &out.spikes,
-            };
-            let upstream = SpikeLoopOutputs { params, spikes };
-            let got = spike_loop_gradient(isa, self.shape, slices, output, upstream);
-            assert_close("output", &[out.params, out.spikes].concat(), &want, 2e-5);
+            let mut out = spike_loop(isa, self.shape, slices);
+            let (spikes, trace) = (out.spikes.clone(), out.trace);
+            let got = spike_loop_gradient(isa, self.shape, slices, &spikes, &trace, upstream);
+            out.spikes.push(out.kl);
+            assert_close("output", &out.spikes, &want, 2e-5);
             let got = [
                 got.drive,
                 got.spike_drive,
                 got.initial_spikes,
                 got.w_feedback,
                 got.w_spike,
+                got.prior,
             ];
             let want = portable.get_or_insert_with(|| {
                 if with_gradients {
@@ -457,8 +578,8 @@ impl SpikeCase {
         }
     }
 
-    fn gradients(&self) -> [Vec<f64>; 5] {
-        let loss = |changed: &[Vec<f64>; 6]| dot(&self.run(changed), &self.upstream);
+    fn gradients(&self) -> [Vec<f64>; 6] {
+        let loss = |changed: &[Vec<f64>; 7]| dot(&self.run(changed), &self.upstream);
         std::array::from_fn(|argument| differences(&self.arguments, argument, loss))
     }
 }
@@ -520,6 +641,38 @@ fn published_sizes_match_the_reference() {
         ..TABLE_1
     };
     Case::new(controller, AFTER, 2).check_against_reference();
+}
+
+/// Enough rows for several tasks.
+#[test]
+fn affine_maps_of_many_rows_match_the_reference() {
+    let shape = AffineShape {
+        n_rows: 1300,
+        n_inputs: 13,
+        n_outputs: 20,
+    };
+    AffineCase::new(shape, 1).check();
+}
+
+/// Held log-variances pass no gradient and keep the loop finite.
+#[test]
+fn log_variances_beyond_the_bound_are_held() {
+    let shape = SpikeLoopShape {
+        n_bins: 3,
+        n_trials: 2,
+        latent: 5,
+        n_neurons: 4,
+    };
+    let mut case = SpikeCase::new(shape, 1);
+    for drive in case.arguments[0].chunks_exact_mut(2 * shape.latent) {
+        drive[shape.latent] = 40.0;
+        drive[shape.latent + 1] = -40.0;
+    }
+    // No variance beyond the bound may come back within it.
+    case.arguments[6]
+        .iter_mut()
+        .for_each(|noise| *noise *= 1e-3);
+    case.check(true);
 }
 
 #[test]

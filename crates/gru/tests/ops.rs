@@ -2,7 +2,7 @@
 #![cfg(feature = "flex")]
 
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
-use gru::{GruSpec, GruWeights, ResetGate, plain};
+use gru::{GruSpec, GruWeights, ResetGate, SpikeLoopArguments, plain};
 
 const BEFORE: GruSpec = GruSpec {
     reset: ResetGate::BeforeProduct,
@@ -187,37 +187,60 @@ fn poisson_log_prob_matches_the_plain_body() {
 }
 
 #[test]
+fn gaussian_log_prob_matches_the_plain_body() {
+    let (mean, log_sd) = (random([6, 4, 3], 1.0), random([3], 0.5));
+    let x = random([6, 4, 3], 2.0).detach();
+    let missing = x.clone().greater_elem(2.5);
+    let x = x.mask_fill(missing, f32::NAN);
+    assert_same!(
+        gru::gaussian_log_prob(x.clone(), mean.clone(), log_sd.clone()),
+        plain::gaussian_log_prob(x.clone(), mean.clone(), log_sd.clone());
+        mean, log_sd
+    );
+}
+
+#[test]
+fn affine_matches_the_plain_body() {
+    let (x, w) = (random([6, 4, 3], 1.0), random([3, 5], 1.0));
+    for offset in [random([1, 1, 5], 1.0), random([6, 4, 5], 1.0)] {
+        assert_same!(
+            gru::affine(x.clone(), w.clone(), offset.clone()),
+            plain::affine(x.clone(), w.clone(), offset.clone());
+            x, w, offset
+        );
+    }
+}
+
+#[test]
 fn spike_loop_matches_the_plain_body() {
     let (drive, spike_drive) = (random([6, 5, 8], 0.5), random([6, 5, 3], 0.7));
-    let initial = random([5, 3], 1.0).abs().detach().require_grad();
+    let initial_spikes = random([5, 3], 1.0).abs().detach().require_grad();
     let (w_feedback, w_spike) = (random([3, 8], 0.2), random([4, 3], 0.5));
-    let noise = random([6, 5, 4], 1.0).detach();
-    let run = |run: fn(_, _, _, _, _, _, _) -> gru::SpikeLoop| {
-        let (drive, spike_drive, initial) = (drive.clone(), spike_drive.clone(), initial.clone());
-        let weights = (w_feedback.clone(), w_spike.clone());
-        run(
-            drive,
-            spike_drive,
-            initial,
-            weights.0,
-            weights.1,
-            noise.clone(),
-            0.8,
-        )
+    let prior = random([8], 0.5);
+    let arguments = SpikeLoopArguments {
+        drive: drive.clone(),
+        spike_drive: spike_drive.clone(),
+        initial_spikes: initial_spikes.clone(),
+        w_feedback: w_feedback.clone(),
+        w_spike: w_spike.clone(),
+        prior: prior.clone(),
+        noise: random([6, 5, 4], 1.0).detach(),
     };
-    let both = |out: gru::SpikeLoop| Tensor::cat(vec![out.params, out.spikes], 2);
+    let fused = || gru::spike_loop(arguments.clone(), 0.8);
+    let plain = || plain::spike_loop(arguments.clone(), 0.8);
+    let both = |out: gru::SpikeLoop| Tensor::cat(vec![out.spikes.flatten(0, 2), out.kl], 0);
     assert_same!(
-        both(run(gru::spike_loop)), both(run(plain::spike_loop));
-        drive, spike_drive, initial, w_feedback, w_spike
+        both(fused()), both(plain());
+        drive, spike_drive, initial_spikes, w_feedback, w_spike, prior
     );
     // A loss of one output alone.
     assert_same!(
-        run(gru::spike_loop).spikes, run(plain::spike_loop).spikes;
-        drive, spike_drive, initial, w_feedback, w_spike
+        fused().spikes, plain().spikes;
+        drive, spike_drive, initial_spikes, w_feedback, w_spike
     );
     assert_same!(
-        run(gru::spike_loop).params, run(plain::spike_loop).params;
-        drive, spike_drive, initial, w_feedback, w_spike
+        fused().kl, plain().kl;
+        drive, spike_drive, initial_spikes, w_feedback, w_spike, prior
     );
 }
 

@@ -1,7 +1,7 @@
 //! Observations as the trainer sees them: trials in `[trial, time, neuron]`, time-major batches.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ndarray::{Array3, ArrayView3, Axis};
+use ndarray::{Array3, ArrayView1, ArrayView3, Axis};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -89,14 +89,18 @@ pub(crate) fn time_major(x: ArrayView3<'_, f32>, trials: &[usize], device: &Devi
 
 /// Adds a `[time, trial, ·]` tensor to the given trials of a `[trial, time, ·]` array.
 pub(crate) fn add_to_trials(sum: &mut Array3<f32>, first_trial: usize, tensor: Tensor<3>) {
-    let [n_bins, n_trials, n_last] = tensor.dims();
+    let [_, n_trials, n_last] = tensor.dims();
     let values = host(&tensor);
-    let mut rows = values.chunks_exact(n_last);
-    for bin in 0..n_bins {
-        for trial in first_trial..first_trial + n_trials {
-            let target = sum.slice_mut(ndarray::s![trial, bin, ..]);
-            let row = rows.next().unwrap_or_default();
-            target.into_iter().zip(row).for_each(|(sum, x)| *sum += x);
+    let row_len = n_trials * n_last;
+    for (offset, mut trial) in sum
+        .axis_iter_mut(Axis(0))
+        .skip(first_trial)
+        .take(n_trials)
+        .enumerate()
+    {
+        for (mut target, rows) in trial.outer_iter_mut().zip(values.chunks_exact(row_len)) {
+            let row = ArrayView1::from(&rows[offset * n_last..(offset + 1) * n_last]);
+            target += &row;
         }
     }
 }

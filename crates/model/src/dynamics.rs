@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use gru::{GruSpec, ResetGate, gru_generate};
+use gru::{GruSpec, ResetGate, affine, gru_generate};
 use serde::{Deserialize, Serialize};
 
 use crate::elbo::Pass;
@@ -168,7 +168,6 @@ impl Dynamics {
     /// only, never on the recurrent path.
     pub fn factors(&self, ic: Tensor<2>, n_bins: usize, pass: Option<&mut Pass<'_>>) -> Tensor<3> {
         let state = self.initial_state(ic);
-        let [n_trials, n_hidden] = state.dims();
         let states = gru_generate(
             state,
             self.w_rec.val(),
@@ -176,10 +175,9 @@ impl Dynamics {
             n_bins,
             self.config.generator_spec(),
         );
-        drop_out(states, self.config.dropout, pass)
-            .reshape([n_bins * n_trials, n_hidden])
-            .matmul(self.w_factors.val())
-            .reshape([n_bins, n_trials, self.config.n_factors])
+        let states = drop_out(states, self.config.dropout, pass);
+        let no_bias = Tensor::zeros([1, 1, self.config.n_factors], &states.device());
+        affine(states, self.w_factors.val(), no_bias)
     }
 
     /// log λ_t = W f_t + b, in log Hz: `[time, trial, factor]` → `[time, trial, neuron]`.

@@ -5,9 +5,8 @@ use burn::tensor::{Device, Tensor};
 
 use crate::noise::Noise;
 
-/// Log-variances are held within ±this: e^{−12} to e^{12} spans every useful width, and the
-/// exponential stays finite whatever the network puts out.
-const MAX_LOG_VARIANCE: f64 = 12.0;
+/// Log-variances are held within ±this.
+const MAX_LOG_VARIANCE: f64 = gru::kernels::MAX_LOG_VARIANCE as f64;
 
 /// A Gaussian with diagonal covariance over the last axis.
 #[derive(Clone, Debug)]
@@ -66,6 +65,11 @@ impl Prior {
             mean: Param::from_tensor(Tensor::zeros([size], device)),
             log_variance: Param::from_tensor(log_variance).set_require_grad(learn_variance),
         }
+    }
+
+    /// Means, then log-variances: `[2·latent]`.
+    pub fn parameters(&self) -> Tensor<1> {
+        Tensor::cat(vec![self.mean.val(), self.log_variance.val()], 0)
     }
 
     /// Means, `[latent]`.

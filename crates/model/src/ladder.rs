@@ -2,7 +2,10 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use gru::{GruSpec, ResetGate, SpikeLoop, ar1_filter, poisson_log_prob, spike_loop};
+use gru::{
+    GruSpec, ResetGate, SpikeLoop, SpikeLoopArguments, affine, ar1_filter, gaussian_log_prob,
+    poisson_log_prob, spike_loop,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::calcium_model::CalciumModel;
@@ -198,7 +201,8 @@ pub struct ShallowEncoded {
 /// One sample of the shallow level.
 struct ShallowDraw {
     initial: DiagonalGaussian<2>,
-    latent: DiagonalGaussian<3>,
+    /// KL of z₁ … z_T.
+    kl: Tensor<1>,
     spikes: Tensor<3>,
     calcium: Tensor<3>,
 }
@@ -295,12 +299,7 @@ impl Shallow {
         }
         let mut drive = self.posterior_from_controller.forward_sequence(control);
         if let Some(weights) = &self.posterior_from_innovations {
-            let [n_bins, n_trials, n_neurons] = innovations.dims();
-            let leads = with_leads(innovations, SKIP_LEADS);
-            let local = leads
-                .reshape([n_bins * n_trials, SKIP_LEADS * n_neurons])
-                .matmul(weights.val());
-            drive = drive.clone() + local.reshape(drive.dims());
+            drive = affine(with_leads(innovations, SKIP_LEADS), weights.val(), drive);
         }
         ShallowEncoded {
             initial: DiagonalGaussian::from_parameters(self.initial_posterior.forward(finals)),
@@ -317,27 +316,28 @@ impl Shallow {
         factors: Tensor<3>,
         noise: &mut Noise,
     ) -> ShallowDraw {
-        let [n_bins, n_trials, n_factors] = factors.dims();
+        let [n_bins, n_trials, _] = factors.dims();
         let previous = delay(factors.clone(), initial_factors.clone());
-        let from_factors = previous
-            .reshape([n_bins * n_trials, n_factors])
-            .matmul(self.posterior_from_factors.val())
-            .reshape(encoded.drive.dims());
         let z0 = encoded.initial.sample(noise);
         let w_spike = self.spikes_from_latent.val();
         let initial_log =
             self.spikes_from_factors.forward(initial_factors) + z0.matmul(w_spike.clone());
         let initial_spikes = spikes_from_log(initial_log);
         let n_latent = w_spike.dims()[0];
-        let SpikeLoop { params, spikes } = spike_loop(
-            encoded.drive.clone() + from_factors,
-            self.spikes_from_factors.forward_sequence(factors),
-            initial_spikes.clone(),
-            self.posterior_from_spikes.val(),
+        let arguments = SpikeLoopArguments {
+            drive: affine(
+                previous,
+                self.posterior_from_factors.val(),
+                encoded.drive.clone(),
+            ),
+            spike_drive: self.spikes_from_factors.forward_sequence(factors),
+            initial_spikes: initial_spikes.clone(),
+            w_feedback: self.posterior_from_spikes.val(),
             w_spike,
-            noise.normal([n_bins, n_trials, n_latent]),
-            MAX_LOG_SPIKES,
-        );
+            prior: self.latent_prior.parameters(),
+            noise: noise.normal([n_bins, n_trials, n_latent]),
+        };
+        let SpikeLoop { spikes, kl } = spike_loop(arguments, MAX_LOG_SPIKES);
         let Indicator { g, gain, baseline } = self.indicator;
         let n_neurons = spikes.dims()[2];
         let calcium = ar1_filter(
@@ -347,39 +347,24 @@ impl Shallow {
         );
         ShallowDraw {
             initial: encoded.initial.clone(),
-            latent: DiagonalGaussian::from_parameters(params),
+            kl,
             spikes,
             calcium,
         }
     }
 
+    /// −log N(x; y, σ²) of what was observed, with one σ per neuron, mean over trials.
     fn reconstruction(&self, x: Tensor<3>, calcium: Tensor<3>) -> Tensor<1> {
-        gaussian_negative_log_likelihood(x, calcium, self.log_noise.val())
+        let n_trials = x.dims()[1] as f64;
+        let log_prob = gaussian_log_prob(x, calcium, self.log_noise.val());
+        log_prob.sum().neg().div_scalar(n_trials)
     }
 
     fn kl(&self, draw: &ShallowDraw) -> Tensor<1> {
         let n_trials = draw.initial.mean.dims()[0] as f64;
-        let sum = draw.latent.kl(&self.latent_prior) + draw.initial.kl(&self.initial_prior);
+        let sum = draw.kl.clone() + draw.initial.kl(&self.initial_prior);
         sum.div_scalar(n_trials)
     }
-}
-
-/// −log N(x; y, σ²) of what was observed, with one σ per neuron, mean over trials.
-fn gaussian_negative_log_likelihood(
-    x: Tensor<3>,
-    mean: Tensor<3>,
-    log_noise: Tensor<1>,
-) -> Tensor<1> {
-    let [_, n_trials, n_neurons] = x.dims();
-    let x = Observed::new(x);
-    let log_noise: Tensor<3> = log_noise.reshape([1, 1, n_neurons]);
-    let squares = x.only_present((x.values.clone() - mean).square());
-    let squares: Tensor<3> = squares.sum_dims(&[0, 1]);
-    let precision = log_noise.clone().mul_scalar(-2.0).exp();
-    let half_log_tau = 0.5 * (2.0 * std::f64::consts::PI).ln();
-    let sum =
-        (squares * precision).mul_scalar(0.5) + log_noise.add_scalar(half_log_tau) * x.n_present();
-    sum.sum().div_scalar(n_trials as f64)
 }
 
 /// ReLU(e^a − 1), linear above [`MAX_LOG_SPIKES`].

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use gru::{GruSpec, GruWeights, gru_final_states, gru_sequence};
+use gru::{GruSpec, GruWeights, affine, gru_final_states, gru_sequence};
 
 use crate::noise::Noise;
 use crate::observed::Observed;
@@ -36,10 +36,7 @@ impl Linear {
 
     /// `[time, trial, input]` → `[time, trial, output]`.
     pub fn forward_sequence(&self, x: Tensor<3>) -> Tensor<3> {
-        let [n_bins, n_trials, n_inputs] = x.dims();
-        let flat = self.forward(x.reshape([n_bins * n_trials, n_inputs]));
-        let n_outputs = flat.dims()[1];
-        flat.reshape([n_bins, n_trials, n_outputs])
+        affine(x, self.weight.val(), self.bias.val().unsqueeze())
     }
 
     /// The biases, `[output]`.

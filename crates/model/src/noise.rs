@@ -79,7 +79,8 @@ impl Noise {
                 rng.fill_bytes(&mut bytes);
                 for (element, &[low, high]) in block.iter_mut().zip(bytes.as_chunks().0) {
                     let drawn = u32::from(u16::from_le_bytes([low, high]));
-                    *element = if drawn < below { value } else { 0.0 };
+                    // No branch: half of them would be foretold wrongly.
+                    *element = f32::from(u8::from(drawn < below)) * value;
                 }
             }
         })

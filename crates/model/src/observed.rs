@@ -48,19 +48,6 @@ impl Observed {
             None => terms,
         }
     }
-
-    /// How many observations each neuron has, `[1, 1, neuron]`.
-    pub fn n_present(&self) -> Tensor<3> {
-        let [n_bins, n_trials, n_neurons] = self.values.dims();
-        match &self.present {
-            Some(present) => present.clone().sum_dims(&[0, 1]),
-            None => Tensor::full(
-                [1, 1, n_neurons],
-                (n_bins * n_trials) as f64,
-                &self.values.device(),
-            ),
-        }
-    }
 }
 
 /// Whether any value is NaN: the sum is, if one of its terms is.

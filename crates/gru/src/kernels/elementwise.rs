@@ -1,7 +1,8 @@
-//! Operations without a recurrence between channels: the AR(1) filter and the Poisson likelihood.
+//! Operations without a recurrence between channels: the AR(1) filter and the likelihoods.
 
 use rayon::prelude::*;
 
+use super::gates::add_rows;
 use super::simd::{Isa, Simd, dispatch, vectors};
 
 /// Numbers that one task of an elementwise operation handles.
@@ -82,6 +83,126 @@ fn by_parts(inputs: [&[f32]; 3], out: &mut [f32], run: impl Fn([&[f32]; 3], &mut
     parts.for_each(|(out, (a, (b, c)))| run([a, b, c], out));
 }
 
+/// ln N(x; y, σ²) elementwise, with one σ per neuron; 0 where `x` is NaN.
+///
+/// # Shapes
+/// `x`, `mean` and `out`: `[row, neuron]`, `log_sd`: `[neuron]`.
+pub fn gaussian_log_prob(isa: Isa, x: &[f32], mean: &[f32], log_sd: &[f32], out: &mut [f32]) {
+    let precision = precisions(log_sd);
+    let len = whole_rows(log_sd.len());
+    let inputs = x.par_chunks(len).zip(mean.par_chunks(len));
+    out.par_chunks_mut(len)
+        .zip(inputs)
+        .for_each(|(out, (x, mean))| gaussian(isa, x, mean, log_sd, &precision, out));
+}
+
+/// Gradients of [`gaussian_log_prob`] with respect to mean and ln σ, from `x`, `mean` and the
+/// gradient of its output. Sums are the same for every number of threads.
+pub fn gaussian_gradient(
+    isa: Isa,
+    inputs: [&[f32]; 3],
+    log_sd: &[f32],
+    by_mean: &mut [f32],
+    by_log_sd: &mut [f32],
+) {
+    let precision = precisions(log_sd);
+    let len = whole_rows(log_sd.len());
+    let [x, mean, upstream] = inputs.map(|values| values.par_chunks(len));
+    let sums: Vec<Vec<f32>> = by_mean
+        .par_chunks_mut(len)
+        .zip(x.zip(mean.zip(upstream)))
+        .map(|(by_mean, (x, (mean, upstream)))| {
+            let mut sums = vec![0.0; log_sd.len()];
+            by_gaussian(isa, x, mean, upstream, &precision, by_mean, &mut sums);
+            sums
+        })
+        .collect();
+    by_log_sd.fill(0.0);
+    for sums in &sums {
+        add_rows(isa, sums, sums.len(), by_log_sd, sums.len());
+    }
+}
+
+/// 1/σ².
+fn precisions(log_sd: &[f32]) -> Vec<f32> {
+    log_sd.iter().map(|log_sd| (-2.0 * log_sd).exp()).collect()
+}
+
+/// Numbers of a task that handles whole rows.
+fn whole_rows(width: usize) -> usize {
+    (TASK_LEN / width).max(1) * width
+}
+
+dispatch! {
+    pub fn gaussian(x: &[f32], mean: &[f32], log_sd: &[f32], precision: &[f32], out: &mut [f32])
+        = gaussian_body
+}
+
+#[inline(always)]
+fn gaussian_body<S: Simd>(
+    simd: S,
+    x: &[f32],
+    mean: &[f32],
+    log_sd: &[f32],
+    precision: &[f32],
+    out: &mut [f32],
+) {
+    let width = log_sd.len();
+    let (zero, infinity) = (simd.splat(0.0), simd.splat(f32::INFINITY));
+    let rows = x.chunks_exact(width).zip(mean.chunks_exact(width));
+    for ((x, mean), out) in rows.zip(out.chunks_exact_mut(width)) {
+        vectors!(S, width, |at| {
+            let x = simd.load(&x[at.clone()]);
+            let error = simd.sub(x, simd.load(&mean[at.clone()]));
+            let half_precision = simd.mul(simd.splat(0.5), simd.load(&precision[at.clone()]));
+            let square = simd.mul(simd.mul(error, error), half_precision);
+            let constant = simd.add(simd.load(&log_sd[at.clone()]), simd.splat(HALF_LN_TAU));
+            let value = simd.sub(zero, simd.add(square, constant));
+            // No NaN is less than infinity.
+            simd.store(simd.if_less(x, infinity, value, zero), &mut out[at]);
+        });
+    }
+}
+
+dispatch! {
+    pub fn by_gaussian(
+        x: &[f32], mean: &[f32], upstream: &[f32], precision: &[f32], by_mean: &mut [f32],
+        by_log_sd: &mut [f32],
+    ) = by_gaussian_body
+}
+
+#[inline(always)]
+fn by_gaussian_body<S: Simd>(
+    simd: S,
+    x: &[f32],
+    mean: &[f32],
+    upstream: &[f32],
+    precision: &[f32],
+    by_mean: &mut [f32],
+    by_log_sd: &mut [f32],
+) {
+    let width = precision.len();
+    let (zero, infinity) = (simd.splat(0.0), simd.splat(f32::INFINITY));
+    let rows = x
+        .chunks_exact(width)
+        .zip(mean.chunks_exact(width))
+        .zip(upstream.chunks_exact(width));
+    for (((x, mean), upstream), by_mean) in rows.zip(by_mean.chunks_exact_mut(width)) {
+        vectors!(S, width, |at| {
+            let x = simd.load(&x[at.clone()]);
+            let upstream = simd.load(&upstream[at.clone()]);
+            let upstream = simd.if_less(x, infinity, upstream, zero);
+            let error = simd.sub(x, simd.load(&mean[at.clone()]));
+            let error = simd.if_less(x, infinity, error, zero);
+            let pull = simd.mul(error, simd.load(&precision[at.clone()]));
+            simd.store(simd.mul(pull, upstream), &mut by_mean[at.clone()]);
+            let slope = simd.sub(simd.mul(pull, error), simd.splat(1.0));
+            let sum = simd.mul_add(slope, upstream, simd.load(&by_log_sd[at.clone()]));
+            simd.store(sum, &mut by_log_sd[at]);
+        });
+    }
+}
+
 dispatch! {
     pub fn poisson(log_mean: &[f32], s: &[f32], out: &mut [f32]) = poisson_body
 }
@@ -137,6 +258,9 @@ fn by_count_body<S: Simd>(simd: S, log_mean: &[f32], s: &[f32], upstream: &[f32]
     });
 }
 
+/// ½ ln 2π.
+const HALF_LN_TAU: f32 = 0.918_938_5;
+
 /// Below this count the asymptotic series are used five further on.
 const SERIES_FROM: f32 = 8.0;
 
@@ -156,7 +280,7 @@ fn ln_gamma_1p<S: Simd>(simd: S, s: S::V) -> S::V {
     let product = simd.if_less(s, from, simd.polynomial(s, RISING), one);
     let inverse = simd.div(one, x);
     let series = simd.polynomial(simd.mul(inverse, inverse), [1.0 / 12.0, -1.0 / 360.0]);
-    let half_ln_tau = simd.splat(0.918_938_5);
+    let half_ln_tau = simd.splat(HALF_LN_TAU);
     let constant = simd.sub(simd.mul_add(series, inverse, half_ln_tau), x);
     let power = simd.mul_add(simd.sub(x, simd.splat(0.5)), simd.ln(x), constant);
     simd.sub(power, simd.ln(product))

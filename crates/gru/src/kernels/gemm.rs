@@ -70,13 +70,26 @@ impl Packed {
         let inner = matrix.len() / stride;
         let mut packed = Self::empty(isa, inner, columns.iter().map(ExactSizeIterator::len).sum());
         let width = packed.panel_columns;
-        for (row, values) in matrix.chunks_exact(stride).enumerate() {
-            let values = columns.iter().flat_map(|columns| &values[columns.clone()]);
-            for (column, value) in values.enumerate() {
-                packed.data[(column / width * inner + row) * width + column % width] = *value;
+        let mut first = 0;
+        for columns in columns {
+            for (row, values) in matrix.chunks_exact(stride).enumerate() {
+                packed.put(first, row, width, &values[columns.clone()]);
             }
+            first += columns.len();
         }
         packed
+    }
+
+    /// Puts values side by side in a row, from column `first` on.
+    fn put(&mut self, first: usize, row: usize, width: usize, mut values: &[f32]) {
+        let mut column = first;
+        while !values.is_empty() {
+            let n = (width - column % width).min(values.len());
+            let at = (column / width * self.inner + row) * width + column % width;
+            self.data[at..at + n].copy_from_slice(&values[..n]);
+            values = &values[n..];
+            column += n;
+        }
     }
 
     /// Packs the transpose of the given columns of a row-major matrix.

@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+mod affine;
 mod backward;
 mod elementwise;
 mod forward;
@@ -20,18 +21,19 @@ pub mod reference;
 mod simd;
 mod spike_loop;
 
+pub use affine::{AffineGradients, AffineShape, Offset, affine, affine_gradient};
 pub use backward::{GruGradients, Upstream, backward};
 pub use elementwise::{
-    ar1_filter, ar1_filter_gradient, poisson_gradient_count, poisson_gradient_log_mean,
-    poisson_log_prob,
+    ar1_filter, ar1_filter_gradient, gaussian_gradient, gaussian_log_prob, poisson_gradient_count,
+    poisson_gradient_log_mean, poisson_log_prob,
 };
 pub use forward::{GruTrace, forward};
 pub use gemm::product_gflops;
 pub use pool::free_buffers;
 pub use simd::Isa;
 pub use spike_loop::{
-    SpikeLoopGradients, SpikeLoopOutput, SpikeLoopOutputs, SpikeLoopShape, SpikeLoopSlices,
-    spike_loop, spike_loop_gradient,
+    MAX_LOG_VARIANCE, SpikeLoopGradients, SpikeLoopOutput, SpikeLoopShape, SpikeLoopSlices,
+    SpikeLoopTrace, SpikeLoopUpstream, spike_loop, spike_loop_gradient,
 };
 
 /// Where the reset gate r acts in the candidate n.

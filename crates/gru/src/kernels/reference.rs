@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 use super::{
-    GruGradients, GruShape, GruSlices, GruSpec, ResetGate, SpikeLoopOutput, SpikeLoopShape,
+    GruGradients, GruShape, GruSlices, GruSpec, MAX_LOG_VARIANCE, ResetGate, SpikeLoopShape,
     SpikeLoopSlices,
 };
 
@@ -301,21 +301,29 @@ fn ln_gamma_1p<F: Real>(s: F) -> F {
     (x - real(0.5)) * x.ln() - x + real(0.5 * TAU.ln()) + series - rising
 }
 
-/// Runs the shallow time loop, as `spike_loop`.
-pub fn spike_loop<F: Real>(
-    shape: SpikeLoopShape,
-    slices: SpikeLoopSlices<'_, F>,
-) -> SpikeLoopOutput<F> {
+/// ln N(x; y, σ²) of one number, as `gaussian_log_prob`.
+pub fn gaussian_log_prob<F: Real>(x: F, mean: F, log_sd: F) -> F {
+    let z = (x - mean) * (-log_sd).exp();
+    -(F::from_f64(0.5) * z * z + log_sd + F::from_f64(0.5 * TAU.ln()))
+}
+
+/// offset + x W of each row, as `affine` with an offset for all rows.
+pub fn affine_rows<F: Real>(x: &[F], w: &[F], offset: &[F]) -> Vec<F> {
+    x.chunks_exact(w.len() / offset.len())
+        .flat_map(|x| affine(x, w, offset))
+        .collect()
+}
+
+/// Runs the shallow time loop, as `spike_loop`: spikes, and the divergence of z.
+pub fn spike_loop<F: Real>(shape: SpikeLoopShape, slices: SpikeLoopSlices<'_, F>) -> (Vec<F>, F) {
     let SpikeLoopShape {
         n_bins,
         n_trials,
         latent,
         n_neurons,
     } = shape;
-    let mut out = SpikeLoopOutput {
-        params: Vec::new(),
-        spikes: Vec::new(),
-    };
+    let half = F::from_f64(0.5);
+    let (mut all_spikes, mut kl) = (Vec::new(), F::from_f64(0.0));
     let mut spikes = slices.initial_spikes.to_vec();
     for (bin, trial) in pairs(n_bins, n_trials) {
         let row = bin * n_trials + trial;
@@ -324,8 +332,13 @@ pub fn spike_loop<F: Real>(
         let params = affine(spikes, slices.w_feedback, drive);
         let z: Vec<F> = (0..latent)
             .map(|i| {
-                let sd = (F::from_f64(0.5) * params[latent + i]).exp();
-                params[i] + sd * slices.noise[row * latent + i]
+                let (mean, log_variance) = (params[i], bounded(params[latent + i]));
+                let (prior_mean, prior_log) = (slices.prior[i], slices.prior[latent + i]);
+                let difference = mean - prior_mean;
+                let spread = log_variance.exp() + difference * difference;
+                let ratio = spread * (-prior_log).exp();
+                kl += half * (prior_log - log_variance + ratio - F::from_f64(1.0));
+                mean + (half * log_variance).exp() * slices.noise[row * latent + i]
             })
             .collect();
         let spike_drive = &slices.spike_drive[row * n_neurons..][..n_neurons];
@@ -333,10 +346,20 @@ pub fn spike_loop<F: Real>(
         for (spike, log) in spikes.iter_mut().zip(log_spikes) {
             *spike = fire(log, slices.max_log);
         }
-        out.params.extend(params);
-        out.spikes.extend_from_slice(spikes);
+        all_spikes.extend_from_slice(spikes);
     }
-    out
+    (all_spikes, kl)
+}
+
+fn bounded<F: Real>(log_variance: F) -> F {
+    let bound = F::from_f64(f64::from(MAX_LOG_VARIANCE));
+    if log_variance > bound {
+        bound
+    } else if log_variance < -bound {
+        -bound
+    } else {
+        log_variance
+    }
 }
 
 /// max(0, exp(a) − 1), along the tangent above `max_log`.

@@ -39,9 +39,15 @@ pub struct SpikeLoopSlices<'a, F = f32> {
     pub w_spike: &'a [F],
     /// `[time, trial, latent]`.
     pub noise: &'a [F],
+    /// Means of z's prior, then log-variances: `[2·latent]`.
+    pub prior: &'a [F],
     /// Where the exponential becomes its tangent.
     pub max_log: F,
 }
+
+/// Log-variances of z are held within ±this: e^{−12} to e^{12} spans every useful width, and the
+/// loop through exponentials stays finite.
+pub const MAX_LOG_VARIANCE: f32 = 12.0;
 
 /// Gradients of the loop; shapes as those of its arguments.
 #[derive(Debug)]
@@ -56,24 +62,33 @@ pub struct SpikeLoopGradients<F = f32> {
     pub w_feedback: Vec<F>,
     /// `[latent, neuron]`.
     pub w_spike: Vec<F>,
+    /// `[2·latent]`.
+    pub prior: Vec<F>,
 }
 
 /// What the loop returns.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SpikeLoopOutput<F = f32> {
-    /// Means, then log-variances: `[time, trial, 2·latent]`.
-    pub params: Vec<F>,
+#[derive(Debug)]
+pub struct SpikeLoopOutput {
     /// `[time, trial, neuron]`.
-    pub spikes: Vec<F>,
+    pub spikes: Vec<f32>,
+    /// KL(posterior ‖ prior) of all z together, in nats.
+    pub kl: f32,
+    /// What the gradient needs beside: for each chunk of trials, means and log-variances of z,
+    /// `[time, trial, 2·latent]`.
+    pub trace: SpikeLoopTrace,
 }
 
-/// Output of the loop, or its gradient: [`SpikeLoopOutput`] as slices.
+/// Parameters of z's posterior in all bins.
+#[derive(Debug)]
+pub struct SpikeLoopTrace(Vec<Buffer>);
+
+/// Gradient of the loop's output.
 #[derive(Clone, Copy, Debug)]
-pub struct SpikeLoopOutputs<'a> {
-    /// `[time, trial, 2·latent]`.
-    pub params: &'a [f32],
+pub struct SpikeLoopUpstream<'a> {
     /// `[time, trial, neuron]`.
     pub spikes: &'a [f32],
+    /// Of the divergence.
+    pub kl: f32,
 }
 
 /// Runs the loop.
@@ -94,7 +109,7 @@ pub fn spike_loop(isa: Isa, shape: SpikeLoopShape, slices: SpikeLoopSlices<'_>) 
         from_ref(&(0..2 * latent)),
     );
     let spike = Packed::new(isa, slices.w_spike, n_neurons, from_ref(&(0..n_neurons)));
-    let run = |trials: Range<usize>| {
+    let run = |(trials, spikes): (Range<usize>, Vec<&mut [f32]>)| {
         let task = Task {
             isa,
             shape,
@@ -103,41 +118,38 @@ pub fn spike_loop(isa: Isa, shape: SpikeLoopShape, slices: SpikeLoopSlices<'_>) 
             feedback: &feedback,
             spike: &spike,
         };
-        task.forward()
+        task.forward(spikes)
     };
-    let parts: Vec<(Buffer, Buffer)> = chunks(n_trials).into_par_iter().map(run).collect();
-    let (params, spikes): (Vec<&[f32]>, Vec<&[f32]>) = parts
-        .iter()
-        .map(|(params, spikes)| (&**params, &**spikes))
-        .unzip();
+    let mut spikes = vec![0.0; shape.n_bins * n_trials * n_neurons];
+    let rows = by_chunk(&mut spikes, n_trials, n_neurons);
+    let parts: Vec<(Buffer, f64)> = chunks(n_trials)
+        .into_par_iter()
+        .zip(rows)
+        .map(run)
+        .collect();
     SpikeLoopOutput {
-        params: join_chunks(&shape, 2 * latent, 0, &params),
-        spikes: join_chunks(&shape, n_neurons, 1, &spikes),
+        kl: parts.iter().map(|(_, kl)| kl).sum::<f64>() as f32,
+        trace: SpikeLoopTrace(parts.into_iter().map(|(params, _)| params).collect()),
+        spikes,
     }
 }
 
-/// Puts chunks' `[first_bin + time, trial, width]` together to `[time, trial, width]`.
-fn join_chunks(
-    shape: &SpikeLoopShape,
-    width: usize,
-    first_bin: usize,
-    parts: &[&[f32]],
-) -> Vec<f32> {
-    let row = shape.n_trials * width;
-    let mut all = vec![0.0; shape.n_bins * row];
-    all.par_chunks_exact_mut(row)
-        .enumerate()
-        .for_each(|(bin, all)| {
-            for (trials, part) in chunks(shape.n_trials).into_iter().zip(parts) {
-                let len = trials.len() * width;
-                let from = &part[(first_bin + bin) * len..(first_bin + bin + 1) * len];
-                all[trials.start * width..trials.end * width].copy_from_slice(from);
-            }
-        });
-    all
+/// Cuts `[time, trial, width]` into the bins of each chunk of trials.
+fn by_chunk(all: &mut [f32], n_trials: usize, width: usize) -> Vec<Vec<&mut [f32]>> {
+    let chunks = chunks(n_trials);
+    let mut parts: Vec<Vec<&mut [f32]>> = chunks.iter().map(|_| Vec::new()).collect();
+    for mut bin in all.chunks_exact_mut(n_trials * width) {
+        for (trials, part) in chunks.iter().zip(&mut parts) {
+            let (rows, rest) = bin.split_at_mut(trials.len() * width);
+            part.push(rows);
+            bin = rest;
+        }
+    }
+    parts
 }
 
-/// Differentiates [`spike_loop`] from its arguments, its output and the gradient of that.
+/// Differentiates [`spike_loop`] from its arguments, its spikes and trace, and the gradient of
+/// its output.
 ///
 /// # Panics
 /// If a slice is shorter than the shape needs.
@@ -145,8 +157,9 @@ pub fn spike_loop_gradient(
     isa: Isa,
     shape: SpikeLoopShape,
     slices: SpikeLoopSlices<'_>,
-    output: SpikeLoopOutputs<'_>,
-    upstream: SpikeLoopOutputs<'_>,
+    spikes: &[f32],
+    trace: &SpikeLoopTrace,
+    upstream: SpikeLoopUpstream<'_>,
 ) -> SpikeLoopGradients {
     let SpikeLoopShape {
         n_trials,
@@ -161,7 +174,13 @@ pub fn spike_loop_gradient(
         from_ref(&(0..2 * latent)),
     );
     let spike = Packed::transposed(isa, slices.w_spike, n_neurons, from_ref(&(0..n_neurons)));
-    let run = |trials: Range<usize>| {
+    let n_rows = shape.n_bins * n_trials;
+    let mut drive = vec![0.0; n_rows * 2 * latent];
+    let mut spike_drive = vec![0.0; n_rows * n_neurons];
+    let outputs = by_chunk(&mut drive, n_trials, 2 * latent)
+        .into_iter()
+        .zip(by_chunk(&mut spike_drive, n_trials, n_neurons));
+    let run = |(trials, (saved, (drive, spike_drive)))| {
         let task = Task {
             isa,
             shape,
@@ -170,10 +189,13 @@ pub fn spike_loop_gradient(
             feedback: &feedback,
             spike: &spike,
         };
-        task.backward(output, upstream)
+        task.backward(spikes, saved, upstream, drive, spike_drive)
     };
-    let parts: Vec<TaskGradients> = chunks(n_trials).into_par_iter().map(run).collect();
-    let all = |part: fn(&TaskGradients) -> &[f32]| parts.iter().map(part).collect::<Vec<_>>();
+    let parts: Vec<TaskGradients> = chunks(n_trials)
+        .into_par_iter()
+        .zip(trace.0.par_iter().zip(outputs.collect::<Vec<_>>()))
+        .map(run)
+        .collect();
     let sum = |len: usize, part: fn(&TaskGradients) -> &[f32]| {
         let mut sum = vec![0.0; len];
         for from in &parts {
@@ -182,32 +204,37 @@ pub fn spike_loop_gradient(
         sum
     };
     SpikeLoopGradients {
-        drive: join_chunks(&shape, 2 * latent, 0, &all(|part| &part.params)),
-        spike_drive: join_chunks(&shape, n_neurons, 0, &all(|part| &part.log_spikes)),
-        initial_spikes: all(|part| &part.initial).concat(),
+        initial_spikes: parts
+            .iter()
+            .flat_map(|part| part.initial.to_vec())
+            .collect(),
         w_feedback: sum(n_neurons * 2 * latent, |part| &part.w_feedback),
         w_spike: sum(latent * n_neurons, |part| &part.w_spike),
+        prior: sum(2 * latent, |part| &part.prior),
+        drive,
+        spike_drive,
     }
 }
 
 /// What one chunk of trials adds to the gradients.
 struct TaskGradients {
-    /// `[time, trial, 2·latent]`.
-    params: Buffer,
-    /// `[time, trial, neuron]`.
-    log_spikes: Buffer,
     /// `[trial, neuron]`.
     initial: Buffer,
     /// `[neuron, 2·latent]`.
     w_feedback: Buffer,
     /// `[latent, neuron]`.
     w_spike: Buffer,
+    /// `[2·latent]`.
+    prior: Buffer,
 }
 
-/// Intermediate values of a block of bins, `[bin, trial, …]`.
+/// Intermediate values of a block of bins, `[bin, trial, …]`: what the products of the weights'
+/// gradients read, while it is in the cache.
 struct Block {
     z: Buffer,
     previous: Buffer,
+    d_params: Buffer,
+    d_log: Buffer,
     /// Gradient of z, of one bin.
     dz: Buffer,
 }
@@ -222,9 +249,9 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// Parameters `[time, trial, 2·latent]` and spikes `[time + 1, trial, neuron]`, of which the
-    /// first are the initial ones.
-    fn forward(self) -> (Buffer, Buffer) {
+    /// Writes the spikes of each bin; returns the parameters, `[time, trial, 2·latent]`, and the
+    /// divergence.
+    fn forward(self, mut spikes: Vec<&mut [f32]>) -> (Buffer, f64) {
         let SpikeLoopShape {
             n_bins,
             latent,
@@ -232,14 +259,11 @@ impl Task<'_> {
             ..
         } = self.shape;
         let (isa, rows) = (self.isa, self.trials.len());
-        let mut params = Buffer::stale(n_bins * rows * 2 * latent);
-        let mut spikes = Buffer::stale((n_bins + 1) * rows * n_neurons);
+        let mut all_params = Buffer::stale(n_bins * rows * 2 * latent);
         let mut z = Buffer::stale(rows * latent);
-        spikes[..rows * n_neurons].copy_from_slice(self.bin(
-            self.slices.initial_spikes,
-            0,
-            n_neurons,
-        ));
+        let precision = self.prior_precision();
+        let mut terms = Buffer::zeros(latent);
+        let mut kl = 0.0;
         let from_spikes = Size {
             rows,
             columns: 2 * latent,
@@ -250,40 +274,47 @@ impl Task<'_> {
             columns: n_neurons,
             inner: latent,
         };
-        for (bin, params) in params.chunks_exact_mut(rows * 2 * latent).enumerate() {
-            let (past, future) = spikes.split_at_mut((bin + 1) * rows * n_neurons);
-            let previous = Left::rows(&past[bin * rows * n_neurons..], n_neurons);
-            let spikes = &mut future[..rows * n_neurons];
+        for (bin, params) in all_params.chunks_exact_mut(rows * 2 * latent).enumerate() {
+            let (past, future) = spikes.split_at_mut(bin);
+            let previous = match past.last() {
+                Some(previous) => &**previous,
+                None => self.bin(self.slices.initial_spikes, 0, n_neurons),
+            };
             params.copy_from_slice(self.bin(self.slices.drive, bin, 2 * latent));
-            let feedback = Right::Packed(self.feedback);
+            let (left, feedback) = (
+                Left::rows(previous, n_neurons),
+                Right::Packed(self.feedback),
+            );
             gemm(
                 isa,
                 from_spikes,
-                previous,
+                left,
                 feedback,
                 params,
                 2 * latent,
                 Start::Sum,
             );
-            sample(
-                isa,
-                params,
-                self.bin(self.slices.noise, bin, latent),
-                &mut z,
-                latent,
-            );
+            let noise = self.bin(self.slices.noise, bin, latent);
+            terms.fill(0.0);
+            let prior = self.slices.prior;
+            sample(isa, params, noise, prior, &precision, &mut z, &mut terms);
+            kl += 0.5 * terms.iter().map(|&term| f64::from(term)).sum::<f64>();
+            let spikes = &mut *future[0];
             spikes.copy_from_slice(self.bin(self.slices.spike_drive, bin, n_neurons));
             let (left, right) = (Left::rows(&z, latent), Right::Packed(self.spike));
             gemm(isa, from_z, left, right, spikes, n_neurons, Start::Sum);
             fire(isa, spikes, self.slices.max_log);
         }
-        (params, spikes)
+        (all_params, kl)
     }
 
     fn backward(
         self,
-        output: SpikeLoopOutputs<'_>,
-        upstream: SpikeLoopOutputs<'_>,
+        spikes: &[f32],
+        params: &Buffer,
+        upstream: SpikeLoopUpstream<'_>,
+        mut drive: Vec<&mut [f32]>,
+        mut spike_drive: Vec<&mut [f32]>,
     ) -> TaskGradients {
         let SpikeLoopShape {
             n_bins,
@@ -293,50 +324,61 @@ impl Task<'_> {
         } = self.shape;
         let rows = self.trials.len();
         let mut sums = TaskGradients {
-            params: Buffer::stale(n_bins * rows * 2 * latent),
-            log_spikes: Buffer::stale(n_bins * rows * n_neurons),
             initial: Buffer::zeros(rows * n_neurons),
             w_feedback: Buffer::zeros(n_neurons * 2 * latent),
             w_spike: Buffer::zeros(latent * n_neurons),
+            prior: Buffer::zeros(2 * latent),
         };
         let bins = (BLOCK_ROWS / rows).clamp(1, n_bins);
         let mut block = Block {
             z: Buffer::stale(bins * rows * latent),
             previous: Buffer::stale(bins * rows * n_neurons),
+            d_params: Buffer::stale(bins * rows * 2 * latent),
+            d_log: Buffer::stale(bins * rows * n_neurons),
             dz: Buffer::stale(rows * latent),
         };
+        let precision = self.prior_precision();
         for end in (1..=n_bins).rev().step_by(bins) {
             let range = end.saturating_sub(bins)..end;
             for bin in range.clone().rev() {
-                self.step_back(
+                let step = StepBack {
                     bin,
-                    bin - range.start,
-                    output,
+                    slot: bin - range.start,
+                    params: &params[bin * rows * 2 * latent..][..rows * 2 * latent],
+                    spikes,
+                    precision: &precision,
                     upstream,
-                    &mut sums,
-                    &mut block,
-                );
+                };
+                self.step_back(step, &mut sums, &mut block);
             }
-            self.add_weights(&range, &block, &mut sums);
+            self.add_weights(range.len(), &block, &mut sums);
+            let d_params = block.d_params.chunks_exact(rows * 2 * latent);
+            for (to, from) in drive[range.clone()].iter_mut().zip(d_params) {
+                to.copy_from_slice(from);
+            }
+            let d_log = block.d_log.chunks_exact(rows * n_neurons);
+            for (to, from) in spike_drive[range].iter_mut().zip(d_log) {
+                to.copy_from_slice(from);
+            }
         }
         sums
     }
 
     /// Carries the gradient of a bin's spikes, `sums.initial`, to that of the bin before.
-    fn step_back(
-        &self,
-        bin: usize,
-        slot: usize,
-        output: SpikeLoopOutputs<'_>,
-        upstream: SpikeLoopOutputs<'_>,
-        sums: &mut TaskGradients,
-        block: &mut Block,
-    ) {
+    fn step_back(&self, step: StepBack<'_>, sums: &mut TaskGradients, block: &mut Block) {
         let SpikeLoopShape {
             latent, n_neurons, ..
         } = self.shape;
+        let StepBack {
+            bin,
+            slot,
+            params,
+            spikes,
+            precision,
+            upstream,
+        } = step;
         let (isa, rows) = (self.isa, self.trials.len());
-        let at = |len: usize| bin * rows * len..(bin + 1) * rows * len;
+        let at = |len: usize| slot * rows * len..(slot + 1) * rows * len;
         let d_spikes = &mut *sums.initial;
         gates::add_rows(
             isa,
@@ -345,15 +387,10 @@ impl Task<'_> {
             d_spikes,
             n_neurons,
         );
-        let d_log = &mut sums.log_spikes[at(n_neurons)];
+        let d_log = &mut block.d_log[at(n_neurons)];
         let max_slope = self.slices.max_log.exp();
-        fire_gradient(
-            isa,
-            self.bin(output.spikes, bin, n_neurons),
-            d_spikes,
-            d_log,
-            max_slope,
-        );
+        let fired = self.bin(spikes, bin, n_neurons);
+        fire_gradient(isa, fired, d_spikes, d_log, max_slope);
 
         let to_z = Size {
             rows,
@@ -362,16 +399,23 @@ impl Task<'_> {
         };
         let (left, spike) = (Left::rows(d_log, n_neurons), Right::Packed(self.spike));
         gemm(isa, to_z, left, spike, &mut block.dz, latent, Start::Zero);
-        let d_params = &mut sums.params[at(2 * latent)];
-        d_params.copy_from_slice(self.bin(upstream.params, bin, 2 * latent));
-        let params = self.bin(output.params, bin, 2 * latent);
-        let noise = self.bin(self.slices.noise, bin, latent);
-        let z = &mut block.z[slot * rows * latent..][..rows * latent];
-        sample_gradient(isa, params, noise, &block.dz, d_params, z, latent);
+        let d_params = &mut block.d_params[at(2 * latent)];
+        sample_gradient(
+            isa,
+            params,
+            self.bin(self.slices.noise, bin, latent),
+            self.slices.prior,
+            precision,
+            &block.dz,
+            upstream.kl,
+            d_params,
+            &mut block.z[at(latent)],
+            &mut sums.prior,
+        );
 
-        block.previous[slot * rows * n_neurons..][..rows * n_neurons].copy_from_slice(match bin {
+        block.previous[at(n_neurons)].copy_from_slice(match bin {
             0 => self.bin(self.slices.initial_spikes, 0, n_neurons),
-            _ => self.bin(output.spikes, bin - 1, n_neurons),
+            _ => self.bin(spikes, bin - 1, n_neurons),
         });
         let to_spikes = Size {
             rows,
@@ -394,19 +438,18 @@ impl Task<'_> {
     }
 
     /// Adds a block's share to the gradients of the weights.
-    fn add_weights(&self, range: &Range<usize>, block: &Block, sums: &mut TaskGradients) {
+    fn add_weights(&self, n_bins: usize, block: &Block, sums: &mut TaskGradients) {
         let SpikeLoopShape {
             latent, n_neurons, ..
         } = self.shape;
-        let (isa, first) = (self.isa, range.start * self.trials.len());
-        let inner = range.len() * self.trials.len();
+        let (isa, inner) = (self.isa, n_bins * self.trials.len());
         let feedback = Size {
             rows: n_neurons,
             columns: 2 * latent,
             inner,
         };
         let previous = Left::transposed(&block.previous, n_neurons);
-        let d_params = Right::Rows(&sums.params[first * 2 * latent..], 2 * latent);
+        let d_params = Right::Rows(&block.d_params, 2 * latent);
         gemm(
             isa,
             feedback,
@@ -422,7 +465,7 @@ impl Task<'_> {
             inner,
         };
         let z = Left::transposed(&block.z, latent);
-        let d_log = Right::Rows(&sums.log_spikes[first * n_neurons..], n_neurons);
+        let d_log = Right::Rows(&block.d_log, n_neurons);
         gemm(
             isa,
             spike,
@@ -434,6 +477,12 @@ impl Task<'_> {
         );
     }
 
+    /// e^{−log-variance} of z's prior, `[latent]`.
+    fn prior_precision(&self) -> Vec<f32> {
+        let log_variances = &self.slices.prior[self.shape.latent..];
+        log_variances.iter().map(|log| (-log).exp()).collect()
+    }
+
     /// This chunk's rows of one bin of `[time, trial, width]`.
     fn bin<'b>(&self, all: &'b [f32], bin: usize, width: usize) -> &'b [f32] {
         let first = (bin * self.shape.n_trials + self.trials.start) * width;
@@ -441,45 +490,95 @@ impl Task<'_> {
     }
 }
 
+/// What the backward pass of one bin reads.
+#[derive(Clone, Copy)]
+struct StepBack<'a> {
+    bin: usize,
+    /// Index of the bin in its block.
+    slot: usize,
+    /// `[trial, 2·latent]` of this bin and chunk.
+    params: &'a [f32],
+    /// `[time, trial, neuron]`.
+    spikes: &'a [f32],
+    precision: &'a [f32],
+    upstream: SpikeLoopUpstream<'a>,
+}
+
 dispatch! {
-    /// z = mean + exp(½ log-variance)⊙noise.
-    pub fn sample(params: &[f32], noise: &[f32], z: &mut [f32], latent: usize) = sample_body
+    /// z = mean + exp(½ log-variance)⊙noise. Adds to `terms`, one for each dimension of z, twice
+    /// the divergence from the prior, whose means and log-variances are `prior`.
+    pub fn sample(
+        params: &[f32], noise: &[f32], prior: &[f32], precision: &[f32], z: &mut [f32],
+        terms: &mut [f32],
+    ) = sample_body
 }
 
 #[inline(always)]
-fn sample_body<S: Simd>(simd: S, params: &[f32], noise: &[f32], z: &mut [f32], latent: usize) {
+fn sample_body<S: Simd>(
+    simd: S,
+    params: &[f32],
+    noise: &[f32],
+    prior: &[f32],
+    precision: &[f32],
+    z: &mut [f32],
+    terms: &mut [f32],
+) {
+    let latent = terms.len();
+    let (prior_mean, prior_log) = prior.split_at(latent);
+    let one = simd.splat(1.0);
     let rows = params
         .chunks_exact(2 * latent)
         .zip(noise.chunks_exact(latent));
     for ((params, noise), z) in rows.zip(z.chunks_exact_mut(latent)) {
         let (mean, log_variance) = params.split_at(latent);
         vectors!(S, latent, |columns| {
-            let sd = standard_deviation(simd, &log_variance[columns.clone()]);
+            let log_variance = bounded(simd, simd.load(&log_variance[columns.clone()]));
+            let sd = simd.exp(simd.mul(simd.splat(0.5), log_variance));
             let mean = simd.load(&mean[columns.clone()]);
             let noise = simd.load(&noise[columns.clone()]);
-            simd.store(simd.mul_add(sd, noise, mean), &mut z[columns]);
+            simd.store(simd.mul_add(sd, noise, mean), &mut z[columns.clone()]);
+            let log_ratio = simd.sub(simd.load(&prior_log[columns.clone()]), log_variance);
+            let difference = simd.sub(mean, simd.load(&prior_mean[columns.clone()]));
+            let spread = simd.mul_add(sd, sd, simd.mul(difference, difference));
+            let precision = simd.load(&precision[columns.clone()]);
+            let term = simd.mul_add(spread, precision, simd.sub(log_ratio, one));
+            let sum = simd.add(simd.load(&terms[columns.clone()]), term);
+            simd.store(sum, &mut terms[columns]);
         });
     }
 }
 
 dispatch! {
-    /// Adds the gradient of z to those of mean and log-variance, and draws z again.
+    /// Gradients of mean and log-variance from those of z and of the divergence, `d_kl`; adds
+    /// the prior's to `d_prior`, and draws z again.
     pub fn sample_gradient(
-        params: &[f32], noise: &[f32], dz: &[f32], d_params: &mut [f32], z: &mut [f32],
-        latent: usize,
+        params: &[f32], noise: &[f32], prior: &[f32], precision: &[f32], dz: &[f32], d_kl: f32,
+        d_params: &mut [f32], z: &mut [f32], d_prior: &mut [f32],
     ) = sample_gradient_body
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is another row of the same loop"
+)]
 #[inline(always)]
 fn sample_gradient_body<S: Simd>(
     simd: S,
     params: &[f32],
     noise: &[f32],
+    prior: &[f32],
+    precision: &[f32],
     dz: &[f32],
+    d_kl: f32,
     d_params: &mut [f32],
     z: &mut [f32],
-    latent: usize,
+    d_prior: &mut [f32],
 ) {
+    let latent = precision.len();
+    let (d_prior_mean, d_prior_log) = d_prior.split_at_mut(latent);
+    let (zero, half, one) = (simd.splat(0.0), simd.splat(0.5), simd.splat(1.0));
+    let (d_kl, half_d_kl) = (simd.splat(d_kl), simd.splat(0.5 * d_kl));
+    let bound = simd.splat(MAX_LOG_VARIANCE);
     let gradients = dz
         .chunks_exact(latent)
         .zip(d_params.chunks_exact_mut(2 * latent));
@@ -489,23 +588,42 @@ fn sample_gradient_body<S: Simd>(
         let (mean, log_variance) = params.split_at(latent);
         let (d_mean, d_log_variance) = d_params.split_at_mut(latent);
         vectors!(S, latent, |columns| {
-            let sd = standard_deviation(simd, &log_variance[columns.clone()]);
+            let unbounded = simd.load(&log_variance[columns.clone()]);
+            let sd = simd.exp(simd.mul(half, bounded(simd, unbounded)));
             let deviation = simd.mul(sd, simd.load(&noise[columns.clone()]));
             let dz = simd.load(&dz[columns.clone()]);
             let mean = simd.load(&mean[columns.clone()]);
             simd.store(simd.add(mean, deviation), &mut z[columns.clone()]);
-            let by_mean = simd.add(simd.load(&d_mean[columns.clone()]), dz);
-            simd.store(by_mean, &mut d_mean[columns.clone()]);
-            let half = simd.mul(deviation, simd.splat(0.5));
-            let by_log = simd.mul_add(dz, half, simd.load(&d_log_variance[columns.clone()]));
-            simd.store(by_log, &mut d_log_variance[columns]);
+
+            let precision = simd.load(&precision[columns.clone()]);
+            let difference = simd.sub(mean, simd.load(&prior[columns.clone()]));
+            let pull = simd.mul(simd.mul(difference, precision), d_kl);
+            simd.store(simd.add(dz, pull), &mut d_mean[columns.clone()]);
+            let width = simd.mul(simd.mul(sd, sd), precision);
+            let widen = simd.mul(simd.sub(width, one), half_d_kl);
+            let by_log = simd.mul_add(simd.mul(dz, deviation), half, widen);
+            let by_log = simd.if_less(bound, unbounded, zero, by_log);
+            let by_log = simd.if_less(unbounded, simd.sub(zero, bound), zero, by_log);
+            simd.store(by_log, &mut d_log_variance[columns.clone()]);
+
+            let by_mean = simd.sub(simd.load(&d_prior_mean[columns.clone()]), pull);
+            simd.store(by_mean, &mut d_prior_mean[columns.clone()]);
+            let distance = simd.mul(simd.mul(difference, difference), precision);
+            let rest = simd.sub(one, simd.add(width, distance));
+            let by_prior_log =
+                simd.mul_add(rest, half_d_kl, simd.load(&d_prior_log[columns.clone()]));
+            simd.store(by_prior_log, &mut d_prior_log[columns]);
         });
     }
 }
 
 #[inline(always)]
-fn standard_deviation<S: Simd>(simd: S, log_variance: &[f32]) -> S::V {
-    simd.exp(simd.mul(simd.splat(0.5), simd.load(log_variance)))
+fn bounded<S: Simd>(simd: S, log_variance: S::V) -> S::V {
+    let bound = simd.splat(MAX_LOG_VARIANCE);
+    simd.max(
+        simd.sub(simd.splat(0.0), bound),
+        simd.min(bound, log_variance),
+    )
 }
 
 dispatch! {

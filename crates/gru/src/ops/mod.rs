@@ -13,7 +13,7 @@ use burn::backend::{Dispatch, DispatchDevice, DispatchTensor};
 #[cfg(feature = "flex")]
 use burn::tensor::DType;
 #[cfg(feature = "flex")]
-use fused::{Fused, Output, Outputs, Which};
+use fused::{FusedAffine, FusedElementwise, FusedGru, FusedSpikeLoop, Output, Outputs, Which};
 #[cfg(feature = "flex")]
 use std::sync::Arc;
 
@@ -33,13 +33,32 @@ pub struct GruWeights {
     pub b_rec: Tensor<2>,
 }
 
+/// What [`spike_loop`] runs on.
+#[derive(Clone, Debug)]
+pub struct SpikeLoopArguments {
+    /// What the posterior's parameters are without feedback: `[time, trial, 2·latent]`.
+    pub drive: Tensor<3>,
+    /// What the logarithm of the spikes is without z: `[time, trial, neuron]`.
+    pub spike_drive: Tensor<3>,
+    /// Spikes of the bin before the first: `[trial, neuron]`.
+    pub initial_spikes: Tensor<2>,
+    /// From the spikes to the next bin's parameters: `[neuron, 2·latent]`.
+    pub w_feedback: Tensor<2>,
+    /// From z to the logarithm of the spikes: `[latent, neuron]`.
+    pub w_spike: Tensor<2>,
+    /// Means of z's prior, then log-variances: `[2·latent]`.
+    pub prior: Tensor<1>,
+    /// Standard normal values: `[time, trial, latent]`.
+    pub noise: Tensor<3>,
+}
+
 /// What [`spike_loop`] returns.
 #[derive(Clone, Debug)]
 pub struct SpikeLoop {
-    /// Posterior means, then log-variances: `[time, trial, 2·latent]`.
-    pub params: Tensor<3>,
     /// Spikes per bin: `[time, trial, neuron]`.
     pub spikes: Tensor<3>,
+    /// KL(posterior ‖ prior) of z, summed over bins, trials and dimensions, in nats: `[1]`.
+    pub kl: Tensor<1>,
 }
 
 /// Runs a gated recurrent unit over a whole sequence, in one or two directions.
@@ -111,7 +130,8 @@ pub fn gru_generate(
             w_rec.into_dispatch(),
             bias.into_dispatch(),
         );
-        let states = <Dispatch as Fused>::generate(tensors.0, tensors.1, tensors.2, n_bins, spec);
+        let states =
+            <Dispatch as FusedGru>::generate(tensors.0, tensors.1, tensors.2, n_bins, spec);
         return Tensor::from_dispatch(states);
     }
     plain::gru_generate(h0, w_rec, bias, n_bins, spec)
@@ -134,7 +154,7 @@ pub fn ar1_filter(s: Tensor<3>, initial: Tensor<2>, g: &[f32]) -> Tensor<3> {
     #[cfg(feature = "flex")]
     if has_fused(&s) {
         let (s, initial) = (s.into_dispatch(), initial.into_dispatch());
-        return Tensor::from_dispatch(<Dispatch as Fused>::ar1(s, initial, g.to_vec()));
+        return Tensor::from_dispatch(<Dispatch as FusedElementwise>::ar1(s, initial, g.to_vec()));
     }
     plain::ar1_filter(s, initial, g)
 }
@@ -155,85 +175,132 @@ pub fn poisson_log_prob(log_mean: Tensor<3>, s: Tensor<3>) -> Tensor<3> {
     #[cfg(feature = "flex")]
     if has_fused(&s) {
         let (log_mean, s) = (log_mean.into_dispatch(), s.into_dispatch());
-        return Tensor::from_dispatch(<Dispatch as Fused>::poisson(log_mean, s));
+        return Tensor::from_dispatch(<Dispatch as FusedElementwise>::poisson(log_mean, s));
     }
     plain::poisson_log_prob(log_mean, s)
+}
+
+/// Log-probability of observations with Gaussian noise, elementwise, 0 where `x` is NaN:
+/// −(x − y)²/(2σ²) − ln σ − ½ ln 2π.
+///
+/// Gradients: (x − y)/σ² to `mean`, Σ ((x − y)²/σ² − 1) over the present to `log_sd`, none to
+/// `x`.
+///
+/// # Shapes
+/// `x`, `mean` and result: `[time, trial, neuron]`; `log_sd`, ln σ: `[neuron]`.
+/// # Panics
+/// If a shape disagrees with the others, naming it.
+pub fn gaussian_log_prob(x: Tensor<3>, mean: Tensor<3>, log_sd: Tensor<1>) -> Tensor<3> {
+    check("mean", mean.dims(), x.dims());
+    check("log_sd", log_sd.dims(), [x.dims()[2]]);
+    let x = x.detach();
+    #[cfg(feature = "flex")]
+    if has_fused(&mean) {
+        let tensors = (
+            x.into_dispatch(),
+            mean.into_dispatch(),
+            log_sd.into_dispatch(),
+        );
+        let log_prob = <Dispatch as FusedElementwise>::gaussian(tensors.0, tensors.1, tensors.2);
+        return Tensor::from_dispatch(log_prob);
+    }
+    plain::gaussian_log_prob(x, mean, log_sd)
+}
+
+/// Maps the last axis: y = offset + x W.
+///
+/// Gradients flow to everything tracked; that of an untracked `x` is not computed.
+///
+/// # Shapes
+/// `x`: `[time, trial, input]`, `w`: `[input, output]`, `offset`: `[1, 1, output]` (a bias) or
+/// `[time, trial, output]`, result: `[time, trial, output]`.
+/// # Panics
+/// If a shape disagrees with the others, naming it.
+pub fn affine(x: Tensor<3>, w: Tensor<2>, offset: Tensor<3>) -> Tensor<3> {
+    let ([n_bins, n_trials, n_inputs], [_, n_outputs]) = (x.dims(), w.dims());
+    check("w", w.dims(), [n_inputs, n_outputs]);
+    if offset.dims() != [1, 1, n_outputs] {
+        check("offset", offset.dims(), [n_bins, n_trials, n_outputs]);
+    }
+    #[cfg(feature = "flex")]
+    if has_fused(&x) {
+        let tensors = (x.into_dispatch(), w.into_dispatch(), offset.into_dispatch());
+        let mapped = <Dispatch as FusedAffine>::affine(tensors.0, tensors.1, tensors.2);
+        return Tensor::from_dispatch(mapped);
+    }
+    plain::affine(x, w, offset)
 }
 
 /// Runs the time loop of the ladder model's shallow level, in which the spikes of one bin feed
 /// the posterior of the next.
 ///
-/// For each bin: `params_t` = `drive_t` + `s_{t−1}` `W_feedback`, whose halves are mean and
-/// log-variance; `z_t` = mean + exp(½ log-variance)⊙`noise_t`; `a_t` = `spike_drive_t` + `z_t`
-/// `W_spike`; `s_t` = max(0, exp(`a_t`) − 1). Above `max_log` the exponential continues along its
-/// tangent, exp(m)·(1 + a − m), so a large `a_t` stays bounded and keeps a gradient.
-/// Gradients flow to everything but `noise`.
+/// For each bin: the halves of `drive_t` + `s_{t−1}` `W_feedback` are mean and log-variance of
+/// z's posterior, the latter held within ±12; `z_t` = mean + exp(½ log-variance)⊙`noise_t`;
+/// `a_t` = `spike_drive_t` + `z_t` `W_spike`; `s_t` = max(0, exp(`a_t`) − 1). Above `max_log` the
+/// exponential continues along its tangent, exp(m)·(1 + a − m), so a large `a_t` stays bounded
+/// and keeps a gradient. Gradients flow to everything but `noise`.
 ///
-/// # Shapes
-/// `drive`: `[time, trial, 2·latent]`, `spike_drive`: `[time, trial, neuron]`,
-/// `initial_spikes`: `[trial, neuron]`, `w_feedback`: `[neuron, 2·latent]`, `w_spike`:
-/// `[latent, neuron]`, `noise`: `[time, trial, latent]`.
 /// # Panics
 /// If a shape disagrees with the others, naming it.
 /// # Source
 /// Prince & Richards 2019, section 2.3.
-pub fn spike_loop(
-    drive: Tensor<3>,
-    spike_drive: Tensor<3>,
-    initial_spikes: Tensor<2>,
-    w_feedback: Tensor<2>,
-    w_spike: Tensor<2>,
-    noise: Tensor<3>,
-    max_log: f32,
-) -> SpikeLoop {
-    let [n_bins, n_trials, n_neurons] = spike_drive.dims();
-    let [latent, _] = w_spike.dims();
-    assert!(n_bins > 0, "spike_loop needs at least one bin");
-    check("drive", drive.dims(), [n_bins, n_trials, 2 * latent]);
-    check(
-        "initial_spikes",
-        initial_spikes.dims(),
-        [n_trials, n_neurons],
-    );
-    check("w_feedback", w_feedback.dims(), [n_neurons, 2 * latent]);
-    check("w_spike", w_spike.dims(), [latent, n_neurons]);
-    check("noise", noise.dims(), [n_bins, n_trials, latent]);
-    let noise = noise.detach();
+pub fn spike_loop(arguments: SpikeLoopArguments, max_log: f32) -> SpikeLoop {
+    check_spike_loop(&arguments);
+    let arguments = SpikeLoopArguments {
+        noise: arguments.noise.detach(),
+        ..arguments
+    };
     #[cfg(feature = "flex")]
-    if has_fused(&drive) {
-        let outputs = Arc::new(Outputs::default());
-        let tie = <Dispatch as Fused>::shallow(
-            drive.into_dispatch(),
-            spike_drive.into_dispatch(),
-            initial_spikes.into_dispatch(),
-            w_feedback.into_dispatch(),
-            w_spike.into_dispatch(),
-            noise.into_dispatch(),
-            max_log,
-            outputs.clone(),
-        );
-        let output = |which| {
-            let tie = tie.clone();
-            Tensor::from_dispatch(<Dispatch as Fused>::shallow_output(
-                tie,
-                outputs.clone(),
-                which,
-            ))
-        };
-        return SpikeLoop {
-            params: output(Which::Params),
-            spikes: output(Which::Spikes),
-        };
+    if has_fused(&arguments.drive) {
+        return run_spike_loop(arguments, max_log);
     }
-    plain::spike_loop(
+    plain::spike_loop(arguments, max_log)
+}
+
+#[cfg(feature = "flex")]
+fn run_spike_loop(arguments: SpikeLoopArguments, max_log: f32) -> SpikeLoop {
+    let outputs = Arc::new(Outputs::default());
+    let tie = <Dispatch as FusedSpikeLoop>::shallow(
+        arguments.drive.into_dispatch(),
+        arguments.spike_drive.into_dispatch(),
+        arguments.initial_spikes.into_dispatch(),
+        arguments.w_feedback.into_dispatch(),
+        arguments.w_spike.into_dispatch(),
+        arguments.prior.into_dispatch(),
+        arguments.noise.into_dispatch(),
+        max_log,
+        outputs.clone(),
+    );
+    let output = |which| {
+        let tie = tie.clone();
+        <Dispatch as FusedSpikeLoop>::shallow_output(tie, outputs.clone(), which)
+    };
+    SpikeLoop {
+        spikes: Tensor::from_dispatch(output(Which::Spikes)),
+        kl: Tensor::from_dispatch(output(Which::Divergence)),
+    }
+}
+
+fn check_spike_loop(arguments: &SpikeLoopArguments) {
+    let [n_bins, n_trials, n_neurons] = arguments.spike_drive.dims();
+    let [latent, _] = arguments.w_spike.dims();
+    assert!(n_bins > 0, "spike_loop needs at least one bin");
+    let SpikeLoopArguments {
         drive,
-        spike_drive,
         initial_spikes,
         w_feedback,
         w_spike,
+        prior,
         noise,
-        max_log,
-    )
+        ..
+    } = arguments;
+    check("drive", drive.dims(), [n_bins, n_trials, 2 * latent]);
+    let initial = [n_trials, n_neurons];
+    check("initial_spikes", initial_spikes.dims(), initial);
+    check("w_feedback", w_feedback.dims(), [n_neurons, 2 * latent]);
+    check("w_spike", w_spike.dims(), [latent, n_neurons]);
+    check("prior", prior.dims(), [2 * latent]);
+    check("noise", noise.dims(), [n_bins, n_trials, latent]);
 }
 
 /// Whether the fused bodies serve this tensor's device and number type.
@@ -257,7 +324,7 @@ fn run_gru(
     spec: GruSpec,
     output: Output,
 ) -> DispatchTensor {
-    <Dispatch as Fused>::gru(
+    <Dispatch as FusedGru>::gru(
         x.into_dispatch(),
         h0.into_dispatch(),
         weights.w_in.into_dispatch(),

@@ -10,8 +10,8 @@ use burn::tensor::{
     activation::{relu, sigmoid},
 };
 
-use super::{GruWeights, SpikeLoop};
-use crate::kernels::{GruSpec, ResetGate};
+use super::{GruWeights, SpikeLoop, SpikeLoopArguments};
+use crate::kernels::{GruSpec, MAX_LOG_VARIANCE, ResetGate};
 
 /// See [`crate::gru_sequence`].
 pub fn gru_sequence(x: Tensor<3>, h0: Tensor<3>, weights: GruWeights, spec: GruSpec) -> Tensor<3> {
@@ -90,32 +90,58 @@ pub fn poisson_log_prob(log_mean: Tensor<3>, s: Tensor<3>) -> Tensor<3> {
     s.clone() * log_mean.clone() - log_mean.exp() - ln_gamma_1p(s)
 }
 
+/// See [`crate::gaussian_log_prob`].
+pub fn gaussian_log_prob(x: Tensor<3>, mean: Tensor<3>, log_sd: Tensor<1>) -> Tensor<3> {
+    let log_sd = log_sd.unsqueeze::<3>();
+    let missing = x.clone().is_nan();
+    let z = (x.mask_fill(missing.clone(), 0.0) - mean) * log_sd.clone().neg().exp();
+    let value = z.square().mul_scalar(-0.5) - log_sd.add_scalar(0.5 * TAU.ln());
+    value.mask_fill(missing, 0.0)
+}
+
+/// See [`crate::affine`].
+pub fn affine(x: Tensor<3>, w: Tensor<2>, offset: Tensor<3>) -> Tensor<3> {
+    let ([n_bins, n_trials, n_inputs], [_, n_outputs]) = (x.dims(), w.dims());
+    let product = x.reshape([n_bins * n_trials, n_inputs]).matmul(w);
+    product.reshape([n_bins, n_trials, n_outputs]) + offset
+}
+
 /// See [`crate::spike_loop`].
-pub fn spike_loop(
-    drive: Tensor<3>,
-    spike_drive: Tensor<3>,
-    initial_spikes: Tensor<2>,
-    w_feedback: Tensor<2>,
-    w_spike: Tensor<2>,
-    noise: Tensor<3>,
-    max_log: f32,
-) -> SpikeLoop {
+pub fn spike_loop(arguments: SpikeLoopArguments, max_log: f32) -> SpikeLoop {
+    let SpikeLoopArguments {
+        drive,
+        spike_drive,
+        initial_spikes,
+        w_feedback,
+        w_spike,
+        prior,
+        noise,
+    } = arguments;
     let [n_bins, _, latent] = noise.dims();
-    let (mut params, mut spikes) = (Vec::with_capacity(n_bins), Vec::with_capacity(n_bins));
+    let bound = f64::from(MAX_LOG_VARIANCE);
+    let prior: Tensor<2> = prior.unsqueeze();
+    let prior_log = prior.clone().narrow(1, latent, latent);
+    let prior_mean = prior.narrow(1, 0, latent);
+    let precision = prior_log.clone().neg().exp();
+    let mut spikes = Vec::with_capacity(n_bins);
+    let mut kl = Tensor::zeros([1], &noise.device());
     let mut previous = initial_spikes;
     for bin in 0..n_bins {
         let both = at(&drive, bin) + previous.matmul(w_feedback.clone());
         let mean = both.clone().narrow(1, 0, latent);
-        let sd = both.clone().narrow(1, latent, latent).mul_scalar(0.5).exp();
+        let log_variance = both.narrow(1, latent, latent).clamp(-bound, bound);
+        let sd = log_variance.clone().mul_scalar(0.5).exp();
+        let spread = log_variance.clone().exp() + (mean.clone() - prior_mean.clone()).square();
+        let terms = spread * precision.clone() + prior_log.clone() - log_variance - 1.0;
+        kl = kl + terms.sum().mul_scalar(0.5);
         let z = mean + sd * at(&noise, bin);
         let log_spikes = at(&spike_drive, bin) + z.matmul(w_spike.clone());
         previous = relu(exp_bounded(log_spikes, max_log) - 1.0);
-        params.push(both);
         spikes.push(previous.clone());
     }
     SpikeLoop {
-        params: Tensor::stack(params, 0),
         spikes: Tensor::stack(spikes, 0),
+        kl,
     }
 }
 

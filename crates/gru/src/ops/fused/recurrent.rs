@@ -1,0 +1,306 @@
+//! The gated recurrent units.
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::{Flex, FlexTensor};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
+
+use super::{from_vec, register, values};
+use crate::kernels::{self, GruShape, GruSlices, GruSpec, GruTrace, Isa, Upstream};
+
+/// Which states of a run are its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ops) enum Output {
+    EveryBin,
+    FinalStates,
+}
+
+/// Runs of gated recurrent units. Arguments are checked by the callers.
+#[backend_extension(Flex, Autodiff)]
+pub(in crate::ops) trait FusedGru: Backend {
+    fn gru(
+        x: FloatTensor<Self>,
+        h0: FloatTensor<Self>,
+        w_in: FloatTensor<Self>,
+        w_rec: FloatTensor<Self>,
+        b_in: FloatTensor<Self>,
+        b_rec: FloatTensor<Self>,
+        spec: GruSpec,
+        output: Output,
+    ) -> FloatTensor<Self>;
+
+    fn generate(
+        h0: FloatTensor<Self>,
+        w_rec: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        n_bins: usize,
+        spec: GruSpec,
+    ) -> FloatTensor<Self>;
+}
+
+impl FusedGru for Flex {
+    fn gru(
+        x: FlexTensor,
+        h0: FlexTensor,
+        w_in: FlexTensor,
+        w_rec: FlexTensor,
+        b_in: FlexTensor,
+        b_rec: FlexTensor,
+        spec: GruSpec,
+        output: Output,
+    ) -> FlexTensor {
+        GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec, output)
+            .forward(false)
+            .1
+    }
+
+    fn generate(
+        h0: FlexTensor,
+        w_rec: FlexTensor,
+        bias: FlexTensor,
+        n_bins: usize,
+        spec: GruSpec,
+    ) -> FlexTensor {
+        GruRun::autonomous(h0, w_rec, bias, n_bins, spec)
+            .forward(false)
+            .1
+    }
+}
+
+impl<C: CheckpointStrategy> FusedGru for Autodiff<Flex, C> {
+    fn gru(
+        x: FloatTensor<Self>,
+        h0: FloatTensor<Self>,
+        w_in: FloatTensor<Self>,
+        w_rec: FloatTensor<Self>,
+        b_in: FloatTensor<Self>,
+        b_rec: FloatTensor<Self>,
+        spec: GruSpec,
+        output: Output,
+    ) -> FloatTensor<Self> {
+        let ((x, x_node), (h0, h0_node)) = (x.into_parts(), h0.into_parts());
+        let ((w_in, w_in_node), (w_rec, w_rec_node)) = (w_in.into_parts(), w_rec.into_parts());
+        let ((b_in, b_in_node), (b_rec, b_rec_node)) = (b_in.into_parts(), b_rec.into_parts());
+        let run = GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec, output);
+        let nodes = [
+            x_node, h0_node, w_in_node, w_rec_node, b_in_node, b_rec_node,
+        ];
+        match GruBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let (trace, out) = run.forward(true);
+                prepared.finish((run, Arc::new(trace)), out)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(run.forward(false).1),
+        }
+    }
+
+    fn generate(
+        h0: FloatTensor<Self>,
+        w_rec: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        n_bins: usize,
+        spec: GruSpec,
+    ) -> FloatTensor<Self> {
+        let (h0, h0_node) = h0.into_parts();
+        let ((w_rec, w_rec_node), (bias, bias_node)) = (w_rec.into_parts(), bias.into_parts());
+        let run = GruRun::autonomous(h0, w_rec, bias, n_bins, spec);
+        let nodes = [h0_node, w_rec_node, bias_node];
+        match GenerateBackward
+            .prepare::<C>(nodes)
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prepared) => {
+                let (trace, out) = run.forward(true);
+                prepared.finish((run, Arc::new(trace)), out)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(run.forward(false).1),
+        }
+    }
+}
+
+/// Arguments of a recurrent run, contiguous.
+#[derive(Clone, Debug)]
+struct GruRun {
+    x: Option<FlexTensor>,
+    h0: FlexTensor,
+    w_in: Option<FlexTensor>,
+    w_rec: FlexTensor,
+    b_in: FlexTensor,
+    b_rec: FlexTensor,
+    shape: GruShape,
+    spec: GruSpec,
+    output: Output,
+}
+
+impl GruRun {
+    fn new(
+        x: FlexTensor,
+        h0: FlexTensor,
+        weights: [FlexTensor; 4],
+        spec: GruSpec,
+        output: Output,
+    ) -> Self {
+        let (sizes, states) = (x.shape(), h0.shape());
+        let shape = GruShape {
+            n_bins: sizes[0],
+            n_trials: sizes[1],
+            n_inputs: sizes[2],
+            hidden: states[2],
+            n_directions: states[0],
+        };
+        let [w_in, w_rec, b_in, b_rec] = weights.map(|weight| weight.to_contiguous());
+        Self {
+            x: Some(x.to_contiguous()),
+            h0: h0.to_contiguous(),
+            w_in: Some(w_in),
+            w_rec,
+            b_in,
+            b_rec,
+            shape,
+            spec,
+            output,
+        }
+    }
+
+    fn autonomous(
+        h0: FlexTensor,
+        w_rec: FlexTensor,
+        bias: FlexTensor,
+        n_bins: usize,
+        spec: GruSpec,
+    ) -> Self {
+        let states = h0.shape();
+        let (n_trials, hidden) = (states[0], states[1]);
+        let shape = GruShape {
+            n_bins,
+            n_trials,
+            n_inputs: 0,
+            hidden,
+            n_directions: 1,
+        };
+        Self {
+            x: None,
+            h0: h0.to_contiguous(),
+            w_in: None,
+            w_rec: w_rec.to_contiguous(),
+            b_in: from_vec(vec![0.0; 3 * hidden], [3 * hidden]),
+            b_rec: bias.to_contiguous(),
+            shape,
+            spec,
+            output: Output::EveryBin,
+        }
+    }
+
+    fn inputs(&self) -> &[f32] {
+        self.x.as_ref().map_or(&[], values)
+    }
+
+    fn weights(&self) -> GruSlices<'_> {
+        GruSlices {
+            w_in: self.w_in.as_ref().map_or(&[], values),
+            w_rec: values(&self.w_rec),
+            b_in: values(&self.b_in),
+            b_rec: values(&self.b_rec),
+        }
+    }
+
+    fn forward(&self, keep: bool) -> (GruTrace, FlexTensor) {
+        let (shape, h0) = (self.shape, values(&self.h0));
+        let (isa, inputs, weights) = (Isa::best(), self.inputs(), self.weights());
+        let trace = kernels::forward(isa, shape, self.spec, inputs, h0, weights, keep);
+        let row = shape.n_trials * shape.n_directions * shape.hidden;
+        let columns = shape.n_directions * shape.hidden;
+        let out = match self.output {
+            Output::EveryBin => {
+                let mut out = vec![0.0; shape.n_bins * row];
+                trace.write_states(&mut out);
+                from_vec(out, [shape.n_bins, shape.n_trials, columns])
+            }
+            Output::FinalStates => {
+                let mut out = vec![0.0; row];
+                trace.write_final_states(&mut out);
+                from_vec(out, [shape.n_trials, columns])
+            }
+        };
+        (trace, out)
+    }
+
+    fn backward(
+        &self,
+        trace: &GruTrace,
+        upstream: &FlexTensor,
+        with_x: bool,
+    ) -> kernels::GruGradients {
+        let upstream = match self.output {
+            Output::EveryBin => Upstream::States(values(upstream)),
+            Output::FinalStates => Upstream::FinalStates(values(upstream)),
+        };
+        kernels::backward(
+            Isa::best(),
+            trace,
+            self.inputs(),
+            self.weights(),
+            upstream,
+            with_x,
+        )
+    }
+}
+
+#[derive(Debug)]
+struct GruBackward;
+
+impl Backward<Flex, 6> for GruBackward {
+    type State = (GruRun, Arc<GruTrace>);
+
+    fn backward(self, ops: Ops<Self::State, 6>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let (run, trace) = ops.state;
+        let got = run.backward(&trace, &upstream, ops.parents[0].is_some());
+        let GruShape {
+            n_bins,
+            n_trials,
+            n_inputs,
+            hidden,
+            n_directions,
+        } = run.shape;
+        let [x, h0, w_in, w_rec, b_in, b_rec] =
+            ops.parents.map(|parent| parent.map(|node| node.id));
+        register(
+            grads,
+            x,
+            got.x.unwrap_or_default(),
+            [n_bins, n_trials, n_inputs],
+        );
+        register(grads, h0, got.h0, [n_directions, n_trials, hidden]);
+        register(grads, w_in, got.w_in, [n_directions, n_inputs, 3 * hidden]);
+        register(grads, w_rec, got.w_rec, [n_directions, hidden, 3 * hidden]);
+        register(grads, b_in, got.b_in, [n_directions, 3 * hidden]);
+        register(grads, b_rec, got.b_rec, [n_directions, 3 * hidden]);
+    }
+}
+
+#[derive(Debug)]
+struct GenerateBackward;
+
+impl Backward<Flex, 3> for GenerateBackward {
+    type State = (GruRun, Arc<GruTrace>);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let (run, trace) = ops.state;
+        let got = run.backward(&trace, &upstream, false);
+        let GruShape {
+            n_trials, hidden, ..
+        } = run.shape;
+        let [h0, w_rec, bias] = ops.parents.map(|parent| parent.map(|node| node.id));
+        register(grads, h0, got.h0, [n_trials, hidden]);
+        register(grads, w_rec, got.w_rec, [hidden, 3 * hidden]);
+        register(grads, bias, got.b_rec, [3 * hidden]);
+    }
+}
