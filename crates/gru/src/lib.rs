@@ -10,5 +10,5 @@ pub use ops::{GruWeights, SpikeLoop, SpikeLoopArguments, plain};
 #[cfg(feature = "burn")]
 pub use ops::{
     affine, ar1_filter, gaussian_log_prob, gru_final_states, gru_generate, gru_sequence,
-    poisson_log_prob, spike_loop,
+    gru_sequence_and_final_states, poisson_log_prob, spike_loop,
 };

@@ -95,6 +95,23 @@ fn gru_sequence_and_final_states_match_the_plain_body() {
 }
 
 #[test]
+fn both_outputs_of_a_run_match_the_plain_body() {
+    let (x, h0) = (random([7, 5, 3], 1.0), random([2, 5, 9], 0.3));
+    let weights = gru_weights(2, 3, 9);
+    let GruWeights { w_in, w_rec, .. } = weights.clone();
+    let fused =
+        || gru::gru_sequence_and_final_states(x.clone(), h0.clone(), weights.clone(), AFTER);
+    let plain =
+        || plain::gru_sequence_and_final_states(x.clone(), h0.clone(), weights.clone(), AFTER);
+    let joined = |(states, finals): (Tensor<3>, Tensor<2>)| {
+        Tensor::cat(vec![states, finals.unsqueeze::<3>()], 0)
+    };
+    assert_same!(joined(fused()), joined(plain()); x, h0, w_in, w_rec);
+    assert_same!(fused().0, plain().0; x, h0, w_in, w_rec);
+    assert_same!(fused().1, plain().1; x, h0, w_in, w_rec);
+}
+
+#[test]
 fn untracked_arguments_get_no_gradient_and_leave_the_others_unchanged() {
     let (tracked, h0) = (random([4, 3, 2], 1.0), random([1, 3, 5], 0.3));
     let data = Tensor::from_data(tracked.to_data(), &Device::flex());

@@ -291,8 +291,7 @@ impl Shallow {
         innovations: &Tensor<3>,
         dropout: Option<(f64, &mut Noise)>,
     ) -> ShallowEncoded {
-        let states = self.encoder.forward(Observed::new(x).values);
-        let finals = self.encoder.last_of(&states);
+        let (states, finals) = self.encoder.forward_with_finals(Observed::new(x).values);
         let mut control = self.controller.forward(states);
         if let Some((probability, noise)) = dropout {
             control = noise.dropout(control, probability);

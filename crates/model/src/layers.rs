@@ -2,7 +2,9 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use gru::{GruSpec, GruWeights, affine, gru_final_states, gru_sequence};
+use gru::{
+    GruSpec, GruWeights, affine, gru_final_states, gru_sequence, gru_sequence_and_final_states,
+};
 
 use crate::noise::Noise;
 use crate::observed::Observed;
@@ -91,22 +93,10 @@ impl Gru {
         gru_final_states(x, initial, self.weights(), self.spec)
     }
 
-    /// The last state of each direction, from what [`Gru::forward`] returned: the forward
-    /// half's last bin beside the backward half's first, `[trial, direction·hidden]`.
-    pub fn last_of(&self, states: &Tensor<3>) -> Tensor<2> {
-        let [n_directions, n_hidden] = self.initial.dims();
-        let [n_bins, _, _] = states.dims();
-        let last_bins = [n_bins - 1, 0];
-        let finals = (0..n_directions)
-            .map(|direction| {
-                states
-                    .clone()
-                    .narrow(0, last_bins[direction], 1)
-                    .narrow(2, direction * n_hidden, n_hidden)
-                    .squeeze_dim::<2>(0)
-            })
-            .collect();
-        Tensor::cat(finals, 1)
+    /// What [`Gru::forward`] and [`Gru::final_states`] return, of one run.
+    pub fn forward_with_finals(&self, x: Tensor<3>) -> (Tensor<3>, Tensor<2>) {
+        let initial = self.initial_states(&x);
+        gru_sequence_and_final_states(x, initial, self.weights(), self.spec)
     }
 
     fn initial_states(&self, x: &Tensor<3>) -> Tensor<3> {

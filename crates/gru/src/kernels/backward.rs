@@ -19,6 +19,24 @@ pub enum Upstream<'a> {
     States(&'a [f32]),
     /// Of the final states alone: `[trial, direction·hidden]`.
     FinalStates(&'a [f32]),
+    /// Of the states of every bin, and of the final ones.
+    Both(&'a [f32], &'a [f32]),
+}
+
+impl<'a> Upstream<'a> {
+    fn states(self) -> Option<&'a [f32]> {
+        match self {
+            Self::States(states) | Self::Both(states, _) => Some(states),
+            Self::FinalStates(_) => None,
+        }
+    }
+
+    fn final_states(self) -> Option<&'a [f32]> {
+        match self {
+            Self::FinalStates(finals) | Self::Both(_, finals) => Some(finals),
+            Self::States(_) => None,
+        }
+    }
 }
 
 /// Gradients of a run; shapes as those of its arguments.
@@ -295,14 +313,19 @@ impl<'a> Task<'a> {
             ..
         } = self.shape;
         let stride = n_directions * hidden;
-        let (all, bin) = match upstream {
-            Upstream::States(all) => (all, self.shape.bin(self.saved.direction, step)),
-            Upstream::FinalStates(all) if step + 1 == n_bins => (all, 0),
-            Upstream::FinalStates(_) => return,
+        let mut add = |all: &[f32], bin: usize| {
+            let first = (bin * n_trials + self.saved.trials.start) * stride;
+            let rows = &all[first + self.saved.direction * hidden..];
+            gates::add_rows(self.isa, rows, stride, dh, hidden);
         };
-        let first = (bin * n_trials + self.saved.trials.start) * stride;
-        let rows = &all[first + self.saved.direction * hidden..];
-        gates::add_rows(self.isa, rows, stride, dh, hidden);
+        if let Some(states) = upstream.states() {
+            add(states, self.shape.bin(self.saved.direction, step));
+        }
+        if let Some(finals) = upstream.final_states()
+            && step + 1 == n_bins
+        {
+            add(finals, 0);
+        }
     }
 
     /// Carries `dh` from the state after a step to the state before it, and leaves the gradients

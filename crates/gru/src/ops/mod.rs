@@ -13,7 +13,9 @@ use burn::backend::{Dispatch, DispatchDevice, DispatchTensor};
 #[cfg(feature = "flex")]
 use burn::tensor::DType;
 #[cfg(feature = "flex")]
-use fused::{FusedAffine, FusedElementwise, FusedGru, FusedSpikeLoop, Output, Outputs, Which};
+use fused::{
+    FusedAffine, FusedElementwise, FusedGru, FusedOutputs, FusedSpikeLoop, Output, Outputs, Which,
+};
 #[cfg(feature = "flex")]
 use std::sync::Arc;
 
@@ -103,6 +105,39 @@ pub fn gru_final_states(
         return Tensor::from_dispatch(run_gru(x, h0, weights, spec, Output::FinalStates));
     }
     plain::gru_final_states(x, h0, weights, spec)
+}
+
+/// Runs a gated recurrent unit over a whole sequence and returns the states of every bin and the
+/// final ones, as [`gru_sequence`] and [`gru_final_states`] do.
+///
+/// # Shapes
+/// As for those.
+/// # Panics
+/// If a shape disagrees with the others, naming it.
+pub fn gru_sequence_and_final_states(
+    x: Tensor<3>,
+    h0: Tensor<3>,
+    weights: GruWeights,
+    spec: GruSpec,
+) -> (Tensor<3>, Tensor<2>) {
+    check_gru(&x, &h0, &weights);
+    #[cfg(feature = "flex")]
+    if has_fused(&x) {
+        let outputs = Arc::new(Outputs::default());
+        let tie = <Dispatch as FusedGru>::gru_both(
+            x.into_dispatch(),
+            h0.into_dispatch(),
+            weights.w_in.into_dispatch(),
+            weights.w_rec.into_dispatch(),
+            weights.b_in.into_dispatch(),
+            weights.b_rec.into_dispatch(),
+            spec,
+            outputs.clone(),
+        );
+        let [states, finals] = both_outputs(&tie, &outputs);
+        return (Tensor::from_dispatch(states), Tensor::from_dispatch(finals));
+    }
+    plain::gru_sequence_and_final_states(x, h0, weights, spec)
 }
 
 /// Runs a gated recurrent unit without inputs from its initial state, as the LFADS generator.
@@ -271,14 +306,18 @@ fn run_spike_loop(arguments: SpikeLoopArguments, max_log: f32) -> SpikeLoop {
         max_log,
         outputs.clone(),
     );
-    let output = |which| {
-        let tie = tie.clone();
-        <Dispatch as FusedSpikeLoop>::shallow_output(tie, outputs.clone(), which)
-    };
+    let [spikes, kl] = both_outputs(&tie, &outputs);
     SpikeLoop {
-        spikes: Tensor::from_dispatch(output(Which::Spikes)),
-        kl: Tensor::from_dispatch(output(Which::Divergence)),
+        spikes: Tensor::from_dispatch(spikes),
+        kl: Tensor::from_dispatch(kl),
     }
+}
+
+/// The outputs of an operation that returned `tie`.
+#[cfg(feature = "flex")]
+fn both_outputs(tie: &DispatchTensor, outputs: &Arc<Outputs>) -> [DispatchTensor; 2] {
+    [Which::First, Which::Second]
+        .map(|which| <Dispatch as FusedOutputs>::output(tie.clone(), outputs.clone(), which))
 }
 
 fn check_spike_loop(arguments: &SpikeLoopArguments) {

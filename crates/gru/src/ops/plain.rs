@@ -50,13 +50,24 @@ pub fn gru_final_states(
     weights: GruWeights,
     spec: GruSpec,
 ) -> Tensor<2> {
+    gru_sequence_and_final_states(x, h0, weights, spec).1
+}
+
+/// See [`crate::gru_sequence_and_final_states`].
+pub fn gru_sequence_and_final_states(
+    x: Tensor<3>,
+    h0: Tensor<3>,
+    weights: GruWeights,
+    spec: GruSpec,
+) -> (Tensor<3>, Tensor<2>) {
     let [n_directions, _, hidden] = h0.dims();
     let [n_bins, _, _] = x.dims();
     let states = gru_sequence(x, h0, weights, spec);
     let last = [n_bins - 1, 0];
     let finals = (0..n_directions)
         .map(|direction| at(&states, last[direction]).narrow(1, direction * hidden, hidden));
-    Tensor::cat(finals.collect(), 1)
+    let finals = Tensor::cat(finals.collect(), 1);
+    (states, finals)
 }
 
 /// See [`crate::gru_generate`].

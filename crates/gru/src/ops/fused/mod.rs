@@ -11,13 +11,15 @@ use burn::tensor::TensorData;
 
 mod affine;
 mod elementwise;
+mod outputs;
 mod recurrent;
 mod spike_loop;
 
 pub(super) use affine::FusedAffine;
 pub(super) use elementwise::FusedElementwise;
+pub(super) use outputs::{FusedOutputs, Outputs, Which};
 pub(super) use recurrent::{FusedGru, Output};
-pub(super) use spike_loop::{FusedSpikeLoop, Outputs, Which};
+pub(super) use spike_loop::FusedSpikeLoop;
 
 /// Hands a gradient to a parent, if it is tracked.
 fn register<const D: usize>(

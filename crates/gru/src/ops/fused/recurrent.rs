@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -10,6 +11,7 @@ use burn::backend::flex::{Flex, FlexTensor};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
 
+use super::outputs::{Outputs, Which};
 use super::{from_vec, register, values};
 use crate::kernels::{self, GruShape, GruSlices, GruSpec, GruTrace, Isa, Upstream};
 
@@ -34,6 +36,19 @@ pub(in crate::ops) trait FusedGru: Backend {
         output: Output,
     ) -> FloatTensor<Self>;
 
+    /// Leaves the states of every bin and the final states in `outputs`; returns what ties them
+    /// to this operation.
+    fn gru_both(
+        x: FloatTensor<Self>,
+        h0: FloatTensor<Self>,
+        w_in: FloatTensor<Self>,
+        w_rec: FloatTensor<Self>,
+        b_in: FloatTensor<Self>,
+        b_rec: FloatTensor<Self>,
+        spec: GruSpec,
+        outputs: Arc<Outputs>,
+    ) -> FloatTensor<Self>;
+
     fn generate(
         h0: FloatTensor<Self>,
         w_rec: FloatTensor<Self>,
@@ -54,9 +69,22 @@ impl FusedGru for Flex {
         spec: GruSpec,
         output: Output,
     ) -> FlexTensor {
-        GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec, output)
-            .forward(false)
-            .1
+        let run = GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec);
+        run.output(&run.forward(false), output)
+    }
+
+    fn gru_both(
+        x: FlexTensor,
+        h0: FlexTensor,
+        w_in: FlexTensor,
+        w_rec: FlexTensor,
+        b_in: FlexTensor,
+        b_rec: FlexTensor,
+        spec: GruSpec,
+        outputs: Arc<Outputs>,
+    ) -> FlexTensor {
+        let run = GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec);
+        run.leave_both(&run.forward(false), &outputs)
     }
 
     fn generate(
@@ -66,9 +94,8 @@ impl FusedGru for Flex {
         n_bins: usize,
         spec: GruSpec,
     ) -> FlexTensor {
-        GruRun::autonomous(h0, w_rec, bias, n_bins, spec)
-            .forward(false)
-            .1
+        let run = GruRun::autonomous(h0, w_rec, bias, n_bins, spec);
+        run.output(&run.forward(false), Output::EveryBin)
     }
 }
 
@@ -86,16 +113,48 @@ impl<C: CheckpointStrategy> FusedGru for Autodiff<Flex, C> {
         let ((x, x_node), (h0, h0_node)) = (x.into_parts(), h0.into_parts());
         let ((w_in, w_in_node), (w_rec, w_rec_node)) = (w_in.into_parts(), w_rec.into_parts());
         let ((b_in, b_in_node), (b_rec, b_rec_node)) = (b_in.into_parts(), b_rec.into_parts());
-        let run = GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec, output);
+        let run = GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec);
         let nodes = [
             x_node, h0_node, w_in_node, w_rec_node, b_in_node, b_rec_node,
         ];
         match GruBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
-                let (trace, out) = run.forward(true);
-                prepared.finish((run, Arc::new(trace)), out)
+                let trace = run.forward(true);
+                let out = run.output(&trace, output);
+                prepared.finish((run, Arc::new(trace), output), out)
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(run.forward(false).1),
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(run.output(&run.forward(false), output))
+            }
+        }
+    }
+
+    fn gru_both(
+        x: FloatTensor<Self>,
+        h0: FloatTensor<Self>,
+        w_in: FloatTensor<Self>,
+        w_rec: FloatTensor<Self>,
+        b_in: FloatTensor<Self>,
+        b_rec: FloatTensor<Self>,
+        spec: GruSpec,
+        outputs: Arc<Outputs>,
+    ) -> FloatTensor<Self> {
+        let ((x, x_node), (h0, h0_node)) = (x.into_parts(), h0.into_parts());
+        let ((w_in, w_in_node), (w_rec, w_rec_node)) = (w_in.into_parts(), w_rec.into_parts());
+        let ((b_in, b_in_node), (b_rec, b_rec_node)) = (b_in.into_parts(), b_rec.into_parts());
+        let run = GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec);
+        let nodes = [
+            x_node, h0_node, w_in_node, w_rec_node, b_in_node, b_rec_node,
+        ];
+        match BothBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let trace = run.forward(true);
+                let tie = run.leave_both(&trace, &outputs);
+                prepared.finish((run, Arc::new(trace), outputs), tie)
+            }
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(run.leave_both(&run.forward(false), &outputs))
+            }
         }
     }
 
@@ -116,10 +175,13 @@ impl<C: CheckpointStrategy> FusedGru for Autodiff<Flex, C> {
             .stateful()
         {
             OpsKind::Tracked(prepared) => {
-                let (trace, out) = run.forward(true);
+                let trace = run.forward(true);
+                let out = run.output(&trace, Output::EveryBin);
                 prepared.finish((run, Arc::new(trace)), out)
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(run.forward(false).1),
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(run.output(&run.forward(false), Output::EveryBin))
+            }
         }
     }
 }
@@ -135,17 +197,10 @@ struct GruRun {
     b_rec: FlexTensor,
     shape: GruShape,
     spec: GruSpec,
-    output: Output,
 }
 
 impl GruRun {
-    fn new(
-        x: FlexTensor,
-        h0: FlexTensor,
-        weights: [FlexTensor; 4],
-        spec: GruSpec,
-        output: Output,
-    ) -> Self {
+    fn new(x: FlexTensor, h0: FlexTensor, weights: [FlexTensor; 4], spec: GruSpec) -> Self {
         let (sizes, states) = (x.shape(), h0.shape());
         let shape = GruShape {
             n_bins: sizes[0],
@@ -164,7 +219,6 @@ impl GruRun {
             b_rec,
             shape,
             spec,
-            output,
         }
     }
 
@@ -193,7 +247,6 @@ impl GruRun {
             b_rec: bias.to_contiguous(),
             shape,
             spec,
-            output: Output::EveryBin,
         }
     }
 
@@ -210,45 +263,79 @@ impl GruRun {
         }
     }
 
-    fn forward(&self, keep: bool) -> (GruTrace, FlexTensor) {
+    fn forward(&self, keep: bool) -> GruTrace {
         let (shape, h0) = (self.shape, values(&self.h0));
         let (isa, inputs, weights) = (Isa::best(), self.inputs(), self.weights());
-        let trace = kernels::forward(isa, shape, self.spec, inputs, h0, weights, keep);
-        let row = shape.n_trials * shape.n_directions * shape.hidden;
-        let columns = shape.n_directions * shape.hidden;
-        let out = match self.output {
+        kernels::forward(isa, shape, self.spec, inputs, h0, weights, keep)
+    }
+
+    /// Sizes of the states of every bin.
+    fn states_shape(&self) -> [usize; 3] {
+        let GruShape {
+            n_bins,
+            n_trials,
+            hidden,
+            n_directions,
+            ..
+        } = self.shape;
+        [n_bins, n_trials, n_directions * hidden]
+    }
+
+    fn output(&self, trace: &GruTrace, output: Output) -> FlexTensor {
+        let [n_bins, n_trials, columns] = self.states_shape();
+        match output {
             Output::EveryBin => {
-                let mut out = vec![0.0; shape.n_bins * row];
+                let mut out = vec![0.0; n_bins * n_trials * columns];
                 trace.write_states(&mut out);
-                from_vec(out, [shape.n_bins, shape.n_trials, columns])
+                from_vec(out, [n_bins, n_trials, columns])
             }
             Output::FinalStates => {
-                let mut out = vec![0.0; row];
+                let mut out = vec![0.0; n_trials * columns];
                 trace.write_final_states(&mut out);
-                from_vec(out, [shape.n_trials, columns])
+                from_vec(out, [n_trials, columns])
             }
-        };
-        (trace, out)
+        }
+    }
+
+    /// Puts the states of every bin and the final states into `outputs`.
+    fn leave_both(&self, trace: &GruTrace, outputs: &Outputs) -> FlexTensor {
+        outputs.put_value(Which::First, self.output(trace, Output::EveryBin));
+        outputs.put_value(Which::Second, self.output(trace, Output::FinalStates));
+        from_vec(vec![0.0], [1])
     }
 
     fn backward(
         &self,
         trace: &GruTrace,
-        upstream: &FlexTensor,
+        upstream: Upstream<'_>,
         with_x: bool,
     ) -> kernels::GruGradients {
-        let upstream = match self.output {
-            Output::EveryBin => Upstream::States(values(upstream)),
-            Output::FinalStates => Upstream::FinalStates(values(upstream)),
-        };
-        kernels::backward(
-            Isa::best(),
-            trace,
-            self.inputs(),
-            self.weights(),
-            upstream,
-            with_x,
-        )
+        let (inputs, weights) = (self.inputs(), self.weights());
+        kernels::backward(Isa::best(), trace, inputs, weights, upstream, with_x)
+    }
+
+    /// Hands the gradients to the parents.
+    fn register(
+        &self,
+        grads: &mut Gradients,
+        parents: [Option<NodeId>; 6],
+        got: kernels::GruGradients,
+    ) {
+        let GruShape {
+            n_bins,
+            n_trials,
+            n_inputs,
+            hidden,
+            n_directions,
+        } = self.shape;
+        let [x, h0, w_in, w_rec, b_in, b_rec] = parents;
+        let dx = got.x.unwrap_or_default();
+        register(grads, x, dx, [n_bins, n_trials, n_inputs]);
+        register(grads, h0, got.h0, [n_directions, n_trials, hidden]);
+        register(grads, w_in, got.w_in, [n_directions, n_inputs, 3 * hidden]);
+        register(grads, w_rec, got.w_rec, [n_directions, hidden, 3 * hidden]);
+        register(grads, b_in, got.b_in, [n_directions, 3 * hidden]);
+        register(grads, b_rec, got.b_rec, [n_directions, 3 * hidden]);
     }
 }
 
@@ -256,32 +343,37 @@ impl GruRun {
 struct GruBackward;
 
 impl Backward<Flex, 6> for GruBackward {
-    type State = (GruRun, Arc<GruTrace>);
+    type State = (GruRun, Arc<GruTrace>, Output);
 
     fn backward(self, ops: Ops<Self::State, 6>, grads: &mut Gradients, _: &mut Checkpointer) {
         let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (run, trace) = ops.state;
-        let got = run.backward(&trace, &upstream, ops.parents[0].is_some());
-        let GruShape {
-            n_bins,
-            n_trials,
-            n_inputs,
-            hidden,
-            n_directions,
-        } = run.shape;
-        let [x, h0, w_in, w_rec, b_in, b_rec] =
-            ops.parents.map(|parent| parent.map(|node| node.id));
-        register(
-            grads,
-            x,
-            got.x.unwrap_or_default(),
-            [n_bins, n_trials, n_inputs],
-        );
-        register(grads, h0, got.h0, [n_directions, n_trials, hidden]);
-        register(grads, w_in, got.w_in, [n_directions, n_inputs, 3 * hidden]);
-        register(grads, w_rec, got.w_rec, [n_directions, hidden, 3 * hidden]);
-        register(grads, b_in, got.b_in, [n_directions, 3 * hidden]);
-        register(grads, b_rec, got.b_rec, [n_directions, 3 * hidden]);
+        let (run, trace, output) = ops.state;
+        let upstream = match output {
+            Output::EveryBin => Upstream::States(values(&upstream)),
+            Output::FinalStates => Upstream::FinalStates(values(&upstream)),
+        };
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        let got = run.backward(&trace, upstream, parents[0].is_some());
+        run.register(grads, parents, got);
+    }
+}
+
+#[derive(Debug)]
+struct BothBackward;
+
+impl Backward<Flex, 6> for BothBackward {
+    type State = (GruRun, Arc<GruTrace>, Arc<Outputs>);
+
+    fn backward(self, ops: Ops<Self::State, 6>, grads: &mut Gradients, _: &mut Checkpointer) {
+        grads.consume::<Flex>(&ops.node);
+        let (run, trace, outputs) = ops.state;
+        let [n_bins, n_trials, columns] = run.states_shape();
+        let states = outputs.gradient(Which::First, [n_bins, n_trials, columns]);
+        let finals = outputs.gradient(Which::Second, [n_trials, columns]);
+        let upstream = Upstream::Both(values(&states), values(&finals));
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        let got = run.backward(&trace, upstream, parents[0].is_some());
+        run.register(grads, parents, got);
     }
 }
 
@@ -294,7 +386,7 @@ impl Backward<Flex, 3> for GenerateBackward {
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
         let (run, trace) = ops.state;
-        let got = run.backward(&trace, &upstream, false);
+        let got = run.backward(&trace, Upstream::States(values(&upstream)), false);
         let GruShape {
             n_trials, hidden, ..
         } = run.shape;

@@ -1,6 +1,6 @@
 //! The ladder's shallow time loop.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -10,6 +10,7 @@ use burn::backend::flex::{Flex, FlexTensor};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
 
+use super::outputs::{Outputs, Which};
 use super::{from_vec, register, values};
 use crate::kernels::{
     self, Isa, SpikeLoopShape, SpikeLoopSlices, SpikeLoopTrace, SpikeLoopUpstream,
@@ -18,8 +19,7 @@ use crate::kernels::{
 /// The shallow loop. Arguments are checked by the callers.
 #[backend_extension(Flex, Autodiff)]
 pub(in crate::ops) trait FusedSpikeLoop: Backend {
-    /// Leaves its two outputs in `outputs`, from where [`FusedSpikeLoop::shallow_output`] takes
-    /// them; returns one number that ties them to this operation in the differentiation graph.
+    /// Leaves spikes and divergence in `outputs`; returns what ties them to this operation.
     fn shallow(
         drive: FloatTensor<Self>,
         spike_drive: FloatTensor<Self>,
@@ -31,48 +31,6 @@ pub(in crate::ops) trait FusedSpikeLoop: Backend {
         max_log: f32,
         outputs: Arc<Outputs>,
     ) -> FloatTensor<Self>;
-
-    fn shallow_output(
-        tie: FloatTensor<Self>,
-        outputs: Arc<Outputs>,
-        which: Which,
-    ) -> FloatTensor<Self>;
-}
-
-/// The outputs of an operation that has two, and on the way back their gradients. Burn knows
-/// operations of one output only; slices of a joint one would cost a full-size gradient each.
-#[derive(Debug, Default)]
-pub(in crate::ops) struct Outputs {
-    values: [Mutex<Option<FlexTensor>>; 2],
-    gradients: [Mutex<Option<FlexTensor>>; 2],
-}
-
-/// Index of an output.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::ops) enum Which {
-    Spikes = 0,
-    Divergence = 1,
-}
-
-impl Outputs {
-    fn value(&self, which: Which) -> FlexTensor {
-        take(&self.values[which as usize])
-            .expect("the operation has run and each output is taken once")
-    }
-
-    /// Gradient of an output, 0 if the loss does not depend on it.
-    fn gradient<const D: usize>(&self, which: Which, shape: [usize; D]) -> FlexTensor {
-        take(&self.gradients[which as usize])
-            .unwrap_or_else(|| from_vec(vec![0.0; shape.iter().product()], shape))
-    }
-}
-
-fn take(slot: &Mutex<Option<FlexTensor>>) -> Option<FlexTensor> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-fn put(slot: &Mutex<Option<FlexTensor>>, tensor: FlexTensor) {
-    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(tensor);
 }
 
 impl FusedSpikeLoop for Flex {
@@ -98,10 +56,6 @@ impl FusedSpikeLoop for Flex {
         ];
         ShallowRun::new(tensors, max_log).forward(&outputs);
         from_vec(vec![0.0], [1])
-    }
-
-    fn shallow_output(_: FlexTensor, outputs: Arc<Outputs>, which: Which) -> FlexTensor {
-        outputs.value(which)
     }
 }
 
@@ -153,23 +107,6 @@ impl<C: CheckpointStrategy> FusedSpikeLoop for Autodiff<Flex, C> {
                 prepared.finish((run, spikes, Arc::new(trace), outputs), tie)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(tie),
-        }
-    }
-
-    fn shallow_output(
-        tie: FloatTensor<Self>,
-        outputs: Arc<Outputs>,
-        which: Which,
-    ) -> FloatTensor<Self> {
-        let (_, node) = tie.into_parts();
-        let value = outputs.value(which);
-        match OutputBackward
-            .prepare::<C>([node])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(prepared) => prepared.finish((outputs, which), value),
-            OpsKind::UnTracked(prepared) => prepared.finish(value),
         }
     }
 }
@@ -231,26 +168,10 @@ impl ShallowRun {
         } = self.shape;
         let out = kernels::spike_loop(Isa::best(), self.shape, self.slices());
         let spikes = from_vec(out.spikes, [n_bins, n_trials, n_neurons]);
-        put(&outputs.values[Which::Spikes as usize], spikes.clone());
+        outputs.put_value(Which::First, spikes.clone());
         let divergence = from_vec(vec![out.kl], [1]);
-        put(&outputs.values[Which::Divergence as usize], divergence);
+        outputs.put_value(Which::Second, divergence);
         (spikes, out.trace)
-    }
-}
-
-#[derive(Debug)]
-struct OutputBackward;
-
-impl Backward<Flex, 1> for OutputBackward {
-    type State = (Arc<Outputs>, Which);
-
-    /// Lays the gradient aside for [`ShallowBackward`], which runs once all outputs have done so.
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (outputs, which) = ops.state;
-        let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
-        put(&outputs.gradients[which as usize], upstream);
-        let [tie] = ops.parents.map(|parent| parent.map(|node| node.id));
-        register(grads, tie, vec![0.0], [1]);
     }
 }
 
@@ -269,8 +190,8 @@ impl Backward<Flex, 6> for ShallowBackward {
             latent,
             n_neurons,
         } = run.shape;
-        let d_spikes = outputs.gradient(Which::Spikes, [n_bins, n_trials, n_neurons]);
-        let d_kl = outputs.gradient(Which::Divergence, [1]);
+        let d_spikes = outputs.gradient(Which::First, [n_bins, n_trials, n_neurons]);
+        let d_kl = outputs.gradient(Which::Second, [1]);
         let upstream = SpikeLoopUpstream {
             spikes: values(&d_spikes),
             kl: values(&d_kl)[0],
