@@ -4,16 +4,16 @@ use burn::tensor::Tensor;
 use ndarray::{Array3, ArrayView3, Zip};
 
 use crate::batch::add_to_trials;
-use crate::elbo::SequentialVae;
+use crate::elbo::{DropoutMode, SequentialVae};
 use crate::error::ModelError;
 use crate::infer::sample_deep;
 
 /// How much of `rates_hz`, the true rates, lies within the central credible intervals of each
 /// probability in `levels`, the model having seen `x`; both `[trial, time, neuron]`.
 ///
-/// The samples are drawn with the dropout of the training, which makes their spread that of the
-/// weights too (Gal & Ghahramani 2016). The initial condition alone is too sure of itself: the
-/// generator that follows it is deterministic.
+/// The samples are drawn with the units' dropout of the training, which makes their spread that
+/// of the weights too (Gal & Ghahramani 2016). The initial condition alone is too sure of itself:
+/// the generator that follows it is deterministic.
 ///
 /// # Errors
 /// [`ModelError::Data`] for empty or infinite observations or rates of another shape,
@@ -34,9 +34,16 @@ pub fn rate_coverage<M: SequentialVae>(
         )));
     }
     let mut ranks = Ranks::of(rates_hz);
-    sample_deep(model, x, n_samples, seed, true, |first, draw| {
-        ranks.add(first, draw.log_rates.exp());
-    })?;
+    sample_deep(
+        model,
+        x,
+        n_samples,
+        seed,
+        DropoutMode::Units,
+        |first, draw| {
+            ranks.add(first, draw.log_rates.exp());
+        },
+    )?;
     Ok(levels.iter().map(|&level| ranks.coverage(level)).collect())
 }
 

@@ -277,14 +277,14 @@ impl DynamicsConfig {
     }
 }
 
-/// Dropout in training passes, the identity in the others.
+/// Dropout in passes that drop units, the identity in the others.
 pub fn drop_out<const D: usize>(
     x: Tensor<D>,
     probability: f64,
     pass: Option<&mut Pass<'_>>,
 ) -> Tensor<D> {
     match pass {
-        Some(pass) if pass.training => pass.noise.dropout(x, probability),
+        Some(pass) if pass.dropout.drops_units() => pass.noise.dropout(x, probability),
         _ => x,
     }
 }
@@ -300,9 +300,9 @@ pub struct Coordinated {
 }
 
 impl Coordinated {
-    /// Hides each element with `probability` in training passes, none in the others.
+    /// Hides each element with `probability` in passes that hide inputs, none in the others.
     pub fn split(x: Tensor<3>, probability: f64, pass: &mut Pass<'_>) -> Self {
-        if probability == 0.0 || !pass.training {
+        if probability == 0.0 || !pass.dropout.hides_inputs() {
             return Self {
                 input: x,
                 weights: None,

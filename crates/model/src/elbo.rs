@@ -40,13 +40,36 @@ impl TermWeights {
     };
 }
 
+/// What is dropped out in a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropoutMode {
+    /// Units, and elements of the input by coordinated dropout: training.
+    UnitsAndInputs,
+    /// Units alone: the spread of the weights, the model seeing all data (Gal & Ghahramani 2016).
+    Units,
+    /// Nothing.
+    Nothing,
+}
+
+impl DropoutMode {
+    /// Whether units are dropped.
+    pub fn drops_units(self) -> bool {
+        self != Self::Nothing
+    }
+
+    /// Whether coordinated dropout hides elements of the input.
+    pub fn hides_inputs(self) -> bool {
+        self == Self::UnitsAndInputs
+    }
+}
+
 /// What one evaluation of the bound needs beside the data.
 #[derive(Debug)]
 pub struct Pass<'a> {
     /// Warm-up state.
     pub weights: TermWeights,
-    /// Whether dropout is active.
-    pub training: bool,
+    /// What is dropped out.
+    pub dropout: DropoutMode,
     /// Source of posterior samples and dropout masks.
     pub noise: &'a mut Noise,
     /// In [`Stage::Deep`]: the spikes to explain, `[time, trial, neuron]`, as

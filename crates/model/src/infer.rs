@@ -6,7 +6,7 @@ use ndarray::{Array3, ArrayView3};
 
 use crate::batch::{add_to_trials, check_observations, time_major};
 use crate::dynamics::DeepDraw;
-use crate::elbo::{Draw, Pass, SequentialVae, TermWeights};
+use crate::elbo::{Draw, DropoutMode, Pass, SequentialVae, TermWeights};
 use crate::error::{ModelError, require};
 use crate::noise::Noise;
 
@@ -72,9 +72,16 @@ pub fn posterior_factors<M: SequentialVae>(
     seed: u64,
 ) -> Result<Array3<f32>, ModelError> {
     let mut means = Means::new(x.dim().0, x.dim().1);
-    sample_deep(model, x, n_samples, seed, false, |first, draw| {
-        means.add(0, first, draw.factors);
-    })?;
+    sample_deep(
+        model,
+        x,
+        n_samples,
+        seed,
+        DropoutMode::Nothing,
+        |first, draw| {
+            means.add(0, first, draw.factors);
+        },
+    )?;
     let [factors, ..] = means.divide(n_samples);
     Ok(factors.unwrap_or_default())
 }
@@ -86,7 +93,7 @@ pub(crate) fn sample_deep<M: SequentialVae>(
     x: ArrayView3<'_, f32>,
     n_samples: usize,
     seed: u64,
-    dropout: bool,
+    dropout: DropoutMode,
     mut take: impl FnMut(usize, DeepDraw),
 ) -> Result<(), ModelError> {
     check_observations("the observation array", x)?;
@@ -100,7 +107,7 @@ pub(crate) fn sample_deep<M: SequentialVae>(
         for _ in 0..n_samples {
             let mut pass = Pass {
                 weights: TermWeights::FULL,
-                training: dropout,
+                dropout,
                 noise: &mut noise,
                 spikes: None,
             };

@@ -422,7 +422,7 @@ impl Ladder {
     }
 
     fn dropout(&self, pass: &Pass<'_>) -> f64 {
-        match pass.training {
+        match pass.dropout.drops_units() {
             true => self.config.dropout,
             false => 0.0,
         }

@@ -26,7 +26,7 @@ pub use calcium_model::{CalciumModel, NeuronCalcium, TrialStart};
 pub use calibration::{Ranks, rate_coverage};
 pub use count_ladder::{CountLadder, CountLadderConfig};
 pub use dynamics::{DeepDraw, Dynamics, DynamicsConfig};
-pub use elbo::{Draw, Elbo, ElboValues, Pass, SequentialVae, Stage, TermWeights};
+pub use elbo::{Draw, DropoutMode, Elbo, ElboValues, Pass, SequentialVae, Stage, TermWeights};
 pub use error::ModelError;
 pub use gaussian::{DiagonalGaussian, Prior};
 pub use infer::{Inferred, posterior_factors, posterior_mean, sample_posterior};

@@ -18,7 +18,7 @@ use ndarray::{Array3, ArrayView3};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{TrainData, shuffled, time_major};
-use crate::elbo::{Pass, SequentialVae, Stage, TermWeights};
+use crate::elbo::{DropoutMode, Pass, SequentialVae, Stage, TermWeights};
 use crate::error::ModelError;
 use crate::infer::{device_of, mean_spikes};
 use crate::noise::Noise;
@@ -282,7 +282,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             x,
             &mut Pass {
                 weights,
-                training: true,
+                dropout: DropoutMode::UnitsAndInputs,
                 noise: &mut noise,
                 spikes: self
                     .spikes

@@ -6,7 +6,7 @@ use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use common::{dynamics, ladder_with, lfads};
-use model::{DynamicsConfig, Noise, Pass, SequentialVae, TermWeights};
+use model::{DropoutMode, DynamicsConfig, Noise, Pass, SequentialVae, TermWeights};
 
 /// Adds `scale` times a random direction to every trainable parameter.
 struct Shift {
@@ -46,7 +46,7 @@ fn loss<M: SequentialVae>(model: &M, x: &Tensor<3>, device: &Device) -> Tensor<1
     let mut noise = Noise::new(5, 0, device);
     let mut pass = Pass {
         weights,
-        training: true,
+        dropout: DropoutMode::UnitsAndInputs,
         noise: &mut noise,
         spikes: None,
     };

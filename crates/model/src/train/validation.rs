@@ -1,7 +1,7 @@
 //! Validation: the bound on held-out trials, the way out of a collapse, the best weights.
 
 use crate::batch::time_major;
-use crate::elbo::{ElboValues, Pass, SequentialVae, Stage, TermWeights};
+use crate::elbo::{DropoutMode, ElboValues, Pass, SequentialVae, Stage, TermWeights};
 use crate::error::ModelError;
 use crate::infer::device_of;
 use crate::noise::Noise;
@@ -66,7 +66,7 @@ impl<M: SequentialVae> Trainer<'_, M> {
                     .map(|spikes| time_major(spikes.view(), trials, &device));
                 let mut pass = Pass {
                     weights,
-                    training: false,
+                    dropout: DropoutMode::Nothing,
                     noise: &mut noise,
                     spikes,
                 };
