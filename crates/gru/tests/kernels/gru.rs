@@ -1,0 +1,343 @@
+//! Gated recurrent units.
+
+use gru::kernels::{
+    GruGradients, GruShape, GruSlices, GruSpec, GruTrace, Isa, ResetGate, Upstream, backward,
+    forward, reference,
+};
+use proptest::prelude::*;
+
+use crate::common::{assert_close, central_difference, dot, noise, single};
+
+/// A recurrent unit with made-up arguments.
+#[derive(Clone, Debug)]
+struct Case {
+    shape: GruShape,
+    spec: GruSpec,
+    /// x, h0, w_in, w_rec, b_in, b_rec.
+    arguments: [Vec<f64>; 6],
+    upstream: Vec<f64>,
+}
+
+impl Case {
+    fn new(shape: GruShape, spec: GruSpec, seed: u64) -> Self {
+        let GruShape {
+            n_bins,
+            n_trials,
+            n_inputs,
+            hidden,
+            n_directions,
+        } = shape;
+        let gates = 3 * hidden * n_directions;
+        let scale = 1.5 / (hidden as f64).sqrt();
+        let arguments = [
+            noise(n_bins * n_trials * n_inputs, seed, 1.0),
+            noise(n_directions * n_trials * hidden, seed + 1, 0.8),
+            noise(
+                n_inputs * gates,
+                seed + 2,
+                1.5 / (n_inputs.max(1) as f64).sqrt(),
+            ),
+            noise(hidden * gates, seed + 3, scale),
+            noise(gates, seed + 4, 0.5),
+            noise(gates, seed + 5, 0.5),
+        ];
+        let upstream = noise(n_bins * n_trials * n_directions * hidden, seed + 6, 1.0);
+        Self {
+            shape,
+            spec,
+            arguments,
+            upstream,
+        }
+    }
+
+    fn slices(arguments: &[Vec<f64>; 6]) -> GruSlices<'_, f64> {
+        let [_, _, w_in, w_rec, b_in, b_rec] = arguments;
+        GruSlices {
+            w_in,
+            w_rec,
+            b_in,
+            b_rec,
+        }
+    }
+
+    fn states(&self, arguments: &[Vec<f64>; 6]) -> Vec<f64> {
+        let [x, h0, ..] = arguments;
+        reference::gru(self.shape, self.spec, x, h0, Self::slices(arguments))
+    }
+
+    fn reference_gradients(&self) -> GruGradients<f64> {
+        let [x, h0, ..] = &self.arguments;
+        let weights = Self::slices(&self.arguments);
+        reference::gru_gradient(self.shape, self.spec, x, h0, weights, &self.upstream)
+    }
+
+    fn run(&self, isa: Isa, keep: bool) -> (GruTrace, Vec<f32>) {
+        let [x, h0, w_in, w_rec, b_in, b_rec] = self.arguments.each_ref().map(|a| single(a));
+        let weights = GruSlices {
+            w_in: &w_in,
+            w_rec: &w_rec,
+            b_in: &b_in,
+            b_rec: &b_rec,
+        };
+        let trace = forward(isa, self.shape, self.spec, &x, &h0, weights, keep);
+        let mut states = vec![f32::NAN; self.upstream.len()];
+        trace.write_states(&mut states);
+        (trace, states)
+    }
+
+    fn gradients(&self, isa: Isa, trace: &GruTrace, upstream: Upstream<'_>) -> GruGradients {
+        let [x, _, w_in, w_rec, b_in, b_rec] = self.arguments.each_ref().map(|a| single(a));
+        let weights = GruSlices {
+            w_in: &w_in,
+            w_rec: &w_rec,
+            b_in: &b_in,
+            b_rec: &b_rec,
+        };
+        backward(isa, trace, &x, weights, upstream, true)
+    }
+
+    fn check_against_reference(&self) {
+        let want_states = self.states(&self.arguments);
+        let want = self.reference_gradients();
+        for isa in Isa::available() {
+            let (trace, states) = self.run(isa, true);
+            assert_close("states", &states, &want_states, 2e-5);
+            assert_eq!(states, self.run(isa, false).1);
+            let got = self.gradients(isa, &trace, Upstream::States(&single(&self.upstream)));
+            assert_same_gradients(&got, &want);
+            self.check_final_states(isa, &trace, &states);
+        }
+    }
+
+    /// The final states are slices of all states, and so are their gradients.
+    fn check_final_states(&self, isa: Isa, trace: &GruTrace, states: &[f32]) {
+        let GruShape {
+            n_bins,
+            n_trials,
+            hidden,
+            n_directions,
+            ..
+        } = self.shape;
+        let row = n_trials * n_directions * hidden;
+        let mut every_bin = vec![0.0; n_bins * row];
+        let mut finals = vec![f32::NAN; row];
+        let mut expected = finals.clone();
+        for column in 0..row {
+            let last = if column / hidden % n_directions == 0 {
+                n_bins - 1
+            } else {
+                0
+            };
+            expected[column] = states[last * row + column];
+            every_bin[last * row + column] = self.upstream[column] as f32;
+        }
+        trace.write_final_states(&mut finals);
+        assert_eq!(finals, expected);
+        let some = single(&self.upstream[..row]);
+        let got = self.gradients(isa, trace, Upstream::FinalStates(&some));
+        let want = self.gradients(isa, trace, Upstream::States(&every_bin));
+        assert_eq!(got, want);
+    }
+}
+
+fn assert_same_gradients(got: &GruGradients, want: &GruGradients<f64>) {
+    let tolerance = 1e-4;
+    let (got_x, want_x) = (got.x.as_ref().unwrap(), want.x.as_ref().unwrap());
+    assert_close("dx", got_x, want_x, tolerance);
+    assert_close("dh0", &got.h0, &want.h0, tolerance);
+    assert_close("dw_in", &got.w_in, &want.w_in, tolerance);
+    assert_close("dw_rec", &got.w_rec, &want.w_rec, tolerance);
+    assert_close("db_in", &got.b_in, &want.b_in, tolerance);
+    assert_close("db_rec", &got.b_rec, &want.b_rec, tolerance);
+}
+
+fn specs() -> impl Strategy<Value = GruSpec> {
+    let reset = prop_oneof![
+        Just(ResetGate::BeforeProduct),
+        Just(ResetGate::AfterProduct)
+    ];
+    // A bound of 0.4 clips about half of the states.
+    (
+        reset,
+        prop_oneof![Just(None), Just(Some(5.0)), Just(Some(0.4))],
+    )
+        .prop_map(|(reset, clip)| GruSpec { reset, clip })
+}
+
+fn shapes(
+    n_trials: usize,
+    n_bins: usize,
+    n_inputs: usize,
+    hidden: usize,
+) -> impl Strategy<Value = GruShape> {
+    (
+        1..=n_trials,
+        1..=n_bins,
+        0..=n_inputs,
+        1..=hidden,
+        1..=2_usize,
+    )
+        .prop_map(
+            |(n_trials, n_bins, n_inputs, hidden, n_directions)| GruShape {
+                n_bins,
+                n_trials,
+                n_inputs,
+                hidden,
+                n_directions,
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn kernels_match_the_reference(
+        shape in shapes(70, 20, 40, 70), spec in specs(), seed in 0..1000_u64,
+    ) {
+        Case::new(shape, spec, seed).check_against_reference();
+    }
+
+    #[test]
+    fn reference_gradients_match_central_differences(
+        shape in shapes(3, 4, 4, 5), spec in specs(), seed in 0..1000_u64,
+    ) {
+        let case = Case::new(shape, spec, seed);
+        let gradients = case.reference_gradients();
+        let all = [
+            gradients.x.unwrap(), gradients.h0, gradients.w_in, gradients.w_rec, gradients.b_in,
+            gradients.b_rec,
+        ];
+        let loss = |arguments: &[Vec<f64>; 6]| {
+            dot(&case.states(arguments), &case.upstream)
+        };
+        for (argument, gradient) in all.iter().enumerate() {
+            for (index, gradient) in gradient.iter().enumerate() {
+                let difference = central_difference(&case.arguments, argument, index, loss);
+                prop_assert!(
+                    (difference - gradient).abs() < 1e-6 * (1.0 + gradient.abs()),
+                    "argument {argument}[{index}]: {gradient} is not {difference}"
+                );
+            }
+        }
+    }
+}
+
+const TABLE_1: GruShape = GruShape {
+    n_bins: 100,
+    n_trials: 65,
+    n_inputs: 30,
+    hidden: 64,
+    n_directions: 2,
+};
+const BEFORE: GruSpec = GruSpec {
+    reset: ResetGate::BeforeProduct,
+    clip: Some(5.0),
+};
+const AFTER: GruSpec = GruSpec {
+    reset: ResetGate::AfterProduct,
+    clip: None,
+};
+
+#[test]
+fn published_sizes_match_the_reference() {
+    Case::new(TABLE_1, BEFORE, 1).check_against_reference();
+    let controller = GruShape {
+        n_bins: 5,
+        n_inputs: 256,
+        hidden: 128,
+        n_directions: 1,
+        ..TABLE_1
+    };
+    Case::new(controller, AFTER, 2).check_against_reference();
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let in_pool = |threads: usize, case: &Case| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let (trace, states) = case.run(Isa::best(), true);
+            let upstream = single(&case.upstream);
+            (
+                states,
+                case.gradients(Isa::best(), &trace, Upstream::States(&upstream)),
+            )
+        })
+    };
+    for spec in [BEFORE, AFTER] {
+        let case = Case::new(
+            GruShape {
+                n_bins: 12,
+                n_trials: 130,
+                ..TABLE_1
+            },
+            spec,
+            3,
+        );
+        let one = in_pool(1, &case);
+        assert_eq!(one, in_pool(2, &case));
+        assert_eq!(one, in_pool(5, &case));
+    }
+}
+
+#[test]
+fn a_nan_input_reaches_the_states_and_gradients_of_its_trial_alone() {
+    for spec in [BEFORE, AFTER] {
+        let shape = GruShape {
+            n_bins: 6,
+            n_trials: 3,
+            n_directions: 1,
+            ..TABLE_1
+        };
+        let mut case = Case::new(shape, spec, 4);
+        let first_of_trial_1 = (2 * shape.n_trials + 1) * shape.n_inputs;
+        case.arguments[0][first_of_trial_1] = f64::NAN;
+        for isa in Isa::available() {
+            let (trace, states) = case.run(isa, true);
+            for (row, states) in states.chunks_exact(shape.hidden).enumerate() {
+                let poisoned = row % shape.n_trials == 1 && row / shape.n_trials >= 2;
+                assert!(
+                    states.iter().all(|state| state.is_nan() == poisoned),
+                    "row {row}"
+                );
+            }
+            let upstream = single(&case.upstream);
+            let gradients = case.gradients(isa, &trace, Upstream::States(&upstream));
+            assert!(gradients.w_rec.iter().all(|value| value.is_nan()));
+            let h0: Vec<bool> = gradients.h0.iter().map(|value| value.is_nan()).collect();
+            let of_trial = |trial: usize| &h0[trial * shape.hidden..(trial + 1) * shape.hidden];
+            assert!(of_trial(1).iter().all(|nan| *nan));
+            assert!(of_trial(0).iter().chain(of_trial(2)).all(|nan| !nan));
+        }
+    }
+}
+
+#[test]
+fn extreme_inputs_saturate_without_nan() {
+    for isa in Isa::available() {
+        let mut case = Case::new(
+            GruShape {
+                n_bins: 4,
+                ..TABLE_1
+            },
+            BEFORE,
+            5,
+        );
+        case.arguments[0].iter_mut().for_each(|x| *x *= 1e30);
+        let (trace, states) = case.run(isa, true);
+        assert!(states.iter().all(|state| state.abs() <= 1.0));
+        let upstream = single(&case.upstream);
+        let gradients = case.gradients(isa, &trace, Upstream::States(&upstream));
+        assert!(
+            gradients
+                .h0
+                .iter()
+                .chain(&gradients.w_rec)
+                .all(|value| value.is_finite())
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! The fast kernels against the scalar reference, on every instruction set of this processor, and
+//! the reference's gradients against central differences.
+
+mod affine;
+mod common;
+mod elementwise;
+mod gru;
+mod spike_loop;
