@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::count_posterior::{Calcium, Residuals, Saturating, Sensor, SpikePosterior, Start};
 use crate::error::{ModelError, require};
-use crate::ladder::{FluorStatistics, Indicator};
+use crate::indicator::{FluorStatistics, Indicator};
 
 /// The calcium of every neuron, c_t = (g + h) c_{t−1} − g h c_{t−2} + gain·s_t + baseline (h = 0
 /// without rise), seen as x_t ~ N(f(c_t), noise²).

@@ -12,7 +12,7 @@ use crate::dynamics::{Coordinated, DeepDraw, Dynamics, DynamicsConfig};
 use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
 use crate::error::{ModelError, require};
 use crate::gaussian::DiagonalGaussian;
-use crate::ladder::FluorStatistics;
+use crate::indicator::FluorStatistics;
 use crate::lfads::{INIT_STEP, log_rates_from_counts};
 use crate::noise::Noise;
 
