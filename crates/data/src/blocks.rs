@@ -131,10 +131,10 @@ impl Iterator for TraceBlocks {
 /// Where traces are read from.
 enum Store {
     Npy(Matrix),
-    /// F and Fneu, of the regions that are kept.
+    /// F and, where some of it is subtracted, Fneu, of the regions that are kept.
     Suite2p {
         fluorescence: Matrix,
-        neuropil: Matrix,
+        neuropil: Option<Matrix>,
         share: f32,
         kept: Vec<usize>,
     },
@@ -159,7 +159,9 @@ impl Store {
                 let mut traces = Array2::zeros((0, n_bins));
                 for &region in &kept[neurons] {
                     let mut trace = fluorescence.read(region..region + 1)?;
-                    trace.scaled_add(-*share, &neuropil.read(region..region + 1)?);
+                    if let Some(neuropil) = neuropil {
+                        trace.scaled_add(-*share, &neuropil.read(region..region + 1)?);
+                    }
                     // Of one length by construction.
                     let _pushed = traces.push_row(trace.row(0));
                 }
@@ -329,19 +331,26 @@ fn open_suite2p(path: &Path, options: &Options) -> Result<Option<Opened>, Proble
         let matrix = Matrix::open(&folder.join(name), name, Some(AxisOrder::NeuronTime));
         matrix.map_err(|problem| problem.of_member(name))
     };
-    let (Some(fluorescence), Some(neuropil)) = (open("F.npy")?, open("Fneu.npy")?) else {
-        // The whole reader says what is wrong.
+    // Of another kind of matrix the whole reader says what is wrong.
+    let Some(fluorescence) = open("F.npy")? else {
         return Ok(None);
     };
     let shape = &fluorescence.header.shape;
-    if *shape != neuropil.header.shape {
-        let found = &neuropil.header.shape;
-        return Err(suite2p::disagree(
-            shape,
-            "Fneu.npy",
-            found,
-            "regions and frames",
-        ));
+    let mut neuropil = None;
+    if suite2p::has_neuropil(&folder, options)? {
+        let Some(matrix) = open("Fneu.npy")? else {
+            return Ok(None);
+        };
+        let found = &matrix.header.shape;
+        if found != shape {
+            return Err(suite2p::disagree(
+                shape,
+                "Fneu.npy",
+                found,
+                "regions and frames",
+            ));
+        }
+        neuropil = Some(matrix);
     }
     let kept = suite2p::accepted(&folder, shape, options)?;
     let clock = match options.rate_hz {

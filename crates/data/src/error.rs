@@ -183,6 +183,14 @@ pub enum Problem {
         "this folder is not suite2p's: no F.npy in it or in a folder right below; give the folder that holds F.npy, Fneu.npy and iscell.npy, such as suite2p/plane0"
     )]
     NotSuite2p,
+    /// A folder of suite2p's without one of its files.
+    #[error("there is no {name} beside F.npy; {remedy}")]
+    MissingMember {
+        /// File wanted.
+        name: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// suite2p took no region for a cell.
     #[error(
         "iscell.npy accepts none of {n_regions} regions; accept some in suite2p, or read them all (`cells_only = false`)"

@@ -100,16 +100,18 @@ impl Reader for Suite2p {
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
         let folder = plane(&source.path, options)?;
         let mut traces = matrix(&folder, "F.npy")?;
-        let neuropil = matrix(&folder, "Fneu.npy")?;
-        if neuropil.shape() != traces.shape() {
-            return Err(disagree(
-                traces.shape(),
-                "Fneu.npy",
-                neuropil.shape(),
-                "regions and frames",
-            ));
+        if has_neuropil(&folder, options)? {
+            let neuropil = matrix(&folder, "Fneu.npy")?;
+            if neuropil.shape() != traces.shape() {
+                return Err(disagree(
+                    traces.shape(),
+                    "Fneu.npy",
+                    neuropil.shape(),
+                    "regions and frames",
+                ));
+            }
+            traces.scaled_add(-options.neuropil, &neuropil);
         }
-        traces.scaled_add(-options.neuropil, &neuropil);
         let kept = accepted(&folder, traces.shape(), options)?;
         let n_regions = traces.nrows();
         let mut draft = Draft::bare("F.npy", traces.select(Axis(0), &kept).into_dyn());
@@ -120,9 +122,12 @@ impl Reader for Suite2p {
             Some(rate_hz) => Clock::RateHz(rate_hz),
             None => frame_rate(&folder)?,
         };
+        let subtracted = match options.neuropil {
+            0.0 => String::new(),
+            share => format!(" - {share} Fneu"),
+        };
         draft.notes.push(format!(
-            "F - {} Fneu of {} of {n_regions} regions",
-            options.neuropil,
+            "F{subtracted} of {} of {n_regions} regions",
             kept.len()
         ));
         Ok(draft)
@@ -158,6 +163,22 @@ fn matrix(folder: &Path, name: &str) -> Result<Array2<f32>, Problem> {
     })
 }
 
+/// Whether there is neuropil to subtract.
+pub(crate) fn has_neuropil(folder: &Path, options: &Options) -> Result<bool, Problem> {
+    if options.neuropil == 0.0 {
+        return Ok(false);
+    }
+    let remedy = "put it back, or subtract no neuropil (`neuropil = 0`)";
+    require(folder, "Fneu.npy", remedy).map(|()| true)
+}
+
+fn require(folder: &Path, name: &'static str, remedy: &'static str) -> Result<(), Problem> {
+    match folder.join(name).is_file() {
+        true => Ok(()),
+        false => Err(Problem::MissingMember { name, remedy }),
+    }
+}
+
 /// The array of one file of the folder; errors name the file.
 fn array(folder: &Path, name: &str) -> Result<ndarray::ArrayD<f32>, Problem> {
     let read = npy::read_array(&folder.join(name), name);
@@ -175,6 +196,8 @@ pub(crate) fn accepted(
     if !options.cells_only {
         return Ok(every.collect());
     }
+    let remedy = "put it back, or read every region (`cells_only = false`)";
+    require(folder, "iscell.npy", remedy)?;
     let is_cell = array(folder, "iscell.npy")?;
     let n_listed = is_cell.shape().first().copied().unwrap_or_default();
     if n_listed != n_regions {

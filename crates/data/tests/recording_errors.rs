@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use data::{AxisOrder, Likelihood, Options, Recording, Traces, Units, write_npy, write_npz};
+use data::{
+    AxisOrder, Likelihood, Options, Recording, TraceBlocks, Traces, Units, write_npy, write_npz,
+};
 use hdf5_writer::{AttributeBuilder, DatasetBuilder, Hdf5Builder, WriteOptions};
 use ndarray::{Array2, Array3, array};
 
@@ -297,10 +299,28 @@ fn suite2p_folders_with_something_wrong() {
     std::fs::write(plane.join("F.npy"), &whole[..200]).unwrap();
     let wanted = "`F.npy`: the file is cut short: its header says 236 bytes, it has 200";
     assert!(complaint(&plane, &at_8_hz()).starts_with(wanted));
-    std::fs::remove_file(plane.join("Fneu.npy")).unwrap();
     std::fs::write(plane.join("F.npy"), whole).unwrap();
-    let wanted = "`Fneu.npy`: cannot read the file: No such file";
-    assert!(complaint(&plane, &at_8_hz()).starts_with(wanted));
+    std::fs::remove_file(plane.join("iscell.npy")).unwrap();
+    let wanted = "there is no iscell.npy beside F.npy; put it back, or read every region \
+                  (`cells_only = false`)";
+    assert_eq!(complaint(&plane, &at_8_hz()), wanted);
+    std::fs::remove_file(plane.join("Fneu.npy")).unwrap();
+    let wanted = "there is no Fneu.npy beside F.npy; put it back, or subtract no neuropil \
+                  (`neuropil = 0`)";
+    assert_eq!(complaint(&plane, &at_8_hz()), wanted);
+    let traces_alone = Options {
+        neuropil: 0.0,
+        cells_only: false,
+        ..at_8_hz()
+    };
+    let recording = Recording::open(&plane, &traces_alone).unwrap();
+    assert_eq!(recording.n_neurons(), 3);
+    let blocks = TraceBlocks::open(&plane, &traces_alone, 2)
+        .unwrap()
+        .unwrap();
+    for block in blocks {
+        assert!(block.unwrap().traces.iter().all(|&x| x == 1.0));
+    }
 }
 
 #[test]

@@ -125,7 +125,13 @@ pub fn with_option_names(error: DataError) -> anyhow::Error {
         Problem::MissingRate => " (--rate HZ)",
         Problem::AxisOrder { .. } => " (--order neuron-time, or --order time-neuron)",
         Problem::Ambiguous { .. } | Problem::NotFound { .. } => " (--dataset NAME)",
-        Problem::NoCells { .. } => " (--all-rois)",
+        Problem::NoCells { .. }
+        | Problem::MissingMember {
+            name: "iscell.npy", ..
+        } => " (--all-rois)",
+        Problem::MissingMember {
+            name: "Fneu.npy", ..
+        } => " (--neuropil 0)",
         _ => "",
     };
     anyhow::anyhow!("{error}{hint}")
