@@ -11,9 +11,9 @@ use crate::infer::sample_deep;
 /// How much of `rates_hz`, the true rates, lies within the central credible intervals of each
 /// probability in `levels`, the model having seen `x`; both `[trial, time, neuron]`.
 ///
-/// The samples are drawn with the units' dropout of the training, which makes their spread that
-/// of the weights too (Gal & Ghahramani 2016). The initial condition alone is too sure of itself:
-/// the generator that follows it is deterministic.
+/// The samples are drawn with the generator's dropout of the training, which makes their spread
+/// that of the generative model's weights too (Gal & Ghahramani 2016). The initial condition alone
+/// is too sure of itself: the generator that follows it is deterministic.
 ///
 /// # Errors
 /// [`ModelError::Data`] for empty or infinite observations or rates of another shape,
@@ -39,7 +39,7 @@ pub fn rate_coverage<M: SequentialVae>(
         x,
         n_samples,
         seed,
-        DropoutMode::Units,
+        DropoutMode::Generator,
         |first, draw| {
             ranks.add(first, draw.log_rates.exp());
         },

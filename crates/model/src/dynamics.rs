@@ -154,6 +154,7 @@ impl Dynamics {
     /// Q(g₀ | x) from `[time, trial, neuron]`.
     pub fn encode(&self, x: Tensor<3>, pass: Option<&mut Pass<'_>>) -> DiagonalGaussian<2> {
         let finals = self.encoder.final_states(x);
+        let pass = pass.filter(|pass| pass.dropout.drops_in_encoder());
         let finals = drop_out(finals, self.config.dropout, pass);
         DiagonalGaussian::from_parameters(self.ic_posterior.forward(finals))
     }
@@ -175,6 +176,7 @@ impl Dynamics {
             n_bins,
             self.config.generator_spec(),
         );
+        let pass = pass.filter(|pass| pass.dropout.drops_in_generator());
         let states = drop_out(states, self.config.dropout, pass);
         let no_bias = Tensor::zeros([1, 1, self.config.n_factors], &states.device());
         affine(states, self.w_factors.val(), no_bias)
@@ -277,15 +279,15 @@ impl DynamicsConfig {
     }
 }
 
-/// Dropout in passes that drop units, the identity in the others.
+/// Dropout if there is a pass, the identity else.
 pub fn drop_out<const D: usize>(
     x: Tensor<D>,
     probability: f64,
     pass: Option<&mut Pass<'_>>,
 ) -> Tensor<D> {
     match pass {
-        Some(pass) if pass.dropout.drops_units() => pass.noise.dropout(x, probability),
-        _ => x,
+        Some(pass) => pass.noise.dropout(x, probability),
+        None => x,
     }
 }
 
@@ -300,9 +302,9 @@ pub struct Coordinated {
 }
 
 impl Coordinated {
-    /// Hides each element with `probability` in passes that hide inputs, none in the others.
+    /// Hides each element with `probability` where the encoder's units are dropped too, none elsewhere.
     pub fn split(x: Tensor<3>, probability: f64, pass: &mut Pass<'_>) -> Self {
-        if probability == 0.0 || !pass.dropout.hides_inputs() {
+        if probability == 0.0 || !pass.dropout.drops_in_encoder() {
             return Self {
                 input: x,
                 weights: None,

@@ -43,23 +43,25 @@ impl TermWeights {
 /// What is dropped out in a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropoutMode {
-    /// Units, and elements of the input by coordinated dropout: training.
-    UnitsAndInputs,
-    /// Units alone: the spread of the weights, the model seeing all data (Gal & Ghahramani 2016).
-    Units,
+    /// Units of every network, and elements of the input by coordinated dropout.
+    Training,
+    /// Units of the generator alone: the spread of the generative model's weights (Gal &
+    /// Ghahramani 2016), while the encoder sees all data with all its units.
+    Generator,
     /// Nothing.
     Nothing,
 }
 
 impl DropoutMode {
-    /// Whether units are dropped.
-    pub fn drops_units(self) -> bool {
+    /// Whether units of the generator are dropped.
+    pub fn drops_in_generator(self) -> bool {
         self != Self::Nothing
     }
 
-    /// Whether coordinated dropout hides elements of the input.
-    pub fn hides_inputs(self) -> bool {
-        self == Self::UnitsAndInputs
+    /// Whether units of the encoders are dropped, and coordinated dropout hides elements of the
+    /// input from them.
+    pub fn drops_in_encoder(self) -> bool {
+        self == Self::Training
     }
 }
 

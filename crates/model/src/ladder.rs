@@ -372,7 +372,7 @@ impl Ladder {
     }
 
     fn dropout(&self, pass: &Pass<'_>) -> f64 {
-        match pass.dropout.drops_units() {
+        match pass.dropout.drops_in_encoder() {
             true => self.config.dropout,
             false => 0.0,
         }

@@ -282,7 +282,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             x,
             &mut Pass {
                 weights,
-                dropout: DropoutMode::UnitsAndInputs,
+                dropout: DropoutMode::Training,
                 noise: &mut noise,
                 spikes: self
                     .spikes

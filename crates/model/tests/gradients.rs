@@ -46,7 +46,7 @@ fn loss<M: SequentialVae>(model: &M, x: &Tensor<3>, device: &Device) -> Tensor<1
     let mut noise = Noise::new(5, 0, device);
     let mut pass = Pass {
         weights,
-        dropout: DropoutMode::UnitsAndInputs,
+        dropout: DropoutMode::Training,
         noise: &mut noise,
         spikes: None,
     };
