@@ -319,7 +319,13 @@ fn suite2p_folders_with_something_wrong() {
         .unwrap()
         .unwrap();
     for block in blocks {
-        assert!(block.unwrap().traces.iter().all(|&x| x == 1.0));
+        assert!(
+            block
+                .unwrap()
+                .traces
+                .iter()
+                .all(|x| x.total_cmp(&1.0).is_eq())
+        );
     }
 }
 
