@@ -302,7 +302,8 @@ pub struct Coordinated {
 }
 
 impl Coordinated {
-    /// Hides each element with `probability` where the encoder's units are dropped too, none elsewhere.
+    /// Hides each element with `probability` in passes that drop units of the encoder, none in
+    /// the others.
     pub fn split(x: Tensor<3>, probability: f64, pass: &mut Pass<'_>) -> Self {
         if probability == 0.0 || !pass.dropout.drops_in_encoder() {
             return Self {

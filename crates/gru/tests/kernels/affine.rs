@@ -3,7 +3,7 @@
 use gru::kernels::{AffineShape, Isa, Offset, affine, affine_gradient, reference};
 use proptest::prelude::*;
 
-use crate::common::{assert_close, noise, single};
+use crate::common::{assert_close, assert_same_on_any_threads, noise, single};
 
 /// An affine map with made-up arguments.
 struct AffineCase {
@@ -102,4 +102,21 @@ fn affine_maps_of_many_rows_match_the_reference() {
         n_outputs: 20,
     };
     AffineCase::new(shape, 1).check();
+}
+
+#[test]
+fn affine_maps_do_not_depend_on_the_number_of_threads() {
+    let shape = AffineShape {
+        n_rows: 2100,
+        n_inputs: 13,
+        n_outputs: 20,
+    };
+    let case = AffineCase::new(shape, 2);
+    let (x, w) = (single(&case.x), single(&case.w));
+    let (row, dy) = (single(&case.row), single(&case.dy));
+    assert_same_on_any_threads(|| {
+        let y = affine(Isa::best(), shape, &x, &w, Offset::Row(&row));
+        let got = affine_gradient(Isa::best(), shape, &x, &w, &dy, true);
+        (y, got.x, got.w, got.row)
+    });
 }

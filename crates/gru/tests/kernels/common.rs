@@ -61,3 +61,16 @@ pub fn differences<const N: usize>(
         .map(|index| central_difference(arguments, argument, index, &loss))
         .collect()
 }
+
+/// Fails unless `run` gives the same on one, two and five threads.
+pub fn assert_same_on_any_threads<T: PartialEq + std::fmt::Debug + Send>(
+    run: impl Fn() -> T + Sync,
+) {
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.unwrap().install(&run)
+    };
+    let one = on(1);
+    assert_eq!(one, on(2));
+    assert_eq!(one, on(5));
+}

@@ -6,7 +6,9 @@ use gru::kernels::{
 };
 use proptest::prelude::*;
 
-use crate::common::{assert_close, central_difference, dot, noise, single};
+use crate::common::{
+    assert_close, assert_same_on_any_threads, central_difference, dot, noise, single,
+};
 
 /// A recurrent unit with made-up arguments.
 #[derive(Clone, Debug)]
@@ -103,10 +105,22 @@ impl Case {
             let (trace, states) = self.run(isa, true);
             assert_close("states", &states, &want_states, 2e-5);
             assert_eq!(states, self.run(isa, false).1);
+            // Where rounding decides whether a state is clipped, the gradient jumps.
+            if !self.clips_alike(&states, &want_states) {
+                continue;
+            }
             let got = self.gradients(isa, &trace, Upstream::States(&single(&self.upstream)));
             assert_same_gradients(&got, &want);
             self.check_final_states(isa, &trace, &states);
         }
+    }
+
+    fn clips_alike(&self, got: &[f32], want: &[f64]) -> bool {
+        let Some(bound) = self.spec.clip else {
+            return true;
+        };
+        let mut states = got.iter().zip(want);
+        states.all(|(got, want)| (got.abs() >= bound) == (want.abs() >= f64::from(bound)))
     }
 
     /// The final states are slices of all states, and so are their gradients.
@@ -254,33 +268,19 @@ fn published_sizes_match_the_reference() {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    let in_pool = |threads: usize, case: &Case| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
-        pool.install(|| {
-            let (trace, states) = case.run(Isa::best(), true);
-            let upstream = single(&case.upstream);
-            (
-                states,
-                case.gradients(Isa::best(), &trace, Upstream::States(&upstream)),
-            )
-        })
-    };
     for spec in [BEFORE, AFTER] {
-        let case = Case::new(
-            GruShape {
-                n_bins: 12,
-                n_trials: 130,
-                ..TABLE_1
-            },
-            spec,
-            3,
-        );
-        let one = in_pool(1, &case);
-        assert_eq!(one, in_pool(2, &case));
-        assert_eq!(one, in_pool(5, &case));
+        let shape = GruShape {
+            n_bins: 12,
+            n_trials: 130,
+            ..TABLE_1
+        };
+        let case = Case::new(shape, spec, 3);
+        let upstream = single(&case.upstream);
+        assert_same_on_any_threads(|| {
+            let (trace, states) = case.run(Isa::best(), true);
+            let gradients = case.gradients(Isa::best(), &trace, Upstream::States(&upstream));
+            (states, gradients)
+        });
     }
 }
 
@@ -340,4 +340,21 @@ fn extreme_inputs_saturate_without_nan() {
                 .all(|value| value.is_finite())
         );
     }
+}
+
+/// In this case a state of the fast kernels lies on the other side of its bound.
+#[test]
+fn rounding_may_decide_whether_a_state_is_clipped() {
+    let shape = GruShape {
+        n_bins: 9,
+        n_trials: 32,
+        n_inputs: 39,
+        hidden: 36,
+        n_directions: 1,
+    };
+    let spec = GruSpec {
+        reset: ResetGate::AfterProduct,
+        clip: Some(0.4),
+    };
+    Case::new(shape, spec, 342).check_against_reference();
 }

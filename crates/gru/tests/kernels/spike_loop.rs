@@ -6,7 +6,7 @@ use gru::kernels::{
 };
 use proptest::prelude::*;
 
-use crate::common::{assert_close, differences, dot, noise, single};
+use crate::common::{assert_close, assert_same_on_any_threads, differences, dot, noise, single};
 
 /// The shallow loop with made-up arguments.
 struct SpikeCase {
@@ -185,4 +185,44 @@ fn log_variances_beyond_the_bound_are_held() {
         .iter_mut()
         .for_each(|noise| *noise *= 1e-3);
     case.check(true);
+}
+
+#[test]
+fn the_loop_does_not_depend_on_the_number_of_threads() {
+    let shape = SpikeLoopShape {
+        n_bins: 9,
+        n_trials: 130,
+        latent: 20,
+        n_neurons: 17,
+    };
+    let case = SpikeCase::new(shape, 2);
+    let upstream = single(&case.upstream);
+    let (kl, spikes) = upstream.split_last().unwrap();
+    let upstream = SpikeLoopUpstream { spikes, kl: *kl };
+    let [
+        drive,
+        spike_drive,
+        initial_spikes,
+        w_feedback,
+        w_spike,
+        prior,
+        noise,
+    ] = case.arguments.each_ref().map(|argument| single(argument));
+    let slices = SpikeLoopSlices {
+        drive: &drive,
+        spike_drive: &spike_drive,
+        initial_spikes: &initial_spikes,
+        w_feedback: &w_feedback,
+        w_spike: &w_spike,
+        prior: &prior,
+        noise: &noise,
+        max_log: MAX_LOG,
+    };
+    assert_same_on_any_threads(|| {
+        let out = spike_loop(Isa::best(), shape, slices);
+        let (spikes, trace) = (&out.spikes, &out.trace);
+        let got = spike_loop_gradient(Isa::best(), shape, slices, spikes, trace, upstream);
+        let weights = (got.w_feedback, got.w_spike, got.prior);
+        (out.spikes, out.kl, got.drive, got.initial_spikes, weights)
+    });
 }

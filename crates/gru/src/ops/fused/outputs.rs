@@ -87,7 +87,8 @@ struct OutputBackward;
 impl Backward<Flex, 1> for OutputBackward {
     type State = (Arc<Outputs>, Which);
 
-    /// Lays the gradient aside for the operation's own backward pass, which runs once all outputs have done so.
+    /// Lays the gradient aside for the operation's own backward pass, which runs once all
+    /// outputs have done so.
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (outputs, which) = ops.state;
         let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
