@@ -6,7 +6,7 @@ use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::flex::{Flex, FlexTensor};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
@@ -69,7 +69,7 @@ impl FusedGru for Flex {
         spec: GruSpec,
         output: Output,
     ) -> FlexTensor {
-        let run = GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec);
+        let run = GruRun::new([x, h0, w_in, w_rec, b_in, b_rec], spec);
         run.output(&run.forward(false), output)
     }
 
@@ -83,7 +83,7 @@ impl FusedGru for Flex {
         spec: GruSpec,
         outputs: Arc<Outputs>,
     ) -> FlexTensor {
-        let run = GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec);
+        let run = GruRun::new([x, h0, w_in, w_rec, b_in, b_rec], spec);
         run.leave_both(&run.forward(false), &outputs)
     }
 
@@ -110,13 +110,7 @@ impl<C: CheckpointStrategy> FusedGru for Autodiff<Flex, C> {
         spec: GruSpec,
         output: Output,
     ) -> FloatTensor<Self> {
-        let ((x, x_node), (h0, h0_node)) = (x.into_parts(), h0.into_parts());
-        let ((w_in, w_in_node), (w_rec, w_rec_node)) = (w_in.into_parts(), w_rec.into_parts());
-        let ((b_in, b_in_node), (b_rec, b_rec_node)) = (b_in.into_parts(), b_rec.into_parts());
-        let run = GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec);
-        let nodes = [
-            x_node, h0_node, w_in_node, w_rec_node, b_in_node, b_rec_node,
-        ];
+        let (run, nodes) = tracked_run::<C>([x, h0, w_in, w_rec, b_in, b_rec], spec);
         match GruBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let trace = run.forward(true);
@@ -139,13 +133,7 @@ impl<C: CheckpointStrategy> FusedGru for Autodiff<Flex, C> {
         spec: GruSpec,
         outputs: Arc<Outputs>,
     ) -> FloatTensor<Self> {
-        let ((x, x_node), (h0, h0_node)) = (x.into_parts(), h0.into_parts());
-        let ((w_in, w_in_node), (w_rec, w_rec_node)) = (w_in.into_parts(), w_rec.into_parts());
-        let ((b_in, b_in_node), (b_rec, b_rec_node)) = (b_in.into_parts(), b_rec.into_parts());
-        let run = GruRun::new(x, h0, [w_in, w_rec, b_in, b_rec], spec);
-        let nodes = [
-            x_node, h0_node, w_in_node, w_rec_node, b_in_node, b_rec_node,
-        ];
+        let (run, nodes) = tracked_run::<C>([x, h0, w_in, w_rec, b_in, b_rec], spec);
         match BothBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let trace = run.forward(true);
@@ -186,6 +174,21 @@ impl<C: CheckpointStrategy> FusedGru for Autodiff<Flex, C> {
     }
 }
 
+/// A run and the nodes of its arguments in the differentiation graph.
+fn tracked_run<C: CheckpointStrategy>(
+    tensors: [FloatTensor<Autodiff<Flex, C>>; 6],
+    spec: GruSpec,
+) -> (GruRun, [NodeGuard; 6]) {
+    let [x, h0, w_in, w_rec, b_in, b_rec] = tensors;
+    let ((x, x_node), (h0, h0_node)) = (x.into_parts(), h0.into_parts());
+    let ((w_in, w_in_node), (w_rec, w_rec_node)) = (w_in.into_parts(), w_rec.into_parts());
+    let ((b_in, b_in_node), (b_rec, b_rec_node)) = (b_in.into_parts(), b_rec.into_parts());
+    let nodes = [
+        x_node, h0_node, w_in_node, w_rec_node, b_in_node, b_rec_node,
+    ];
+    (GruRun::new([x, h0, w_in, w_rec, b_in, b_rec], spec), nodes)
+}
+
 /// Arguments of a recurrent run, contiguous.
 #[derive(Clone, Debug)]
 struct GruRun {
@@ -200,7 +203,9 @@ struct GruRun {
 }
 
 impl GruRun {
-    fn new(x: FlexTensor, h0: FlexTensor, weights: [FlexTensor; 4], spec: GruSpec) -> Self {
+    /// From x, h0 and the weights in the order of [`FusedGru::gru`].
+    fn new(tensors: [FlexTensor; 6], spec: GruSpec) -> Self {
+        let [x, h0, w_in, w_rec, b_in, b_rec] = tensors.map(|tensor| tensor.to_contiguous());
         let (sizes, states) = (x.shape(), h0.shape());
         let shape = GruShape {
             n_bins: sizes[0],
@@ -209,10 +214,9 @@ impl GruRun {
             hidden: states[2],
             n_directions: states[0],
         };
-        let [w_in, w_rec, b_in, b_rec] = weights.map(|weight| weight.to_contiguous());
         Self {
-            x: Some(x.to_contiguous()),
-            h0: h0.to_contiguous(),
+            x: Some(x),
+            h0,
             w_in: Some(w_in),
             w_rec,
             b_in,
