@@ -7,11 +7,11 @@ use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
 use gru::kernels::{
-    AffineShape, GruShape, GruSlices, GruSpec, Isa, Offset, ResetGate, SpikeLoopShape,
-    SpikeLoopSlices, SpikeLoopUpstream, Upstream, affine, affine_gradient, ar1_filter,
-    ar1_filter_gradient, backward, forward, gaussian_gradient, gaussian_log_prob,
-    poisson_gradient_count, poisson_gradient_log_mean, poisson_log_prob, spike_loop,
-    spike_loop_gradient,
+    AffineShape, GaussianSlices, GruShape, GruSlices, GruSpec, Isa, Offset, PoissonSlices,
+    ResetGate, SpikeLoopShape, SpikeLoopSlices, SpikeLoopUpstream, Upstream, affine,
+    affine_gradient, ar1_filter, ar1_filter_gradient, backward, box_muller, forward,
+    gaussian_gradient, gaussian_log_likelihood, poisson_gradient_counts,
+    poisson_gradient_log_rates, poisson_log_likelihood, spike_loop, spike_loop_gradient,
 };
 
 const BINS: usize = 100;
@@ -65,7 +65,10 @@ fn gru(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, shape: GruShape, wi
         });
         let trace = forward(isa, shape, spec, &x, &h0, weights, true);
         group.bench_function(format!("{name} {isa:?} backward"), |bencher| {
-            let upstream = Upstream::States(&upstream);
+            let upstream = Upstream {
+                states: Some(&upstream),
+                ..Upstream::default()
+            };
             bencher.iter(|| backward(isa, &trace, &x, weights, upstream, with_x));
         });
     }
@@ -128,30 +131,47 @@ fn posterior_map(group: &mut BenchmarkGroup<'_, WallTime>) {
 
 fn elementwise(group: &mut BenchmarkGroup<'_, WallTime>) {
     let n = BINS * TRIALS * NEURONS;
-    let (log_mean, upstream) = (values(n, 1.0), values(n, 1.0));
-    let s: Vec<f32> = values(n, 3.0).into_iter().map(f32::abs).collect();
+    let (log_rates, upstream) = (values(n, 1.0), values(n, 1.0));
+    let counts: Vec<f32> = values(n, 3.0).into_iter().map(f32::abs).collect();
     let mut out = vec![0.0; n];
     let isa = Isa::best();
+    let poisson = PoissonSlices {
+        log_rates: &log_rates,
+        counts: &counts,
+        weights: &[1.0],
+        log_exposure: 0.0,
+        with_factorials: true,
+    };
     group.bench_function("poisson forward", |bencher| {
-        bencher.iter(|| poisson_log_prob(isa, &log_mean, &s, &mut out));
+        bencher.iter(|| poisson_log_likelihood(isa, poisson));
     });
-    let (log_sd, mut by_log_sd) = ([-1.0; NEURONS], [0.0; NEURONS]);
-    group.bench_function("gaussian forward", |bencher| {
-        bencher.iter(|| gaussian_log_prob(isa, &s, &log_mean, &log_sd, &mut out));
-    });
-    let inputs = [&log_mean[..], &s[..], &upstream[..]];
-    group.bench_function("gaussian backward", |bencher| {
-        bencher.iter(|| gaussian_gradient(isa, inputs, &log_sd, &mut out, &mut by_log_sd));
-    });
-    group.bench_function("poisson backward to the log mean", |bencher| {
-        bencher.iter(|| poisson_gradient_log_mean(isa, inputs, &mut out));
+    group.bench_function("poisson backward to the log-rates", |bencher| {
+        bencher.iter(|| poisson_gradient_log_rates(isa, poisson, 1.0));
     });
     group.bench_function("poisson backward to the counts", |bencher| {
-        bencher.iter(|| poisson_gradient_count(isa, inputs, &mut out));
+        bencher.iter(|| poisson_gradient_counts(isa, poisson, 1.0));
+    });
+    let gaussian = GaussianSlices {
+        x: &counts,
+        mean: &log_rates,
+        log_sd: &[-1.0; NEURONS],
+    };
+    group.bench_function("gaussian forward", |bencher| {
+        bencher.iter(|| gaussian_log_likelihood(isa, gaussian));
+    });
+    group.bench_function("gaussian backward", |bencher| {
+        bencher.iter(|| gaussian_gradient(isa, gaussian, 1.0));
+    });
+    let mut normal = vec![0.3; n];
+    group.bench_function("uniform to normal numbers", |bencher| {
+        bencher.iter(|| {
+            normal.fill(0.3);
+            box_muller(isa, &mut normal);
+        });
     });
     let (g, mut initial) = ([0.75; NEURONS], vec![0.0; TRIALS * NEURONS]);
     group.bench_function("AR(1) forward", |bencher| {
-        bencher.iter(|| ar1_filter(&s, &initial, &g, &mut out));
+        bencher.iter(|| ar1_filter(&counts, &initial, &g, &mut out));
     });
     group.bench_function("AR(1) backward", |bencher| {
         bencher.iter(|| ar1_filter_gradient(&upstream, &g, &mut out, &mut initial));

@@ -56,8 +56,8 @@ fn encoder(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, hidden: usize) 
     pair(
         group,
         name,
-        || gru::gru_sequence(x.clone(), h0.clone(), weights.clone(), SPEC),
-        || plain::gru_sequence(x.clone(), h0.clone(), weights.clone(), SPEC),
+        || gru::gru_sequence(x.clone(), h0.clone(), weights.clone(), SPEC, None),
+        || plain::gru_sequence(x.clone(), h0.clone(), weights.clone(), SPEC, None),
     );
     pair(
         group,
@@ -76,8 +76,8 @@ fn generator(group: &mut BenchmarkGroup<'_, WallTime>) {
     pair(
         group,
         "generator",
-        || gru::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), BINS, SPEC),
-        || plain::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), BINS, SPEC),
+        || gru::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), BINS, SPEC, None),
+        || plain::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), BINS, SPEC, None),
     );
 }
 
@@ -114,7 +114,8 @@ fn shallow(group: &mut BenchmarkGroup<'_, WallTime>) {
 }
 
 fn elementwise(group: &mut BenchmarkGroup<'_, WallTime>) {
-    let (log_mean, initial) = (
+    let one = Tensor::ones([1, 1, 1], &Device::flex().autodiff());
+    let (log_rates, initial) = (
         random([BINS, TRIALS, NEURONS], 1.0),
         random([TRIALS, NEURONS], 1.0),
     );
@@ -125,16 +126,16 @@ fn elementwise(group: &mut BenchmarkGroup<'_, WallTime>) {
     pair(
         group,
         "poisson",
-        || gru::poisson_log_prob(log_mean.clone(), s.clone()),
-        || plain::poisson_log_prob(log_mean.clone(), s.clone()),
+        || gru::poisson_log_likelihood(log_rates.clone(), s.clone(), one.clone(), 0.0),
+        || plain::poisson_log_likelihood(log_rates.clone(), s.clone(), one.clone(), 0.0),
     );
     let log_sd = random([NEURONS], 0.3);
     let observed = s.clone().detach();
     pair(
         group,
         "gaussian",
-        || gru::gaussian_log_prob(observed.clone(), log_mean.clone(), log_sd.clone()),
-        || plain::gaussian_log_prob(observed.clone(), log_mean.clone(), log_sd.clone()),
+        || gru::gaussian_log_likelihood(observed.clone(), log_rates.clone(), log_sd.clone()),
+        || plain::gaussian_log_likelihood(observed.clone(), log_rates.clone(), log_sd.clone()),
     );
     let g = [0.75; NEURONS];
     pair(
@@ -201,13 +202,14 @@ impl Lfads {
         let ic = mean.clone() + sd * random([TRIALS, 64], 1.0).detach();
         let divergence = (mean.square() + log_variance.clone().exp() - log_variance).sum() * 0.5;
         let (w_rec, bias) = (self.generator.val(), self.generator_bias.val());
-        let states = gru::gru_generate(ic, w_rec, bias, BINS, SPEC);
+        let states = gru::gru_generate(ic, w_rec, bias, BINS, SPEC, None);
         let factors = states
             .reshape([BINS * TRIALS, 64])
             .matmul(self.to_factors.val());
         let log_rates = factors.matmul(self.to_rates.val()) + self.rate_bias.val();
         let log_rates = log_rates.reshape([BINS, TRIALS, NEURONS]);
-        divergence - gru::poisson_log_prob(log_rates, counts).sum()
+        let one = Tensor::ones([1, 1, 1], &counts.device());
+        divergence - gru::poisson_log_likelihood(log_rates, counts, one, 0.0)
     }
 }
 

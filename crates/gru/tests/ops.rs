@@ -82,8 +82,14 @@ fn gru_sequence_and_final_states_match_the_plain_body() {
             b_rec,
         } = weights.clone();
         assert_same!(
-            gru::gru_sequence(x.clone(), h0.clone(), weights.clone(), spec),
-            plain::gru_sequence(x.clone(), h0.clone(), weights.clone(), spec);
+            gru::gru_sequence(x.clone(), h0.clone(), weights.clone(), spec, None),
+            plain::gru_sequence(x.clone(), h0.clone(), weights.clone(), spec, None);
+            x, h0, w_in, w_rec, b_in, b_rec
+        );
+        let scale = Some(values(random([7, 5, 9 * directions], 1.0)));
+        assert_same!(
+            gru::gru_sequence(x.clone(), h0.clone(), weights.clone(), spec, scale.clone()),
+            plain::gru_sequence(x.clone(), h0.clone(), weights.clone(), spec, scale.clone());
             x, h0, w_in, w_rec, b_in, b_rec
         );
         assert_same!(
@@ -116,8 +122,8 @@ fn untracked_arguments_get_no_gradient_and_leave_the_others_unchanged() {
     let (tracked, h0) = (random([4, 3, 2], 1.0), random([1, 3, 5], 0.3));
     let data = Tensor::from_data(tracked.to_data(), &Device::flex());
     let weights = gru_weights(1, 2, 5);
-    let with = gru::gru_sequence(tracked.clone(), h0.clone(), weights.clone(), AFTER);
-    let without = gru::gru_sequence(data.clone(), h0, weights.clone(), AFTER);
+    let with = gru::gru_sequence(tracked.clone(), h0.clone(), weights.clone(), AFTER, None);
+    let without = gru::gru_sequence(data.clone(), h0, weights.clone(), AFTER, None);
     let (from_with, from_without) = (gradients(&with), gradients(&without));
     assert!(tracked.grad(&from_with).is_some());
     assert!(tracked.grad(&from_without).is_none());
@@ -140,8 +146,8 @@ fn without_autodiff_the_result_is_the_same() {
         b_in: bias(&weights.b_in),
         b_rec: bias(&weights.b_rec),
     };
-    let inference = gru::gru_sequence(bare(&x), bare(&h0), bare_weights, BEFORE);
-    let training = gru::gru_sequence(x, h0, weights, BEFORE);
+    let inference = gru::gru_sequence(bare(&x), bare(&h0), bare_weights, BEFORE, None);
+    let training = gru::gru_sequence(x, h0, weights, BEFORE, None);
     assert_eq!(values(inference), values(training));
 }
 
@@ -155,8 +161,8 @@ fn strided_arguments_are_read_in_their_own_order() {
     let GruWeights { w_rec, .. } = weights.clone();
     let swapped = || x.clone().swap_dims(0, 1);
     assert_same!(
-        gru::gru_sequence(swapped(), h0.clone(), weights.clone(), AFTER),
-        plain::gru_sequence(swapped(), h0.clone(), weights.clone(), AFTER);
+        gru::gru_sequence(swapped(), h0.clone(), weights.clone(), AFTER, None),
+        plain::gru_sequence(swapped(), h0.clone(), weights.clone(), AFTER, None);
         x, w_rec
     );
 }
@@ -165,8 +171,9 @@ fn strided_arguments_are_read_in_their_own_order() {
 fn double_precision_takes_the_plain_body() {
     let double = |tensor: Tensor<3>| tensor.detach().cast(burn::tensor::DType::F64);
     let s = double(random([2, 3, 4], 1.0)).abs();
-    let log_prob = gru::poisson_log_prob(s.clone(), s);
-    assert_eq!(log_prob.dtype(), burn::tensor::DType::F64);
+    let one = s.clone().slice([0..1, 0..1, 0..1]).ones_like();
+    let log_likelihood = gru::poisson_log_likelihood(s.clone(), s, one, 0.0);
+    assert_eq!(log_likelihood.dtype(), burn::tensor::DType::F64);
 }
 
 #[test]
@@ -174,8 +181,14 @@ fn gru_generate_matches_the_plain_body() {
     for spec in [BEFORE, AFTER] {
         let (h0, w_rec, bias) = (random([5, 9], 0.5), random([9, 27], 0.5), random([27], 0.5));
         assert_same!(
-            gru::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec),
-            plain::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec);
+            gru::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec, None),
+            plain::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec, None);
+            h0, w_rec, bias
+        );
+        let scale = Some(values(random([6, 5, 9], 1.0)));
+        assert_same!(
+            gru::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec, scale.clone()),
+            plain::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec, scale.clone());
             h0, w_rec, bias
         );
     }
@@ -193,25 +206,36 @@ fn ar1_filter_matches_the_plain_body() {
 }
 
 #[test]
-fn poisson_log_prob_matches_the_plain_body() {
-    let log_mean = random([6, 4, 3], 1.0);
+fn poisson_log_likelihood_matches_the_plain_body() {
+    let log_rates = random([6, 4, 3], 1.0);
     let s = (random([6, 4, 3], 6.0).abs()).detach().require_grad();
-    assert_same!(
-        gru::poisson_log_prob(log_mean.clone(), s.clone()),
-        plain::poisson_log_prob(log_mean.clone(), s.clone());
-        log_mean, s
-    );
+    let one = Tensor::ones([1, 1, 1], &device());
+    for weights in [one, random([6, 4, 3], 1.0).abs().detach()] {
+        let arguments = || (log_rates.clone(), s.clone(), weights.clone());
+        let ((a, b, c), (d, e, f)) = (arguments(), arguments());
+        assert_same!(
+            gru::poisson_log_likelihood(a, b, c, -2.0),
+            plain::poisson_log_likelihood(d, e, f, -2.0);
+            log_rates, s
+        );
+        let ((a, b, c), (d, e, f)) = (arguments(), arguments());
+        assert_same!(
+            gru::poisson_log_likelihood_of_rates(a, b, c, -2.0),
+            plain::poisson_log_likelihood_of_rates(d, e, f, -2.0);
+            log_rates, s
+        );
+    }
 }
 
 #[test]
-fn gaussian_log_prob_matches_the_plain_body() {
+fn gaussian_log_likelihood_matches_the_plain_body() {
     let (mean, log_sd) = (random([6, 4, 3], 1.0), random([3], 0.5));
     let x = random([6, 4, 3], 2.0).detach();
     let missing = x.clone().greater_elem(2.5);
     let x = x.mask_fill(missing, f32::NAN);
     assert_same!(
-        gru::gaussian_log_prob(x.clone(), mean.clone(), log_sd.clone()),
-        plain::gaussian_log_prob(x.clone(), mean.clone(), log_sd.clone());
+        gru::gaussian_log_likelihood(x.clone(), mean.clone(), log_sd.clone()),
+        plain::gaussian_log_likelihood(x.clone(), mean.clone(), log_sd.clone());
         mean, log_sd
     );
 }
@@ -271,5 +295,6 @@ fn a_wrong_shape_is_named() {
         random([1, 5, 9], 0.3),
         weights,
         AFTER,
+        None,
     );
 }

@@ -1,12 +1,16 @@
 //! Observations as the trainer sees them: trials in `[trial, time, neuron]`, time-major batches.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ndarray::{Array3, ArrayView1, ArrayView3, Axis};
+use gru::kernels::in_chunks;
+use ndarray::{Array3, ArrayView1, ArrayView3, ArrayViewMut1, Axis, s};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::ModelError;
+
+/// Bins of a batch that a task puts in order.
+const BATCH_BINS: usize = 25;
 
 /// Training and validation observations, `[trial, time, neuron]`.
 #[derive(Clone, Debug)]
@@ -77,13 +81,20 @@ fn check_every_neuron(train: ArrayView3<'_, f32>) -> Result<(), ModelError> {
 /// The chosen trials as `[time, trial, neuron]` on `device`.
 pub(crate) fn time_major(x: ArrayView3<'_, f32>, trials: &[usize], device: &Device) -> Tensor<3> {
     let (_, n_bins, n_neurons) = x.dim();
-    let mut values: Vec<f32> = Vec::with_capacity(trials.len() * n_bins * n_neurons);
-    for bin in x.axis_iter(Axis(1)) {
-        for &trial in trials {
-            values.extend(bin.index_axis(Axis(0), trial).iter());
-        }
-    }
     let shape = [n_bins, trials.len(), n_neurons];
+    let row_len = trials.len() * n_neurons;
+    // Trial by trial, since the bins of a trial lie together; a task's bins fit the cache.
+    let values = in_chunks(n_bins * row_len, BATCH_BINS * row_len, |task, rows| {
+        let first = task * BATCH_BINS;
+        let bins = first..first + rows.len() / row_len;
+        for (column, &trial) in trials.iter().enumerate() {
+            let trial = x.slice(s![trial, bins.clone(), ..]);
+            for (row, from) in rows.chunks_exact_mut(row_len).zip(trial.outer_iter()) {
+                let to = &mut row[column * n_neurons..][..n_neurons];
+                ArrayViewMut1::from(to).assign(&from);
+            }
+        }
+    });
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 

@@ -2,13 +2,14 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use gru::poisson_log_likelihood_of_rates;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::host;
 use crate::calcium_model::{CalciumModel, CalciumParameters, NeuronCalcium, TrialStart};
 use crate::count_draw::{CountBatch, CountDraw};
 use crate::count_posterior::{Linear, Residuals, Saturating, Sensor};
-use crate::dynamics::{Coordinated, DeepDraw, Dynamics, DynamicsConfig};
+use crate::dynamics::{DeepDraw, Dynamics, DynamicsConfig};
 use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
 use crate::error::{ModelError, require};
 use crate::gaussian::DiagonalGaussian;
@@ -148,28 +149,25 @@ impl CountLadder {
     }
 }
 
-/// −E log p(s | λ), mean over trials, as [`Coordinated`] weighs its bins.
-fn spike_term(log_counts: Tensor<3>, draw: &Shallow, split: &Coordinated) -> Tensor<1> {
-    let n_trials = log_counts.dims()[1] as f64;
-    let log_prob = draw.expected.clone() * log_counts.clone() - log_counts.exp();
-    split
-        .weigh(log_prob)
-        .sub_scalar(draw.log_factorials)
-        .neg()
-        .div_scalar(n_trials)
-}
-
 impl SequentialVae for CountLadder {
     type Encoded = (DiagonalGaussian<2>, Tensor<3>);
 
     fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
         let [n_bins, n_trials, _] = x.dims();
         let deep = self.dynamics.draw(self.innovations(&x), n_bins, pass);
-        let log_counts = deep.log_rates.add_scalar(self.log_dt);
-        let draw = self.draw_shallow(&x, log_counts.clone().detach(), pass.noise);
+        let log_counts = deep.log_rates.clone().detach().add_scalar(self.log_dt);
+        let draw = self.draw_shallow(&x, log_counts, pass.noise);
+        // −E log p(s | λ).
+        let spikes = poisson_log_likelihood_of_rates(
+            deep.log_rates,
+            draw.expected,
+            deep.split.weights,
+            self.log_dt,
+        );
+        let spikes = spikes.sub_scalar(draw.log_factorials).neg();
         let entropy = Tensor::full([1], draw.log_q / n_trials as f64, &x.device());
         Elbo {
-            spikes: Some(spike_term(log_counts, &draw, &deep.split)),
+            spikes: Some(spikes.div_scalar(n_trials as f64)),
             reconstruction: draw.reconstruction,
             kl_shallow: Some(entropy),
             kl_ic: Some(self.dynamics.kl(&deep.posterior)),

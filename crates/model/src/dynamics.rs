@@ -155,7 +155,10 @@ impl Dynamics {
     pub fn encode(&self, x: Tensor<3>, pass: Option<&mut Pass<'_>>) -> DiagonalGaussian<2> {
         let finals = self.encoder.final_states(x);
         let pass = pass.filter(|pass| pass.dropout.drops_in_encoder());
-        let finals = drop_out(finals, self.config.dropout, pass);
+        let finals = match pass {
+            Some(pass) => pass.noise.drop_out(finals, self.config.dropout),
+            None => finals,
+        };
         DiagonalGaussian::from_parameters(self.ic_posterior.forward(finals))
     }
 
@@ -169,15 +172,17 @@ impl Dynamics {
     /// only, never on the recurrent path.
     pub fn factors(&self, ic: Tensor<2>, n_bins: usize, pass: Option<&mut Pass<'_>>) -> Tensor<3> {
         let state = self.initial_state(ic);
+        let n_states = n_bins * state.dims().iter().product::<usize>();
+        let pass = pass.filter(|pass| pass.dropout.drops_in_generator());
+        let dropout = pass.and_then(|pass| pass.noise.dropout(n_states, self.config.dropout));
         let states = gru_generate(
             state,
             self.w_rec.val(),
             self.b_rec.val(),
             n_bins,
             self.config.generator_spec(),
+            dropout,
         );
-        let pass = pass.filter(|pass| pass.dropout.drops_in_generator());
-        let states = drop_out(states, self.config.dropout, pass);
         let no_bias = Tensor::zeros([1, 1, self.config.n_factors], &states.device());
         affine(states, self.w_factors.val(), no_bias)
     }
@@ -216,7 +221,7 @@ impl Dynamics {
     /// ½ · l2 · (mean square of the gates' recurrent weights + that of the candidate's).
     pub fn l2(&self) -> Tensor<1> {
         let n_hidden = self.config.n_generator;
-        let squares = self.w_rec.val().square();
+        let squares = self.w_rec.val().square().mean_dim(0);
         let gates = squares.clone().narrow(1, 0, 2 * n_hidden).mean();
         let candidate = squares.narrow(1, 2 * n_hidden, n_hidden).mean();
         (gates + candidate).mul_scalar(0.5 * self.config.l2)
@@ -279,26 +284,15 @@ impl DynamicsConfig {
     }
 }
 
-/// Dropout if there is a pass, the identity else.
-pub fn drop_out<const D: usize>(
-    x: Tensor<D>,
-    probability: f64,
-    pass: Option<&mut Pass<'_>>,
-) -> Tensor<D> {
-    match pass {
-        Some(pass) => pass.noise.dropout(x, probability),
-        None => x,
-    }
-}
-
 /// A batch as coordinated dropout splits it between encoder and reconstruction
 /// (Keshtkaran & Pandarinath 2019).
 #[derive(Clone, Debug)]
 pub struct Coordinated {
     /// What the encoder sees: hidden elements are zero, the others scaled by 1/(1 − p).
     pub input: Tensor<3>,
-    /// Weights of the reconstruction: 1/p where hidden, else 0; absent when nothing is hidden.
-    pub weights: Option<Tensor<3>>,
+    /// Weights of the reconstruction: 1/p where hidden, else 0; `[1, 1, 1]`, a one, when nothing
+    /// is hidden.
+    pub weights: Tensor<3>,
 }
 
 impl Coordinated {
@@ -306,24 +300,26 @@ impl Coordinated {
     /// the others.
     pub fn split(x: Tensor<3>, probability: f64, pass: &mut Pass<'_>) -> Self {
         if probability == 0.0 || !pass.dropout.drops_in_encoder() {
-            return Self {
-                input: x,
-                weights: None,
-            };
+            let weights = Tensor::ones([1, 1, 1], &x.device());
+            return Self { input: x, weights };
         }
-        let hidden = pass.noise.bernoulli(x.dims(), probability);
-        let visible = hidden.clone().neg().add_scalar(1.0);
+        let [visible, hidden] = pass.noise.either(x.dims(), 1.0 - probability);
         Self {
-            input: x * visible.div_scalar(1.0 - probability),
-            weights: Some(hidden.div_scalar(probability)),
+            input: x * visible,
+            weights: hidden,
         }
+    }
+
+    /// Whether anything is hidden.
+    pub fn hides(&self) -> bool {
+        self.weights.dims() == self.input.dims()
     }
 
     /// Sum of `values` under the reconstruction weights.
     pub fn weigh(&self, values: Tensor<3>) -> Tensor<1> {
-        match &self.weights {
-            Some(weights) => (values * weights.clone()).sum(),
-            None => values.sum(),
+        match self.hides() {
+            true => (values * self.weights.clone()).sum(),
+            false => values.sum(),
         }
     }
 }

@@ -3,8 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use gru::{
-    GruSpec, ResetGate, SpikeLoop, SpikeLoopArguments, affine, ar1_filter, gaussian_log_prob,
-    poisson_log_prob, spike_loop,
+    GruSpec, ResetGate, SpikeLoop, SpikeLoopArguments, affine, ar1_filter, gaussian_log_likelihood,
+    poisson_log_likelihood, poisson_log_likelihood_of_rates, spike_loop,
 };
 use serde::{Deserialize, Serialize};
 
@@ -242,10 +242,10 @@ impl Shallow {
         dropout: Option<(f64, &mut Noise)>,
     ) -> ShallowEncoded {
         let (states, finals) = self.encoder.forward_with_finals(Observed::new(x).values);
-        let mut control = self.controller.forward(states);
-        if let Some((probability, noise)) = dropout {
-            control = noise.dropout(control, probability);
-        }
+        let [n_bins, n_trials, _] = states.dims();
+        let n_states = n_bins * n_trials * self.controller.n_hidden();
+        let dropout = dropout.and_then(|(probability, noise)| noise.dropout(n_states, probability));
+        let control = self.controller.forward(states, dropout);
         let mut drive = self.posterior_from_controller.forward_sequence(control);
         if let Some(weights) = &self.posterior_from_innovations {
             drive = affine(with_leads(innovations, SKIP_LEADS), weights.val(), drive);
@@ -305,8 +305,8 @@ impl Shallow {
     /// −log N(x; y, σ²) of what was observed, with one σ per neuron, mean over trials.
     fn reconstruction(&self, x: Tensor<3>, calcium: Tensor<3>) -> Tensor<1> {
         let n_trials = x.dims()[1] as f64;
-        let log_prob = gaussian_log_prob(x, calcium, self.log_noise.val());
-        log_prob.sum().neg().div_scalar(n_trials)
+        let log_likelihood = gaussian_log_likelihood(x, calcium, self.log_noise.val());
+        log_likelihood.neg().div_scalar(n_trials)
     }
 
     fn kl(&self, draw: &ShallowDraw) -> Tensor<1> {
@@ -357,18 +357,20 @@ impl Ladder {
         split: &Coordinated,
     ) -> Tensor<1> {
         let n_trials = spikes.dims()[1] as f64;
-        let log_counts = log_rates.add_scalar(self.log_dt);
-        let log_prob = if split.weights.is_none() {
-            poisson_log_prob(log_counts, spikes).sum()
-        } else {
-            let hidden = split.weigh(poisson_log_prob(
-                log_counts.clone(),
+        let every = Tensor::ones([1, 1, 1], &spikes.device());
+        let log_likelihood = if split.hides() {
+            let hidden = poisson_log_likelihood_of_rates(
+                log_rates.clone(),
                 spikes.clone().detach(),
-            ));
-            let plain = poisson_log_prob(log_counts.detach(), spikes).sum();
+                split.weights.clone(),
+                self.log_dt,
+            );
+            let plain = poisson_log_likelihood(log_rates.detach(), spikes, every, self.log_dt);
             plain + hidden.clone() - hidden.detach()
+        } else {
+            poisson_log_likelihood(log_rates, spikes, every, self.log_dt)
         };
-        log_prob.neg().div_scalar(n_trials)
+        log_likelihood.neg().div_scalar(n_trials)
     }
 
     fn dropout(&self, pass: &Pass<'_>) -> f64 {
@@ -388,9 +390,11 @@ impl Ladder {
             .detach()
             .reshape([1, 1, dims[2]])
             .expand(dims);
-        let spikes = poisson_log_prob(constant_rates.add_scalar(self.log_dt), draw.spikes.clone());
+        let every = Tensor::ones([1, 1, 1], &x.device());
+        let spikes =
+            poisson_log_likelihood(constant_rates, draw.spikes.clone(), every, self.log_dt);
         Elbo {
-            spikes: Some(spikes.sum().neg().div_scalar(dims[1] as f64)),
+            spikes: Some(spikes.neg().div_scalar(dims[1] as f64)),
             kl_shallow: Some(self.shallow.kl(&draw)),
             reconstruction: self.shallow.reconstruction(x, draw.calcium),
             kl_ic: None,

@@ -33,7 +33,7 @@ impl Linear {
 
     /// `[row, input]` → `[row, output]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
+        self.forward_sequence(x.unsqueeze()).squeeze_dim(0)
     }
 
     /// `[time, trial, input]` → `[time, trial, output]`.
@@ -81,10 +81,16 @@ impl Gru {
         }
     }
 
-    /// States of every bin: `[time, trial, input]` → `[time, trial, direction·hidden]`.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    /// Hidden units of each direction.
+    pub fn n_hidden(&self) -> usize {
+        self.initial.dims()[1]
+    }
+
+    /// States of every bin, times what [`Noise::dropout`] gave: `[time, trial, input]` →
+    /// `[time, trial, direction·hidden]`.
+    pub fn forward(&self, x: Tensor<3>, dropout: Option<Vec<f32>>) -> Tensor<3> {
         let initial = self.initial_states(&x);
-        gru_sequence(x, initial, self.weights(), self.spec)
+        gru_sequence(x, initial, self.weights(), self.spec, dropout)
     }
 
     /// The last state of each direction: `[time, trial, input]` → `[trial, direction·hidden]`.

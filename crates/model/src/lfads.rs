@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use gru::poisson_log_prob;
+use gru::poisson_log_likelihood;
 use serde::{Deserialize, Serialize};
 
 use crate::dynamics::{DeepDraw, Dynamics, DynamicsConfig};
@@ -77,11 +77,10 @@ impl SequentialVae for Lfads {
         let [n_bins, n_trials, _] = x.dims();
         let x = self.observed(x);
         let deep = self.dynamics.draw(x.values.clone(), n_bins, pass);
-        let log_counts = deep.log_rates.add_scalar(self.log_dt);
-        let log_prob = x.only_present(poisson_log_prob(log_counts, x.values.clone()));
-        let log_prob = deep.split.weigh(log_prob);
+        let weights = x.only_present(deep.split.weights);
+        let log_likelihood = poisson_log_likelihood(deep.log_rates, x.values, weights, self.log_dt);
         Elbo {
-            reconstruction: log_prob.neg().div_scalar(n_trials as f64),
+            reconstruction: log_likelihood.neg().div_scalar(n_trials as f64),
             spikes: None,
             kl_shallow: None,
             kl_ic: Some(self.dynamics.kl(&deep.posterior)),

@@ -41,7 +41,7 @@ impl Observed {
         }
     }
 
-    /// `terms` where something was observed, zeros elsewhere.
+    /// `terms`, or weights of all, where something was observed; zeros elsewhere.
     pub fn only_present(&self, terms: Tensor<3>) -> Tensor<3> {
         match &self.present {
             Some(present) => terms * present.clone(),

@@ -12,7 +12,7 @@ pub use saved::load_weights;
 use std::path::Path;
 use std::time::Instant;
 
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
 use ndarray::{Array3, ArrayView3};
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use crate::elbo::{DropoutMode, Pass, SequentialVae, Stage, TermWeights};
 use crate::error::ModelError;
 use crate::infer::{device_of, mean_spikes};
 use crate::noise::Noise;
-use crate::optimizer::{blend, clip_global_norm};
+use crate::optimizer::{OnePassAdam, blend, clip_global_norm};
 use crate::schedule::PlateauState;
 
 /// Steps between updates of the averaged weights.
@@ -131,11 +131,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             model.train()
         };
         let device = device_of(&model);
-        let optimizer = AdamConfig::new()
-            .with_beta_1(config.beta_1)
-            .with_beta_2(config.beta_2)
-            .with_epsilon(config.epsilon)
-            .init();
+        let optimizer = OnePassAdam::init(config.beta_1, config.beta_2, config.epsilon);
         Self {
             average: model.valid(),
             model,

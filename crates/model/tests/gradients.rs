@@ -43,7 +43,8 @@ impl ModuleVisitor for Slope<'_> {
 
 fn loss<M: SequentialVae>(model: &M, x: &Tensor<3>, device: &Device) -> Tensor<1> {
     let weights = TermWeights::FULL;
-    let mut noise = Noise::new(5, 0, device);
+    // Noise with which no spike count is near zero, where its gradient jumps.
+    let mut noise = Noise::new(3, 0, device);
     let mut pass = Pass {
         weights,
         dropout: DropoutMode::Training,

@@ -5,7 +5,7 @@ use std::slice::from_ref;
 use rayon::prelude::*;
 
 use super::gemm::{Left, Packed, Right, Size, Start, gemm};
-use super::pool::Buffer;
+use super::pool::{Buffer, in_chunks};
 use super::simd::Isa;
 use super::{BLOCK_ROWS, gates};
 
@@ -63,31 +63,25 @@ pub fn affine(isa: Isa, shape: AffineShape, x: &[f32], w: &[f32], offset: Offset
         n_inputs,
         n_outputs,
     } = shape;
-    let mut y = match offset {
-        Offset::Row(_) => vec![0.0; n_rows * n_outputs],
-        Offset::Every(offset) => offset.to_vec(),
-    };
-    if y.is_empty() {
-        return y;
-    }
     let packed = Packed::new(isa, w, n_outputs, from_ref(&(0..n_outputs)));
     let task_rows = shape.task_rows();
-    y.par_chunks_mut(task_rows * n_outputs)
-        .enumerate()
-        .for_each(|(task, y)| {
-            let size = Size {
-                rows: y.len() / n_outputs,
-                columns: n_outputs,
-                inner: n_inputs,
-            };
-            let x = Left::rows(&x[task * task_rows * n_inputs..], n_inputs);
-            let start = match offset {
-                Offset::Row(row) => Start::Row(row),
-                Offset::Every(_) => Start::Sum,
-            };
-            gemm(isa, size, x, Right::Packed(&packed), y, n_outputs, start);
-        });
-    y
+    in_chunks(n_rows * n_outputs, task_rows * n_outputs, |task, y| {
+        let first = task * task_rows;
+        let size = Size {
+            rows: y.len() / n_outputs,
+            columns: n_outputs,
+            inner: n_inputs,
+        };
+        let x = Left::rows(&x[first * n_inputs..], n_inputs);
+        let start = match offset {
+            Offset::Row(row) => Start::Row(row),
+            Offset::Every(offset) => {
+                y.copy_from_slice(&offset[first * n_outputs..][..y.len()]);
+                Start::Sum
+            }
+        };
+        gemm(isa, size, x, Right::Packed(&packed), y, n_outputs, start);
+    })
 }
 
 /// Differentiates [`affine`] from its arguments and the gradient of its result, `dy`; `with_x`
@@ -149,23 +143,16 @@ fn affine_transposed(isa: Isa, shape: AffineShape, w: &[f32], dy: &[f32]) -> Vec
         n_inputs,
         n_outputs,
     } = shape;
-    let mut dx = vec![0.0; n_rows * n_inputs];
-    if dx.is_empty() {
-        return dx;
-    }
     let packed = Packed::transposed(isa, w, n_outputs, from_ref(&(0..n_outputs)));
     let task_rows = shape.task_rows();
-    dx.par_chunks_mut(task_rows * n_inputs)
-        .enumerate()
-        .for_each(|(task, dx)| {
-            let size = Size {
-                rows: dx.len() / n_inputs,
-                columns: n_inputs,
-                inner: n_outputs,
-            };
-            let dy = Left::rows(&dy[task * task_rows * n_outputs..], n_outputs);
-            let start = Start::Zero;
-            gemm(isa, size, dy, Right::Packed(&packed), dx, n_inputs, start);
-        });
-    dx
+    in_chunks(n_rows * n_inputs, task_rows * n_inputs, |task, dx| {
+        let size = Size {
+            rows: dx.len() / n_inputs,
+            columns: n_inputs,
+            inner: n_outputs,
+        };
+        let dy = Left::rows(&dy[task * task_rows * n_outputs..], n_outputs);
+        let start = Start::Zero;
+        gemm(isa, size, dy, Right::Packed(&packed), dx, n_inputs, start);
+    })
 }

@@ -7,36 +7,20 @@ use rayon::prelude::*;
 
 use super::forward::{GruTrace, TaskTrace};
 use super::gates::Layout;
-use super::gemm::{Left, Packed, Right, Size, Start, gemm};
-use super::pool::Buffer;
-use super::simd::{Isa, prefetch};
+use super::gemm::{Left, Packed, Right, Size, Start, gemm, gemm_fetching};
+use super::pool::{Buffer, in_chunks};
+use super::simd::Isa;
 use super::{BLOCK_ROWS, GruShape, GruSlices, GruSpec, ResetGate, gates};
 
-/// Gradient of the loss with respect to the output of a run.
-#[derive(Clone, Copy, Debug)]
-pub enum Upstream<'a> {
+/// Gradient of the loss with respect to the outputs of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Upstream<'a> {
     /// Of the states of every bin: `[time, trial, direction·hidden]`.
-    States(&'a [f32]),
-    /// Of the final states alone: `[trial, direction·hidden]`.
-    FinalStates(&'a [f32]),
-    /// Of the states of every bin, and of the final ones.
-    Both(&'a [f32], &'a [f32]),
-}
-
-impl<'a> Upstream<'a> {
-    fn states(self) -> Option<&'a [f32]> {
-        match self {
-            Self::States(states) | Self::Both(states, _) => Some(states),
-            Self::FinalStates(_) => None,
-        }
-    }
-
-    fn final_states(self) -> Option<&'a [f32]> {
-        match self {
-            Self::FinalStates(finals) | Self::Both(_, finals) => Some(finals),
-            Self::States(_) => None,
-        }
-    }
+    pub states: Option<&'a [f32]>,
+    /// What those were multiplied by, if [`GruTrace::states`] was told so.
+    pub scale: Option<&'a [f32]>,
+    /// Of the final states: `[trial, direction·hidden]`.
+    pub final_states: Option<&'a [f32]>,
 }
 
 /// Gradients of a run; shapes as those of its arguments.
@@ -73,11 +57,14 @@ pub fn backward(
     let packed: Vec<Weights> = (0..shape.n_directions)
         .map(|direction| Weights::pack(isa, &shape, weights.direction(direction, &shape), with_x))
         .collect();
-    let parts: Vec<TaskGradients> = trace
+    // Last first: what it saved may still be in the cache.
+    let mut parts: Vec<TaskGradients> = trace
         .tasks
         .par_iter()
+        .rev()
         .map(|saved| Task::new(isa, trace, saved, &packed[saved.direction]).run(x, upstream))
         .collect();
+    parts.reverse();
     GruGradients {
         x: with_x.then(|| sum_inputs(isa, trace, &parts)),
         h0: parts
@@ -96,22 +83,16 @@ fn sum_inputs(isa: Isa, trace: &GruTrace, parts: &[TaskGradients]) -> Vec<f32> {
         n_inputs,
         ..
     } = trace.shape;
-    let mut sum = vec![0.0; n_bins * n_trials * n_inputs];
-    if sum.is_empty() {
-        return sum;
-    }
-    sum.par_chunks_exact_mut(n_trials * n_inputs)
-        .enumerate()
-        .for_each(|(bin, sum)| {
-            for (task, part) in trace.tasks.iter().zip(parts) {
-                let step = trace.shape.bin(task.direction, bin);
-                let len = task.trials.len() * n_inputs;
-                let from = &part.x[step * len..(step + 1) * len];
-                let to = &mut sum[task.trials.start * n_inputs..][..len];
-                gates::add_rows(isa, from, len, to, len);
-            }
-        });
-    sum
+    let row = n_trials * n_inputs;
+    in_chunks(n_bins * row, row, |bin, sum| {
+        for (task, part) in trace.tasks.iter().zip(parts) {
+            let step = trace.shape.bin(task.direction, bin);
+            let len = task.trials.len() * n_inputs;
+            let from = &part.x[step * len..(step + 1) * len];
+            let to = &mut sum[task.trials.start * n_inputs..][..len];
+            gates::add_rows(isa, from, len, to, len);
+        }
+    })
 }
 
 /// Adds up the chunks' gradients of the weights, always in the same order, and puts the gates
@@ -313,18 +294,24 @@ impl<'a> Task<'a> {
             ..
         } = self.shape;
         let stride = n_directions * hidden;
-        let mut add = |all: &[f32], bin: usize| {
-            let first = (bin * n_trials + self.saved.trials.start) * stride;
-            let rows = &all[first + self.saved.direction * hidden..];
-            gates::add_rows(self.isa, rows, stride, dh, hidden);
+        let first = |bin: usize| {
+            let row = bin * n_trials + self.saved.trials.start;
+            row * stride + self.saved.direction * hidden
         };
-        if let Some(states) = upstream.states() {
-            add(states, self.shape.bin(self.saved.direction, step));
+        if let Some(states) = upstream.states {
+            let first = first(self.shape.bin(self.saved.direction, step));
+            let rows = &states[first..];
+            match upstream.scale {
+                Some(scale) => {
+                    gates::add_scaled_rows(self.isa, rows, &scale[first..], stride, dh, hidden);
+                }
+                None => gates::add_rows(self.isa, rows, stride, dh, hidden),
+            }
         }
-        if let Some(finals) = upstream.final_states()
+        if let Some(finals) = upstream.final_states
             && step + 1 == n_bins
         {
-            add(finals, 0);
+            gates::add_rows(self.isa, &finals[first(0)..], stride, dh, hidden);
         }
     }
 
@@ -336,10 +323,9 @@ impl<'a> Task<'a> {
         let (len, gate_len) = (self.rows * hidden, self.rows * width);
         let gates = &self.saved.gates[step * gate_len..(step + 1) * gate_len];
         let h = &self.saved.states[step * len..(step + 1) * len];
-        if step > 0 {
-            prefetch(&self.saved.gates[(step - 1) * gate_len..step * gate_len]);
-            prefetch(&self.saved.states[(step - 1) * len..step * len]);
-        }
+        let before = step.saturating_sub(1);
+        let gates_soon = &self.saved.gates[before * gate_len..step * gate_len];
+        let states_soon = &self.saved.states[before * len..step * len];
         let d_gates = &mut block.d_gates[slot * gate_len..(slot + 1) * gate_len];
         let n = Size {
             rows: self.rows,
@@ -357,16 +343,26 @@ impl<'a> Task<'a> {
                 let reset_h = &mut block.reset_h[slot * len..(slot + 1) * len];
                 let d_reset_h = &mut block.d_reset_h;
                 let dn = Left::rows(d_gates, width);
-                gemm(isa, n, dn, candidate, d_reset_h, hidden, Start::Zero);
+                gemm_fetching(
+                    isa,
+                    n,
+                    dn,
+                    candidate,
+                    d_reset_h,
+                    hidden,
+                    Start::Zero,
+                    states_soon,
+                );
                 gates::reset_gradient(isa, gates, h, d_reset_h, dh, d_gates, reset_h, layout);
             }
             ResetGate::AfterProduct => {
                 let dq = Left::rows(&d_gates[3 * hidden..], width);
-                gemm(isa, n, dq, candidate, dh, hidden, Start::Sum);
+                let (start, soon) = (Start::Sum, states_soon);
+                gemm_fetching(isa, n, dq, candidate, dh, hidden, start, soon);
             }
         }
         let d_rz = Left::rows(&d_gates[hidden..], width);
-        gemm(
+        gemm_fetching(
             isa,
             rz,
             d_rz,
@@ -374,6 +370,7 @@ impl<'a> Task<'a> {
             dh,
             hidden,
             Start::Sum,
+            gates_soon,
         );
     }
 

@@ -1,9 +1,12 @@
 //! Operations without a recurrence between channels: the AR(1) filter and the likelihoods.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::gates::add_rows;
-use super::simd::{Isa, Simd, dispatch, vectors};
+use super::pool::{in_chunks, in_chunks_with};
+use super::simd::{Isa, MAX_LANES, Simd, dispatch, vectors};
 
 /// Numbers that one task of an elementwise operation handles.
 const TASK_LEN: usize = 1 << 14;
@@ -53,74 +56,143 @@ fn decay_and_add(previous: &[f32], s: &[f32], g: &[f32], y: &mut [f32]) {
     }
 }
 
-/// s·ln μ − μ − ln Γ(s + 1), elementwise.
-pub fn poisson_log_prob(isa: Isa, log_mean: &[f32], s: &[f32], out: &mut [f32]) {
-    let inputs = log_mean.par_chunks(TASK_LEN).zip(s.par_chunks(TASK_LEN));
-    out.par_chunks_mut(TASK_LEN)
-        .zip(inputs)
-        .for_each(|(out, (log_mean, s))| poisson(isa, log_mean, s, out));
+/// Counts and the Poisson process they are explained by.
+#[derive(Clone, Copy, Debug)]
+pub struct PoissonSlices<'a> {
+    /// Logarithms of the rates.
+    pub log_rates: &'a [f32],
+    /// Counts s ≥ 0, real-valued.
+    pub counts: &'a [f32],
+    /// Of each count, or a single one of all.
+    pub weights: &'a [f32],
+    /// ln of the time that a count covers: ln μ = log-rate + this.
+    pub log_exposure: f32,
+    /// Whether −ln Γ(s + 1) counts too.
+    pub with_factorials: bool,
 }
 
-/// Gradient of [`poisson_log_prob`] with respect to the log mean, s − μ, from `log_mean`, `s`
-/// and the gradient of its output.
-pub fn poisson_gradient_log_mean(isa: Isa, inputs: [&[f32]; 3], out: &mut [f32]) {
-    by_parts(inputs, out, |[log_mean, s, upstream], out| {
-        by_log_mean(isa, log_mean, s, upstream, out);
-    });
+impl<'a> PoissonSlices<'a> {
+    /// The part that a task handles.
+    fn part(self, task: usize) -> Self {
+        let range = task * TASK_LEN..((task + 1) * TASK_LEN).min(self.counts.len());
+        let part = |all: &'a [f32]| &all[range.clone()];
+        Self {
+            log_rates: part(self.log_rates),
+            counts: part(self.counts),
+            weights: if self.is_uniform() {
+                self.weights
+            } else {
+                part(self.weights)
+            },
+            ..self
+        }
+    }
+
+    fn is_uniform(&self) -> bool {
+        self.weights.len() == 1
+    }
 }
 
-/// Gradient of [`poisson_log_prob`] with respect to the count, ln μ − ψ(s + 1), from `log_mean`,
-/// `s` and the gradient of its output.
-pub fn poisson_gradient_count(isa: Isa, inputs: [&[f32]; 3], out: &mut [f32]) {
-    by_parts(inputs, out, |[log_mean, s, upstream], out| {
-        by_count(isa, log_mean, s, upstream, out);
-    });
-}
-
-fn by_parts(inputs: [&[f32]; 3], out: &mut [f32], run: impl Fn([&[f32]; 3], &mut [f32]) + Sync) {
-    let [a, b, c] = inputs.map(|values| values.par_chunks(TASK_LEN));
-    let parts = out.par_chunks_mut(TASK_LEN).zip(a.zip(b.zip(c)));
-    parts.for_each(|(out, (a, (b, c)))| run([a, b, c], out));
-}
-
-/// ln N(x; y, σ²) elementwise, with one σ per neuron; 0 where `x` is NaN.
+/// Σ w·(s·ln μ − μ − ln Γ(s + 1)), the same for every number of threads.
 ///
-/// # Shapes
-/// `x`, `mean` and `out`: `[row, neuron]`, `log_sd`: `[neuron]`.
-pub fn gaussian_log_prob(isa: Isa, x: &[f32], mean: &[f32], log_sd: &[f32], out: &mut [f32]) {
-    let precision = precisions(log_sd);
-    let len = whole_rows(log_sd.len());
-    let inputs = x.par_chunks(len).zip(mean.par_chunks(len));
-    out.par_chunks_mut(len)
-        .zip(inputs)
-        .for_each(|(out, (x, mean))| gaussian(isa, x, mean, log_sd, &precision, out));
+/// # Panics
+/// If a slice is shorter than `counts`.
+pub fn poisson_log_likelihood(isa: Isa, slices: PoissonSlices<'_>) -> f32 {
+    let sum_task = |task: usize| {
+        let mut sums = [0.0; MAX_LANES];
+        poisson(isa, slices.part(task), &mut sums);
+        sum(&sums)
+    };
+    let n_tasks = slices.counts.len().div_ceil(TASK_LEN);
+    let sums: Vec<f64> = (0..n_tasks).into_par_iter().map(sum_task).collect();
+    sums.iter().sum::<f64>() as f32
 }
 
-/// Gradients of [`gaussian_log_prob`] with respect to mean and ln σ, from `x`, `mean` and the
-/// gradient of its output. Sums are the same for every number of threads.
+/// Gradient of [`poisson_log_likelihood`] with respect to the log-rates, w·(s − μ), times
+/// `upstream`.
+pub fn poisson_gradient_log_rates(isa: Isa, slices: PoissonSlices<'_>, upstream: f32) -> Vec<f32> {
+    in_chunks(slices.counts.len(), TASK_LEN, |task, out| {
+        by_log_rate(isa, slices.part(task), upstream, out);
+    })
+}
+
+/// Gradient of [`poisson_log_likelihood`] with respect to the counts, w·(ln μ − ψ(s + 1)), times
+/// `upstream`.
+pub fn poisson_gradient_counts(isa: Isa, slices: PoissonSlices<'_>, upstream: f32) -> Vec<f32> {
+    in_chunks(slices.counts.len(), TASK_LEN, |task, out| {
+        by_count(isa, slices.part(task), upstream, out);
+    })
+}
+
+/// Observations with Gaussian noise.
+#[derive(Clone, Copy, Debug)]
+pub struct GaussianSlices<'a> {
+    /// Observations, NaN where there are none: `[row, neuron]`.
+    pub x: &'a [f32],
+    /// Their means: `[row, neuron]`.
+    pub mean: &'a [f32],
+    /// ln σ: `[neuron]`.
+    pub log_sd: &'a [f32],
+}
+
+impl<'a> GaussianSlices<'a> {
+    /// Numbers of a task, which handles whole rows.
+    fn task_len(&self) -> usize {
+        (TASK_LEN / self.log_sd.len()).max(1) * self.log_sd.len()
+    }
+
+    fn part(self, task: usize) -> Self {
+        let len = self.task_len();
+        let range = task * len..((task + 1) * len).min(self.x.len());
+        let part = |all: &'a [f32]| &all[range.clone()];
+        Self {
+            x: part(self.x),
+            mean: part(self.mean),
+            ..self
+        }
+    }
+}
+
+/// Σ ln N(x; y, σ²) over what was observed, with one σ per neuron; the same for every number of
+/// threads.
+///
+/// # Panics
+/// If `mean` is shorter than `x`.
+pub fn gaussian_log_likelihood(isa: Isa, slices: GaussianSlices<'_>) -> f32 {
+    let precision = precisions(slices.log_sd);
+    let sum_task = |task: usize| {
+        let mut sums = vec![0.0; precision.len()];
+        gaussian(isa, slices.part(task), &precision, &mut sums);
+        sum(&sums)
+    };
+    let n_tasks = slices.x.len().div_ceil(slices.task_len());
+    let sums: Vec<f64> = (0..n_tasks).into_par_iter().map(sum_task).collect();
+    sums.iter().sum::<f64>() as f32
+}
+
+/// Gradients of [`gaussian_log_likelihood`] with respect to the means and to ln σ, times
+/// `upstream`; sums are the same for every number of threads.
 pub fn gaussian_gradient(
     isa: Isa,
-    inputs: [&[f32]; 3],
-    log_sd: &[f32],
-    by_mean: &mut [f32],
-    by_log_sd: &mut [f32],
-) {
-    let precision = precisions(log_sd);
-    let len = whole_rows(log_sd.len());
-    let [x, mean, upstream] = inputs.map(|values| values.par_chunks(len));
-    let sums: Vec<Vec<f32>> = by_mean
-        .par_chunks_mut(len)
-        .zip(x.zip(mean.zip(upstream)))
-        .map(|(by_mean, (x, (mean, upstream)))| {
-            let mut sums = vec![0.0; log_sd.len()];
-            by_gaussian(isa, x, mean, upstream, &precision, by_mean, &mut sums);
-            sums
-        })
-        .collect();
-    by_log_sd.fill(0.0);
+    slices: GaussianSlices<'_>,
+    upstream: f32,
+) -> (Vec<f32>, Vec<f32>) {
+    let precision = precisions(slices.log_sd);
+    let (by_mean, sums) = in_chunks_with(slices.x.len(), slices.task_len(), |task, by_mean| {
+        let mut sums = vec![0.0; precision.len()];
+        let part = slices.part(task);
+        by_gaussian(isa, part, upstream, &precision, by_mean, &mut sums);
+        sums
+    });
+    let mut by_log_sd = vec![0.0; precision.len()];
     for sums in &sums {
-        add_rows(isa, sums, sums.len(), by_log_sd, sums.len());
+        add_rows(isa, sums, sums.len(), &mut by_log_sd, sums.len());
     }
+    (by_mean, by_log_sd)
+}
+
+fn sum(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value)).sum()
 }
 
 /// 1/σ².
@@ -128,29 +200,23 @@ fn precisions(log_sd: &[f32]) -> Vec<f32> {
     log_sd.iter().map(|log_sd| (-2.0 * log_sd).exp()).collect()
 }
 
-/// Numbers of a task that handles whole rows.
-fn whole_rows(width: usize) -> usize {
-    (TASK_LEN / width).max(1) * width
-}
-
 dispatch! {
-    pub fn gaussian(x: &[f32], mean: &[f32], log_sd: &[f32], precision: &[f32], out: &mut [f32])
+    /// Adds up the terms of each neuron.
+    pub fn gaussian(slices: GaussianSlices<'_>, precision: &[f32], sums: &mut [f32])
         = gaussian_body
 }
 
 #[inline(always)]
 fn gaussian_body<S: Simd>(
     simd: S,
-    x: &[f32],
-    mean: &[f32],
-    log_sd: &[f32],
+    slices: GaussianSlices<'_>,
     precision: &[f32],
-    out: &mut [f32],
+    sums: &mut [f32],
 ) {
+    let GaussianSlices { x, mean, log_sd } = slices;
     let width = log_sd.len();
     let (zero, infinity) = (simd.splat(0.0), simd.splat(f32::INFINITY));
-    let rows = x.chunks_exact(width).zip(mean.chunks_exact(width));
-    for ((x, mean), out) in rows.zip(out.chunks_exact_mut(width)) {
+    for (x, mean) in x.chunks_exact(width).zip(mean.chunks_exact(width)) {
         vectors!(S, width, |at| {
             let x = simd.load(&x[at.clone()]);
             let error = simd.sub(x, simd.load(&mean[at.clone()]));
@@ -159,14 +225,16 @@ fn gaussian_body<S: Simd>(
             let constant = simd.add(simd.load(&log_sd[at.clone()]), simd.splat(HALF_LN_TAU));
             let value = simd.sub(zero, simd.add(square, constant));
             // No NaN is less than infinity.
-            simd.store(simd.if_less(x, infinity, value, zero), &mut out[at]);
+            let value = simd.if_less(x, infinity, value, zero);
+            let sum = simd.add(simd.load(&sums[at.clone()]), value);
+            simd.store(sum, &mut sums[at]);
         });
     }
 }
 
 dispatch! {
     pub fn by_gaussian(
-        x: &[f32], mean: &[f32], upstream: &[f32], precision: &[f32], by_mean: &mut [f32],
+        slices: GaussianSlices<'_>, upstream: f32, precision: &[f32], by_mean: &mut [f32],
         by_log_sd: &mut [f32],
     ) = by_gaussian_body
 }
@@ -174,24 +242,20 @@ dispatch! {
 #[inline(always)]
 fn by_gaussian_body<S: Simd>(
     simd: S,
-    x: &[f32],
-    mean: &[f32],
-    upstream: &[f32],
+    slices: GaussianSlices<'_>,
+    upstream: f32,
     precision: &[f32],
     by_mean: &mut [f32],
     by_log_sd: &mut [f32],
 ) {
+    let GaussianSlices { x, mean, .. } = slices;
     let width = precision.len();
     let (zero, infinity) = (simd.splat(0.0), simd.splat(f32::INFINITY));
-    let rows = x
-        .chunks_exact(width)
-        .zip(mean.chunks_exact(width))
-        .zip(upstream.chunks_exact(width));
-    for (((x, mean), upstream), by_mean) in rows.zip(by_mean.chunks_exact_mut(width)) {
+    let rows = x.chunks_exact(width).zip(mean.chunks_exact(width));
+    for ((x, mean), by_mean) in rows.zip(by_mean.chunks_exact_mut(width)) {
         vectors!(S, width, |at| {
             let x = simd.load(&x[at.clone()]);
-            let upstream = simd.load(&upstream[at.clone()]);
-            let upstream = simd.if_less(x, infinity, upstream, zero);
+            let upstream = simd.if_less(x, infinity, simd.splat(upstream), zero);
             let error = simd.sub(x, simd.load(&mean[at.clone()]));
             let error = simd.if_less(x, infinity, error, zero);
             let pull = simd.mul(error, simd.load(&precision[at.clone()]));
@@ -203,58 +267,77 @@ fn by_gaussian_body<S: Simd>(
     }
 }
 
+/// The weights of some of the counts.
+#[inline(always)]
+fn weights<S: Simd>(simd: S, slices: &PoissonSlices<'_>, at: Range<usize>) -> S::V {
+    if slices.is_uniform() {
+        simd.splat(slices.weights[0])
+    } else {
+        simd.load(&slices.weights[at])
+    }
+}
+
 dispatch! {
-    pub fn poisson(log_mean: &[f32], s: &[f32], out: &mut [f32]) = poisson_body
+    /// Adds up the terms, each lane its own.
+    pub fn poisson(slices: PoissonSlices<'_>, sums: &mut [f32; MAX_LANES]) = poisson_body
 }
 
 #[inline(always)]
-fn poisson_body<S: Simd>(simd: S, log_mean: &[f32], s: &[f32], out: &mut [f32]) {
-    vectors!(S, out.len(), |at| {
-        let log_mean = simd.load(&log_mean[at.clone()]);
-        let s = simd.load(&s[at.clone()]);
+fn poisson_body<S: Simd>(simd: S, slices: PoissonSlices<'_>, sums: &mut [f32; MAX_LANES]) {
+    let PoissonSlices {
+        log_rates,
+        counts,
+        log_exposure,
+        with_factorials,
+        ..
+    } = slices;
+    vectors!(S, counts.len(), |at| {
+        let log_rate = simd.load(&log_rates[at.clone()]);
+        let log_mean = simd.add(log_rate, simd.splat(log_exposure));
+        let s = simd.load(&counts[at.clone()]);
         let mean = simd.exp(log_mean);
-        let expected = simd.sub(mean, simd.mul(s, log_mean));
-        let value = simd.sub(simd.splat(0.0), simd.add(expected, ln_gamma_1p(simd, s)));
-        simd.store(value, &mut out[at]);
+        let mut value = simd.sub(simd.mul(s, log_mean), mean);
+        if with_factorials {
+            value = simd.sub(value, ln_gamma_1p(simd, s));
+        }
+        let lanes = &mut sums[..at.len()];
+        let weights = weights(simd, &slices, at);
+        let sum = simd.mul_add(weights, value, simd.load(lanes));
+        simd.store(sum, lanes);
     });
 }
 
 dispatch! {
-    pub fn by_log_mean(log_mean: &[f32], s: &[f32], upstream: &[f32], out: &mut [f32])
-        = by_log_mean_body
+    pub fn by_log_rate(slices: PoissonSlices<'_>, upstream: f32, out: &mut [f32])
+        = by_log_rate_body
 }
 
 #[inline(always)]
-fn by_log_mean_body<S: Simd>(
-    simd: S,
-    log_mean: &[f32],
-    s: &[f32],
-    upstream: &[f32],
-    out: &mut [f32],
-) {
+fn by_log_rate_body<S: Simd>(simd: S, slices: PoissonSlices<'_>, upstream: f32, out: &mut [f32]) {
     vectors!(S, out.len(), |at| {
-        let mean = simd.exp(simd.load(&log_mean[at.clone()]));
-        let slope = simd.sub(simd.load(&s[at.clone()]), mean);
-        simd.store(
-            simd.mul(slope, simd.load(&upstream[at.clone()])),
-            &mut out[at],
-        );
+        let log_rate = simd.load(&slices.log_rates[at.clone()]);
+        let mean = simd.exp(simd.add(log_rate, simd.splat(slices.log_exposure)));
+        let slope = simd.sub(simd.load(&slices.counts[at.clone()]), mean);
+        let scale = simd.mul(weights(simd, &slices, at.clone()), simd.splat(upstream));
+        simd.store(simd.mul(slope, scale), &mut out[at]);
     });
 }
 
 dispatch! {
-    pub fn by_count(log_mean: &[f32], s: &[f32], upstream: &[f32], out: &mut [f32]) = by_count_body
+    pub fn by_count(slices: PoissonSlices<'_>, upstream: f32, out: &mut [f32]) = by_count_body
 }
 
 #[inline(always)]
-fn by_count_body<S: Simd>(simd: S, log_mean: &[f32], s: &[f32], upstream: &[f32], out: &mut [f32]) {
+fn by_count_body<S: Simd>(simd: S, slices: PoissonSlices<'_>, upstream: f32, out: &mut [f32]) {
     vectors!(S, out.len(), |at| {
-        let digamma = digamma_1p(simd, simd.load(&s[at.clone()]));
-        let slope = simd.sub(simd.load(&log_mean[at.clone()]), digamma);
-        simd.store(
-            simd.mul(slope, simd.load(&upstream[at.clone()])),
-            &mut out[at],
-        );
+        let log_rate = simd.load(&slices.log_rates[at.clone()]);
+        let mut slope = simd.add(log_rate, simd.splat(slices.log_exposure));
+        if slices.with_factorials {
+            let s = simd.load(&slices.counts[at.clone()]);
+            slope = simd.sub(slope, digamma_1p(simd, s));
+        }
+        let scale = simd.mul(weights(simd, &slices, at.clone()), simd.splat(upstream));
+        simd.store(simd.mul(slope, scale), &mut out[at]);
     });
 }
 

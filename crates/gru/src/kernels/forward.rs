@@ -6,9 +6,9 @@ use std::slice::from_ref;
 use rayon::prelude::*;
 
 use super::gates::Layout;
-use super::gemm::{Left, Packed, Right, Size, Start, gemm};
-use super::pool::Buffer;
-use super::simd::{Isa, prefetch};
+use super::gemm::{Left, Packed, Right, Size, Start, gemm, gemm_fetching};
+use super::pool::{Buffer, in_chunks};
+use super::simd::Isa;
 use super::{GruShape, GruSlices, GruSpec, ResetGate, chunks, copy_columns, gates};
 
 /// States of a run and, if kept, what its backward pass needs.
@@ -100,34 +100,12 @@ pub fn forward(
 }
 
 impl GruTrace {
-    /// Writes the states of every bin: `[time, trial, direction·hidden]`.
+    /// The states of every bin, `[time, trial, direction·hidden]`, times `scale` of the same shape
+    /// if there is one.
     ///
     /// # Panics
-    /// If `out` has another length.
-    pub fn write_states(&self, out: &mut [f32]) {
-        let GruShape {
-            n_bins,
-            n_trials,
-            n_directions,
-            ..
-        } = self.shape;
-        let row = n_trials * n_directions * self.shape.hidden;
-        assert_eq!(out.len(), n_bins * row);
-        out.par_chunks_exact_mut(row)
-            .enumerate()
-            .for_each(|(bin, out)| {
-                for task in &self.tasks {
-                    let step = self.shape.bin(task.direction, bin);
-                    task.copy_states(&self.shape, step, out);
-                }
-            });
-    }
-
-    /// Writes the state of each direction after its last step: `[trial, direction·hidden]`.
-    ///
-    /// # Panics
-    /// If `out` has another length.
-    pub fn write_final_states(&self, out: &mut [f32]) {
+    /// If `scale` is shorter.
+    pub fn states(&self, scale: Option<&[f32]>) -> Vec<f32> {
         let GruShape {
             n_bins,
             n_trials,
@@ -135,21 +113,52 @@ impl GruTrace {
             hidden,
             ..
         } = self.shape;
-        assert_eq!(out.len(), n_trials * n_directions * hidden);
+        let row = n_trials * n_directions * hidden;
+        in_chunks(n_bins * row, row, |bin, out| {
+            for task in &self.tasks {
+                let step = self.shape.bin(task.direction, bin);
+                let scale = scale.map(|scale| &scale[bin * row..]);
+                task.copy_states(&self.shape, step, scale, out);
+            }
+        })
+    }
+
+    /// The state of each direction after its last step: `[trial, direction·hidden]`.
+    pub fn final_states(&self) -> Vec<f32> {
+        let GruShape {
+            n_bins,
+            n_trials,
+            n_directions,
+            hidden,
+            ..
+        } = self.shape;
+        let mut finals = vec![0.0; n_trials * n_directions * hidden];
         for task in &self.tasks {
-            task.copy_states(&self.shape, n_bins - 1, out);
+            task.copy_states(&self.shape, n_bins - 1, None, &mut finals);
         }
+        finals
     }
 }
 
 impl TaskTrace {
-    /// Copies the states after a step to their trials and direction of one bin.
-    fn copy_states(&self, shape: &GruShape, step: usize, out: &mut [f32]) {
+    /// Copies the states after a step, times `scale`, to their trials and direction of one bin.
+    fn copy_states(&self, shape: &GruShape, step: usize, scale: Option<&[f32]>, out: &mut [f32]) {
         let (hidden, stride) = (shape.hidden, shape.n_directions * shape.hidden);
         let len = self.trials.len() * hidden;
         let states = &self.states[(step + 1) * len..(step + 2) * len];
-        let out = &mut out[self.trials.start * stride + self.direction * hidden..];
-        copy_columns(states, hidden, hidden, out, stride);
+        let first = self.trials.start * stride + self.direction * hidden;
+        let out = &mut out[first..];
+        let Some(scale) = scale else {
+            return copy_columns(states, hidden, hidden, out, stride);
+        };
+        let rows = states
+            .chunks_exact(hidden)
+            .zip(scale[first..].chunks(stride));
+        for ((states, scale), out) in rows.zip(out.chunks_mut(stride)) {
+            for ((state, scale), out) in states.iter().zip(scale).zip(out) {
+                *out = state * scale;
+            }
+        }
     }
 }
 
@@ -221,12 +230,10 @@ impl Task<'_> {
             let (past, future) = states.split_at_mut((step + 1) * len);
             let (h, next) = (&past[step * len..], &mut future[..len]);
             let slot = if keep { step * gate_len } else { 0 };
-            if keep && step + 1 < n_bins {
-                prefetch(&gates[slot + gate_len..slot + 2 * gate_len]);
-            }
-            let gates = &mut gates[slot..slot + gate_len];
+            let (gates, soon) = gates[slot..].split_at_mut(gate_len);
+            let soon = &soon[..gate_len.min(soon.len())];
             self.add_input(step, x, gates);
-            self.step(h, next, gates, &mut reset_h);
+            self.step(h, next, gates, &mut reset_h, soon);
         }
         TaskTrace {
             direction: self.direction,
@@ -264,7 +271,15 @@ impl Task<'_> {
         );
     }
 
-    fn step(&self, h: &[f32], next: &mut [f32], gates: &mut [f32], reset_h: &mut [f32]) {
+    /// Takes a step, and meanwhile fetches what the next one will write.
+    fn step(
+        &self,
+        h: &[f32],
+        next: &mut [f32],
+        gates: &mut [f32],
+        reset_h: &mut [f32],
+        soon: &[f32],
+    ) {
         let (isa, layout) = (self.isa, self.spec.layout(self.shape.hidden));
         let Layout { width, hidden, .. } = layout;
         let rz = Size {
@@ -279,7 +294,7 @@ impl Task<'_> {
         let reset_update = Right::Packed(&self.weights.reset_update);
         let candidate = Right::Packed(&self.weights.candidate);
         let from_state = Left::rows(h, hidden);
-        gemm(
+        gemm_fetching(
             isa,
             rz,
             from_state,
@@ -287,6 +302,7 @@ impl Task<'_> {
             &mut gates[hidden..],
             width,
             Start::Sum,
+            soon,
         );
         match self.spec.reset {
             ResetGate::BeforeProduct => {

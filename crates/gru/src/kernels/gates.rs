@@ -279,14 +279,60 @@ fn add_rows_body<S: Simd>(simd: S, rows: &[f32], stride: usize, to: &mut [f32], 
 }
 
 dispatch! {
+    /// Adds rows at some stride, times others at the same stride, to a matrix without gaps.
+    pub fn add_scaled_rows(
+        rows: &[f32], scale: &[f32], stride: usize, to: &mut [f32], width: usize,
+    ) = add_scaled_rows_body
+}
+
+#[inline(always)]
+fn add_scaled_rows_body<S: Simd>(
+    simd: S,
+    rows: &[f32],
+    scale: &[f32],
+    stride: usize,
+    to: &mut [f32],
+    width: usize,
+) {
+    let rows = rows.chunks(stride).zip(scale.chunks(stride));
+    for ((row, scale), to) in rows.zip(to.chunks_exact_mut(width)) {
+        vectors!(S, width, |columns| {
+            let scale = simd.load(&scale[columns.clone()]);
+            let sum = simd.mul_add(
+                scale,
+                simd.load(&row[columns.clone()]),
+                simd.load(&to[columns.clone()]),
+            );
+            simd.store(sum, &mut to[columns]);
+        });
+    }
+}
+
+dispatch! {
     /// Adds the sum over rows of a matrix without gaps.
     pub fn add_column_sums(matrix: &[f32], to: &mut [f32]) = add_column_sums_body
 }
 
 #[inline(always)]
 fn add_column_sums_body<S: Simd>(simd: S, matrix: &[f32], to: &mut [f32]) {
+    // Several vectors of a row together, since rows are far apart.
+    const TOGETHER: usize = 4;
     let width = to.len();
-    vectors!(S, width, |columns| {
+    let whole = width - width % (TOGETHER * S::LANES);
+    for first in (0..whole).step_by(TOGETHER * S::LANES) {
+        let at = |vector: usize| first + vector * S::LANES..first + (vector + 1) * S::LANES;
+        let mut sums: [S::V; TOGETHER] = std::array::from_fn(|vector| simd.load(&to[at(vector)]));
+        for row in matrix.chunks_exact(width) {
+            for (vector, sum) in sums.iter_mut().enumerate() {
+                *sum = simd.add(*sum, simd.load(&row[at(vector)]));
+            }
+        }
+        for (vector, sum) in sums.into_iter().enumerate() {
+            simd.store(sum, &mut to[at(vector)]);
+        }
+    }
+    vectors!(S, width - whole, |rest| {
+        let columns = whole + rest.start..whole + rest.end;
         let mut sum = simd.load(&to[columns.clone()]);
         for row in matrix.chunks_exact(width) {
             sum = simd.add(sum, simd.load(&row[columns.clone()]));

@@ -6,7 +6,7 @@ use std::slice;
 use std::time::Instant;
 
 use super::pool::Buffer;
-use super::simd::{Isa, Simd, dispatch};
+use super::simd::{Isa, Simd, dispatch, prefetch};
 
 /// The left operand, `[row, inner]`, with any strides.
 #[derive(Clone, Copy)]
@@ -102,11 +102,14 @@ impl Packed {
         let inner = columns.iter().map(ExactSizeIterator::len).sum();
         let mut packed = Self::empty(isa, inner, matrix.len() / stride);
         let width = packed.panel_columns;
-        for (column, values) in matrix.chunks_exact(stride).enumerate() {
-            let first = column / width * inner * width + column % width;
-            let values = columns.iter().flat_map(|columns| &values[columns.clone()]);
-            for (row, value) in values.enumerate() {
-                packed.data[first + row * width] = *value;
+        // Row by row of a panel: its columns are read as so many streams.
+        let panels = packed.data.chunks_exact_mut((inner * width).max(1));
+        for (panel, matrix) in panels.zip(matrix.chunks(width * stride)) {
+            let from = columns.iter().cloned().flatten();
+            for (row, from) in panel.chunks_exact_mut(width).zip(from) {
+                for (value, column) in row.iter_mut().zip(matrix.chunks_exact(stride)) {
+                    *value = column[from];
+                }
             }
         }
         packed
@@ -175,21 +178,37 @@ pub fn product_gflops() -> f64 {
         .sum()
 }
 
+/// C = start + A·B, with C row-major at the given stride.
+///
+/// # Panics
+/// If an operand is too short for the sizes.
+pub(crate) fn gemm(
+    isa: Isa,
+    size: Size,
+    left: Left<'_>,
+    right: Right<'_>,
+    c: &mut [f32],
+    c_stride: usize,
+    start: Start<'_>,
+) {
+    gemm_fetching(isa, size, left, right, c, c_stride, start, &[]);
+}
+
 dispatch! {
-    /// C = start + A·B, with C row-major at the given stride.
-    ///
-    /// # Panics
-    /// If an operand is too short for the sizes.
-    pub fn gemm(
+    /// [`gemm`], which meanwhile fetches memory that will be used soon, some for each tile: a burst
+    /// would wait for more lines than the processor fetches at a time.
+    pub fn gemm_fetching(
         size: Size,
         left: Left<'_>,
         right: Right<'_>,
         c: &mut [f32],
         c_stride: usize,
         start: Start<'_>,
+        soon: &[f32],
     ) = gemm_body
 }
 
+#[expect(clippy::too_many_arguments, reason = "the operands of a product")]
 #[inline(always)]
 fn gemm_body<S: Simd>(
     simd: S,
@@ -199,6 +218,7 @@ fn gemm_body<S: Simd>(
     c: &mut [f32],
     c_stride: usize,
     start: Start<'_>,
+    soon: &[f32],
 ) {
     if size.rows == 0 || size.columns == 0 {
         return;
@@ -222,11 +242,14 @@ fn gemm_body<S: Simd>(
         assert!(row.len() >= size.columns);
     }
     let blocks = size.rows.div_ceil(S::TILE_ROWS);
-    for panel in 0..size.columns.div_ceil(width) {
+    let panels = size.columns.div_ceil(width);
+    let mut soon = soon.chunks(soon.len().div_ceil(blocks * panels).max(1));
+    for panel in 0..panels {
         let column = panel * width;
         let columns = width.min(size.columns - column);
         for block in 0..blocks {
             let rows = block * size.rows / blocks..(block + 1) * size.rows / blocks;
+            prefetch(soon.next().unwrap_or_default());
             // SAFETY: the bounds checked above hold for every tile: rows and columns stay
             // within `size`, and panels lie one after the other.
             unsafe {

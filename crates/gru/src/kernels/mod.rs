@@ -17,6 +17,7 @@ mod forward;
 mod gates;
 mod gemm;
 mod pool;
+mod random;
 pub mod reference;
 mod simd;
 mod spike_loop;
@@ -24,12 +25,14 @@ mod spike_loop;
 pub use affine::{AffineGradients, AffineShape, Offset, affine, affine_gradient};
 pub use backward::{GruGradients, Upstream, backward};
 pub use elementwise::{
-    ar1_filter, ar1_filter_gradient, gaussian_gradient, gaussian_log_prob, poisson_gradient_count,
-    poisson_gradient_log_mean, poisson_log_prob,
+    GaussianSlices, PoissonSlices, ar1_filter, ar1_filter_gradient, gaussian_gradient,
+    gaussian_log_likelihood, poisson_gradient_counts, poisson_gradient_log_rates,
+    poisson_log_likelihood,
 };
 pub use forward::{GruTrace, forward};
 pub use gemm::product_gflops;
-pub use pool::free_buffers;
+pub use pool::{free_buffers, in_chunks};
+pub use random::box_muller;
 pub use simd::Isa;
 pub use spike_loop::{
     MAX_LOG_VARIANCE, SpikeLoopGradients, SpikeLoopOutput, SpikeLoopShape, SpikeLoopSlices,

@@ -68,22 +68,32 @@ pub struct SpikeLoop {
 /// Direction 0 reads forward in time, direction 1 backward: its state at bin t has read
 /// `x[t..]`, so the final states are the *last* bin of the first half of the last axis and the
 /// *first* bin of the second half. Gradients flow to `x`, `h0` and every weight; that of an
-/// untracked `x` is not computed.
+/// untracked `x` is not computed. The states are multiplied by `scale`, as dropout does, on their
+/// way out, not within the recurrence.
 ///
 /// # Shapes
-/// `x`: `[time, trial, input]`, `h0`: `[direction, trial, hidden]`, result:
+/// `x`: `[time, trial, input]`, `h0`: `[direction, trial, hidden]`, `scale` and result:
 /// `[time, trial, direction·hidden]`.
 /// # Panics
 /// If a shape disagrees with the others, naming it.
 /// # Source
 /// Cho et al. 2014, equations 5–8.
-pub fn gru_sequence(x: Tensor<3>, h0: Tensor<3>, weights: GruWeights, spec: GruSpec) -> Tensor<3> {
+pub fn gru_sequence(
+    x: Tensor<3>,
+    h0: Tensor<3>,
+    weights: GruWeights,
+    spec: GruSpec,
+    scale: Option<Vec<f32>>,
+) -> Tensor<3> {
     check_gru(&x, &h0, &weights);
+    let [n_bins, n_trials, _] = x.dims();
+    let [n_directions, _, hidden] = h0.dims();
+    check_scale(scale.as_deref(), [n_bins, n_trials, n_directions * hidden]);
     #[cfg(feature = "flex")]
     if has_fused(&x) {
-        return Tensor::from_dispatch(run_gru(x, h0, weights, spec, Output::EveryBin));
+        return Tensor::from_dispatch(run_gru(x, h0, weights, spec, Output::EveryBin(scale)));
     }
-    plain::gru_sequence(x, h0, weights, spec)
+    plain::gru_sequence(x, h0, weights, spec, scale)
 }
 
 /// Runs a gated recurrent unit over a whole sequence and returns the state of each direction
@@ -140,11 +150,12 @@ pub fn gru_sequence_and_final_states(
     plain::gru_sequence_and_final_states(x, h0, weights, spec)
 }
 
-/// Runs a gated recurrent unit without inputs from its initial state, as the LFADS generator.
+/// Runs a gated recurrent unit without inputs from its initial state, as the LFADS generator. The
+/// states are multiplied by `scale` as in [`gru_sequence`].
 ///
 /// # Shapes
 /// `h0`: `[trial, hidden]`, `w_rec`: `[hidden, 3·hidden]`, `bias`: `[3·hidden]`, gate order
-/// r, z, n; result: `[time, trial, hidden]`, the bins 1..=`n_bins` after `h0`.
+/// r, z, n; `scale` and result: `[time, trial, hidden]`, the bins 1..=`n_bins` after `h0`.
 /// # Panics
 /// If a shape disagrees with the others, naming it.
 pub fn gru_generate(
@@ -153,11 +164,13 @@ pub fn gru_generate(
     bias: Tensor<1>,
     n_bins: usize,
     spec: GruSpec,
+    scale: Option<Vec<f32>>,
 ) -> Tensor<3> {
-    let [_, hidden] = h0.dims();
+    let [n_trials, hidden] = h0.dims();
     assert!(n_bins > 0, "gru_generate needs at least one bin");
     check("w_rec", w_rec.dims(), [hidden, 3 * hidden]);
     check("bias", bias.dims(), [3 * hidden]);
+    check_scale(scale.as_deref(), [n_bins, n_trials, hidden]);
     #[cfg(feature = "flex")]
     if has_fused(&h0) {
         let tensors = (
@@ -166,10 +179,10 @@ pub fn gru_generate(
             bias.into_dispatch(),
         );
         let states =
-            <Dispatch as FusedGru>::generate(tensors.0, tensors.1, tensors.2, n_bins, spec);
+            <Dispatch as FusedGru>::generate(tensors.0, tensors.1, tensors.2, n_bins, spec, scale);
         return Tensor::from_dispatch(states);
     }
-    plain::gru_generate(h0, w_rec, bias, n_bins, spec)
+    plain::gru_generate(h0, w_rec, bias, n_bins, spec, scale)
 }
 
 /// Filters along time: `y_t` = g·`y_{t−1}` + `s_t`, with `y_0` = `s_0` + g·`initial`.
@@ -194,38 +207,83 @@ pub fn ar1_filter(s: Tensor<3>, initial: Tensor<2>, g: &[f32]) -> Tensor<3> {
     plain::ar1_filter(s, initial, g)
 }
 
-/// Poisson log-probability of real-valued counts, elementwise:
-/// s·ln μ − μ − ln Γ(s + 1).
+/// Log-likelihood of real-valued counts under a Poisson process: Σ w·(s·ln μ − μ − ln Γ(s + 1)),
+/// with ln μ = log-rate + `log_exposure`.
 ///
-/// Gradients: s − μ to `log_mean`, ln μ − ψ(s + 1) to `s`.
+/// Gradients: w·(s − μ) to `log_rates`, w·(ln μ − ψ(s + 1)) to `counts`, none to `weights`.
 ///
 /// # Shapes
-/// All `[time, trial, neuron]`.
+/// `log_rates` and `counts`: `[time, trial, neuron]`, `weights`, w: the same, or `[1, 1, 1]` for
+/// all counts; result: `[1]`.
 /// # Units
-/// `log_mean`: natural log of the expected count per bin; `s`: counts per bin, `s` ≥ 0.
+/// `log_rates`: natural log of expected counts per unit of time, `log_exposure`: natural log of the
+/// time a bin covers; `counts`: s ≥ 0 per bin.
 /// # Panics
-/// If the shapes differ.
-pub fn poisson_log_prob(log_mean: Tensor<3>, s: Tensor<3>) -> Tensor<3> {
-    check("s", s.dims(), log_mean.dims());
-    #[cfg(feature = "flex")]
-    if has_fused(&s) {
-        let (log_mean, s) = (log_mean.into_dispatch(), s.into_dispatch());
-        return Tensor::from_dispatch(<Dispatch as FusedElementwise>::poisson(log_mean, s));
-    }
-    plain::poisson_log_prob(log_mean, s)
+/// If a shape disagrees with the others, naming it.
+pub fn poisson_log_likelihood(
+    log_rates: Tensor<3>,
+    counts: Tensor<3>,
+    weights: Tensor<3>,
+    log_exposure: f64,
+) -> Tensor<1> {
+    poisson(log_rates, counts, weights, log_exposure, true)
 }
 
-/// Log-probability of observations with Gaussian noise, elementwise, 0 where `x` is NaN:
-/// −(x − y)²/(2σ²) − ln σ − ½ ln 2π.
+/// [`poisson_log_likelihood`] but for what does not depend on the rates: Σ w·(s·ln μ − μ).
+///
+/// # Shapes
+/// As there.
+/// # Panics
+/// As there.
+pub fn poisson_log_likelihood_of_rates(
+    log_rates: Tensor<3>,
+    counts: Tensor<3>,
+    weights: Tensor<3>,
+    log_exposure: f64,
+) -> Tensor<1> {
+    poisson(log_rates, counts, weights, log_exposure, false)
+}
+
+fn poisson(
+    log_rates: Tensor<3>,
+    counts: Tensor<3>,
+    weights: Tensor<3>,
+    log_exposure: f64,
+    with_factorials: bool,
+) -> Tensor<1> {
+    check("counts", counts.dims(), log_rates.dims());
+    if weights.dims() != [1, 1, 1] {
+        check("weights", weights.dims(), counts.dims());
+    }
+    let weights = weights.detach();
+    #[cfg(feature = "flex")]
+    if has_fused(&log_rates) {
+        let sum = <Dispatch as FusedElementwise>::poisson(
+            log_rates.into_dispatch(),
+            counts.into_dispatch(),
+            weights.into_dispatch(),
+            log_exposure as f32,
+            with_factorials,
+        );
+        return Tensor::from_dispatch(sum);
+    }
+    match with_factorials {
+        true => plain::poisson_log_likelihood(log_rates, counts, weights, log_exposure),
+        false => plain::poisson_log_likelihood_of_rates(log_rates, counts, weights, log_exposure),
+    }
+}
+
+/// Log-likelihood of observations with Gaussian noise: the sum of
+/// −(x − y)²/(2σ²) − ln σ − ½ ln 2π over those that are not NaN.
 ///
 /// Gradients: (x − y)/σ² to `mean`, Σ ((x − y)²/σ² − 1) over the present to `log_sd`, none to
 /// `x`.
 ///
 /// # Shapes
-/// `x`, `mean` and result: `[time, trial, neuron]`; `log_sd`, ln σ: `[neuron]`.
+/// `x` and `mean`: `[time, trial, neuron]`; `log_sd`, ln σ: `[neuron]`; result: `[1]`.
 /// # Panics
 /// If a shape disagrees with the others, naming it.
-pub fn gaussian_log_prob(x: Tensor<3>, mean: Tensor<3>, log_sd: Tensor<1>) -> Tensor<3> {
+pub fn gaussian_log_likelihood(x: Tensor<3>, mean: Tensor<3>, log_sd: Tensor<1>) -> Tensor<1> {
     check("mean", mean.dims(), x.dims());
     check("log_sd", log_sd.dims(), [x.dims()[2]]);
     let x = x.detach();
@@ -236,10 +294,10 @@ pub fn gaussian_log_prob(x: Tensor<3>, mean: Tensor<3>, log_sd: Tensor<1>) -> Te
             mean.into_dispatch(),
             log_sd.into_dispatch(),
         );
-        let log_prob = <Dispatch as FusedElementwise>::gaussian(tensors.0, tensors.1, tensors.2);
-        return Tensor::from_dispatch(log_prob);
+        let sum = <Dispatch as FusedElementwise>::gaussian(tensors.0, tensors.1, tensors.2);
+        return Tensor::from_dispatch(sum);
     }
-    plain::gaussian_log_prob(x, mean, log_sd)
+    plain::gaussian_log_likelihood(x, mean, log_sd)
 }
 
 /// Maps the last axis: y = offset + x W.
@@ -373,6 +431,12 @@ fn run_gru(
         spec,
         output,
     )
+}
+
+fn check_scale(scale: Option<&[f32]>, states: [usize; 3]) {
+    if let Some(scale) = scale {
+        check("scale", [scale.len()], [states.iter().product()]);
+    }
 }
 
 fn check_gru(x: &Tensor<3>, h0: &Tensor<3>, weights: &GruWeights) {

@@ -6,7 +6,7 @@
 use std::f64::consts::TAU;
 
 use burn::tensor::{
-    Tensor,
+    Tensor, TensorData,
     activation::{relu, sigmoid},
 };
 
@@ -14,7 +14,13 @@ use super::{GruWeights, SpikeLoop, SpikeLoopArguments};
 use crate::kernels::{GruSpec, MAX_LOG_VARIANCE, ResetGate};
 
 /// See [`crate::gru_sequence`].
-pub fn gru_sequence(x: Tensor<3>, h0: Tensor<3>, weights: GruWeights, spec: GruSpec) -> Tensor<3> {
+pub fn gru_sequence(
+    x: Tensor<3>,
+    h0: Tensor<3>,
+    weights: GruWeights,
+    spec: GruSpec,
+    scale: Option<Vec<f32>>,
+) -> Tensor<3> {
     let [n_bins, _, _] = x.dims();
     let [n_directions, _, _] = h0.dims();
     let inputs: Vec<Tensor<2>> = (0..n_bins).map(|bin| at(&x, bin)).collect();
@@ -40,7 +46,7 @@ pub fn gru_sequence(x: Tensor<3>, h0: Tensor<3>, weights: GruWeights, spec: GruS
         }
         Tensor::stack::<3>(states, 0)
     });
-    Tensor::cat(directions.collect(), 2)
+    scaled(Tensor::cat(directions.collect(), 2), scale)
 }
 
 /// See [`crate::gru_final_states`].
@@ -62,7 +68,7 @@ pub fn gru_sequence_and_final_states(
 ) -> (Tensor<3>, Tensor<2>) {
     let [n_directions, _, hidden] = h0.dims();
     let [n_bins, _, _] = x.dims();
-    let states = gru_sequence(x, h0, weights, spec);
+    let states = gru_sequence(x, h0, weights, spec, None);
     let last = [n_bins - 1, 0];
     let finals = (0..n_directions)
         .map(|direction| at(&states, last[direction]).narrow(1, direction * hidden, hidden));
@@ -77,13 +83,25 @@ pub fn gru_generate(
     bias: Tensor<1>,
     n_bins: usize,
     spec: GruSpec,
+    scale: Option<Vec<f32>>,
 ) -> Tensor<3> {
     let bias = bias.unsqueeze::<2>();
     let states = (0..n_bins).scan(h0, |h, _| {
         *h = gru_step(None, h.clone(), &w_rec, &bias, spec);
         Some(h.clone())
     });
-    Tensor::stack(states.collect(), 0)
+    scaled(Tensor::stack(states.collect(), 0), scale)
+}
+
+fn scaled(states: Tensor<3>, scale: Option<Vec<f32>>) -> Tensor<3> {
+    match scale {
+        Some(scale) => {
+            let scale = TensorData::new(scale, states.dims());
+            let scale = Tensor::from_data(scale, &states.device());
+            states * scale
+        }
+        None => states,
+    }
 }
 
 /// See [`crate::ar1_filter`].
@@ -96,18 +114,35 @@ pub fn ar1_filter(s: Tensor<3>, initial: Tensor<2>, g: &[f32]) -> Tensor<3> {
     Tensor::stack(outputs.collect(), 0)
 }
 
-/// See [`crate::poisson_log_prob`].
-pub fn poisson_log_prob(log_mean: Tensor<3>, s: Tensor<3>) -> Tensor<3> {
-    s.clone() * log_mean.clone() - log_mean.exp() - ln_gamma_1p(s)
+/// See [`crate::poisson_log_likelihood`].
+pub fn poisson_log_likelihood(
+    log_rates: Tensor<3>,
+    counts: Tensor<3>,
+    weights: Tensor<3>,
+    log_exposure: f64,
+) -> Tensor<1> {
+    let factorials = (ln_gamma_1p(counts.clone()) * weights.clone()).sum();
+    poisson_log_likelihood_of_rates(log_rates, counts, weights, log_exposure) - factorials
 }
 
-/// See [`crate::gaussian_log_prob`].
-pub fn gaussian_log_prob(x: Tensor<3>, mean: Tensor<3>, log_sd: Tensor<1>) -> Tensor<3> {
+/// See [`crate::poisson_log_likelihood_of_rates`].
+pub fn poisson_log_likelihood_of_rates(
+    log_rates: Tensor<3>,
+    counts: Tensor<3>,
+    weights: Tensor<3>,
+    log_exposure: f64,
+) -> Tensor<1> {
+    let log_means = log_rates + log_exposure;
+    ((counts * log_means.clone() - log_means.exp()) * weights).sum()
+}
+
+/// See [`crate::gaussian_log_likelihood`].
+pub fn gaussian_log_likelihood(x: Tensor<3>, mean: Tensor<3>, log_sd: Tensor<1>) -> Tensor<1> {
     let log_sd = log_sd.unsqueeze::<3>();
     let missing = x.clone().is_nan();
     let z = (x.mask_fill(missing.clone(), 0.0) - mean) * log_sd.clone().neg().exp();
     let value = z.square().mul_scalar(-0.5) - log_sd.add_scalar(0.5 * TAU.ln());
-    value.mask_fill(missing, 0.0)
+    value.mask_fill(missing, 0.0).sum()
 }
 
 /// See [`crate::affine`].

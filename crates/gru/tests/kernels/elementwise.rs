@@ -1,8 +1,9 @@
 //! The AR(1) filter and the likelihoods.
 
 use gru::kernels::{
-    Isa, ar1_filter, ar1_filter_gradient, gaussian_gradient, gaussian_log_prob,
-    poisson_gradient_count, poisson_gradient_log_mean, poisson_log_prob, reference,
+    GaussianSlices, Isa, PoissonSlices, ar1_filter, ar1_filter_gradient, gaussian_gradient,
+    gaussian_log_likelihood, poisson_gradient_counts, poisson_gradient_log_rates,
+    poisson_log_likelihood, reference,
 };
 use proptest::prelude::*;
 
@@ -34,39 +35,57 @@ proptest! {
     }
 
     #[test]
-    fn poisson_log_prob_and_gradients_match_the_reference(
-        log_mean in prop::collection::vec(-8.0..5.0_f64, 1..50), seed in 0..1000_u64,
+    fn poisson_log_likelihood_and_gradients_match_the_reference(
+        log_rates in prop::collection::vec(-8.0..5.0_f64, 1..50), seed in 0..1000_u64,
+        with_factorials: bool, is_weighted: bool,
     ) {
-        let n = log_mean.len();
+        let n = log_rates.len();
         let counts: Vec<f64> = noise(n, seed, 1.0)
             .iter()
             .map(|u| f64::from((u.abs().powi(3) * 60.0) as f32))
             .map(|s| if s < 0.1 { 0.0 } else { s })
             .collect();
-        let arguments = [single(&log_mean).iter().map(|v| f64::from(*v)).collect(), counts];
-        let upstream = noise(n, seed + 1, 1.0);
-        let run = |arguments: &[Vec<f64>; 2]| -> Vec<f64> {
-            let pairs = arguments[0].iter().zip(&arguments[1]);
-            pairs.map(|(log_mean, s)| reference::poisson_log_prob(*log_mean, *s)).collect()
+        let arguments = [single(&log_rates).iter().map(|v| f64::from(*v)).collect(), counts];
+        let weights = noise(if is_weighted { n } else { 1 }, seed + 1, 2.0);
+        let (log_exposure, upstream) = (-0.25_f32, 1.5_f32);
+        let run = |arguments: &[Vec<f64>; 2]| -> f64 {
+            let term = |index: usize| {
+                let (log_rate, s) = (arguments[0][index], arguments[1][index]);
+                let log_mean = log_rate + f64::from(log_exposure);
+                let value = match with_factorials {
+                    true => reference::poisson_log_prob(log_mean, s),
+                    false => s * log_mean - log_mean.exp(),
+                };
+                weights[index % weights.len()] * value
+            };
+            (0..n).map(term).sum()
         };
-        let singles = [single(&arguments[0]), single(&arguments[1]), single(&upstream)];
-        let inputs = singles.each_ref().map(Vec::as_slice);
+        let singles = [&arguments[0], &arguments[1], &weights].map(|values| single(values));
+        let slices = PoissonSlices {
+            log_rates: &singles[0],
+            counts: &singles[1],
+            weights: &singles[2],
+            log_exposure,
+            with_factorials,
+        };
+        // Of the terms, which may cancel in the sum.
+        let scale = n as f64 * 100.0;
         for isa in Isa::available() {
-            let mut out = vec![f32::NAN; n];
-            poisson_log_prob(isa, inputs[0], inputs[1], &mut out);
-            assert_close("log-probability", &out, &run(&arguments), 2e-6);
-            let (mut by_log_mean, mut by_count) = (out.clone(), out);
-            poisson_gradient_log_mean(isa, inputs, &mut by_log_mean);
-            poisson_gradient_count(isa, inputs, &mut by_count);
-            for (argument, gradient) in [by_log_mean, by_count].iter().enumerate() {
-                let loss = |changed: &[Vec<f64>; 2]| dot(&run(changed), &upstream);
-                assert_close("gradient", gradient, &differences(&arguments, argument, loss), 2e-6);
+            let sum = f64::from(poisson_log_likelihood(isa, slices));
+            prop_assert!((sum - run(&arguments)).abs() <= 1e-6 * scale, "{sum}, {}", run(&arguments));
+            let gradients = [
+                poisson_gradient_log_rates(isa, slices, upstream),
+                poisson_gradient_counts(isa, slices, upstream),
+            ];
+            for (argument, gradient) in gradients.iter().enumerate() {
+                let loss = |changed: &[Vec<f64>; 2]| f64::from(upstream) * run(changed);
+                assert_close("gradient", gradient, &differences(&arguments, argument, loss), 5e-6);
             }
         }
     }
 
     #[test]
-    fn gaussian_log_prob_and_gradients_match_the_reference(
+    fn gaussian_log_likelihood_and_gradients_match_the_reference(
         n_rows in 1..40_usize, n_neurons in 1..40_usize, seed in 0..1000_u64,
     ) {
         let n = n_rows * n_neurons;
@@ -74,29 +93,57 @@ proptest! {
         let missing = |index: usize| index % 7 == 3;
         (0..n).filter(|&index| missing(index)).for_each(|index| x[index] = f64::NAN);
         let arguments = [noise(n, seed + 1, 2.0), noise(n_neurons, seed + 2, 1.5)];
-        let upstream = noise(n, seed + 3, 1.0);
-        let run = |arguments: &[Vec<f64>; 2]| -> Vec<f64> {
-            let value = |index: usize| match missing(index) {
-                true => 0.0,
-                false => reference::gaussian_log_prob(
+        let upstream = -0.75_f32;
+        let run = |arguments: &[Vec<f64>; 2]| -> f64 {
+            let value = |index: usize| {
+                reference::gaussian_log_prob(
                     x[index], arguments[0][index], arguments[1][index % n_neurons],
-                ),
+                )
             };
-            (0..n).map(value).collect()
+            (0..n).filter(|&index| !missing(index)).map(value).sum()
         };
-        let singles = [single(&x), single(&arguments[0]), single(&upstream)];
-        let inputs = singles.each_ref().map(Vec::as_slice);
-        let log_sd = single(&arguments[1]);
+        let singles = [&x, &arguments[0], &arguments[1]].map(|values| single(values));
+        let slices = GaussianSlices {
+            x: &singles[0],
+            mean: &singles[1],
+            log_sd: &singles[2],
+        };
         for isa in Isa::available() {
-            let mut out = vec![f32::NAN; n];
-            gaussian_log_prob(isa, inputs[0], inputs[1], &log_sd, &mut out);
-            assert_close("log-probability", &out, &run(&arguments), 2e-6);
-            let (mut by_mean, mut by_log_sd) = (out, vec![f32::NAN; n_neurons]);
-            gaussian_gradient(isa, inputs, &log_sd, &mut by_mean, &mut by_log_sd);
+            let sum = gaussian_log_likelihood(isa, slices);
+            assert_close("log-likelihood", &[sum], &[run(&arguments)], 2e-6);
+            let (by_mean, by_log_sd) = gaussian_gradient(isa, slices, upstream);
             for (argument, gradient) in [by_mean, by_log_sd].iter().enumerate() {
-                let loss = |changed: &[Vec<f64>; 2]| dot(&run(changed), &upstream);
+                let loss = |changed: &[Vec<f64>; 2]| f64::from(upstream) * run(changed);
                 assert_close("gradient", gradient, &differences(&arguments, argument, loss), 2e-5);
             }
         }
     }
+}
+
+/// Long enough for several tasks and a tail: the sum is that of its parts.
+#[test]
+fn sums_over_many_tasks_are_those_of_their_parts() {
+    let n = 40_000;
+    let (log_rates, counts) = (single(&noise(n, 1, 1.0)), single(&noise(n, 2, 3.0)));
+    let counts: Vec<f32> = counts.into_iter().map(f32::abs).collect();
+    let slices = |range: std::ops::Range<usize>| PoissonSlices {
+        log_rates: &log_rates[range.clone()],
+        counts: &counts[range],
+        weights: &[1.0],
+        log_exposure: 0.0,
+        with_factorials: true,
+    };
+    let isa = Isa::best();
+    let parts = (0..n)
+        .step_by(1000)
+        .map(|first| slices(first..first + 1000));
+    let parts = parts.map(|part| f64::from(poisson_log_likelihood(isa, part)));
+    let (sum, parts) = (
+        poisson_log_likelihood(isa, slices(0..n)),
+        parts.sum::<f64>(),
+    );
+    assert!(
+        (f64::from(sum) - parts).abs() <= 1e-6 * parts.abs(),
+        "{sum}, {parts}"
+    );
 }

@@ -82,8 +82,7 @@ impl Case {
             b_rec: &b_rec,
         };
         let trace = forward(isa, self.shape, self.spec, &x, &h0, weights, keep);
-        let mut states = vec![f32::NAN; self.upstream.len()];
-        trace.write_states(&mut states);
+        let states = trace.states(None);
         (trace, states)
     }
 
@@ -109,8 +108,9 @@ impl Case {
             if !is_smooth {
                 continue;
             }
-            let got = self.gradients(isa, &trace, Upstream::States(&single(&self.upstream)));
+            let got = self.gradients(isa, &trace, of_states(&single(&self.upstream)));
             assert_same_gradients(&got, &want);
+            self.check_scale(isa, &trace, &states);
             self.check_final_states(isa, &trace, &states);
         }
     }
@@ -141,8 +141,7 @@ impl Case {
         } = self.shape;
         let row = n_trials * n_directions * hidden;
         let mut every_bin = vec![0.0; n_bins * row];
-        let mut finals = vec![f32::NAN; row];
-        let mut expected = finals.clone();
+        let mut expected = vec![f32::NAN; row];
         for column in 0..row {
             let last = if column / hidden % n_directions == 0 {
                 n_bins - 1
@@ -152,12 +151,46 @@ impl Case {
             expected[column] = states[last * row + column];
             every_bin[last * row + column] = self.upstream[column] as f32;
         }
-        trace.write_final_states(&mut finals);
-        assert_eq!(finals, expected);
+        assert_eq!(trace.final_states(), expected);
         let some = single(&self.upstream[..row]);
-        let got = self.gradients(isa, trace, Upstream::FinalStates(&some));
-        let want = self.gradients(isa, trace, Upstream::States(&every_bin));
+        let finals = Upstream {
+            final_states: Some(&some),
+            ..Upstream::default()
+        };
+        let got = self.gradients(isa, trace, finals);
+        let want = self.gradients(isa, trace, of_states(&every_bin));
         assert_eq!(got, want);
+    }
+
+    /// Scaled states are states times the scale, and so are their gradients.
+    fn check_scale(&self, isa: Isa, trace: &GruTrace, states: &[f32]) {
+        // Powers of two: no rounding.
+        let scale: Vec<f32> = (0..states.len())
+            .map(|index| [0.0, 1.0, 2.0][index % 3])
+            .collect();
+        let times = |values: &[f32]| -> Vec<f32> {
+            values
+                .iter()
+                .zip(&scale)
+                .map(|(value, scale)| value * scale)
+                .collect()
+        };
+        assert_eq!(trace.states(Some(&scale)), times(states));
+        let upstream = single(&self.upstream);
+        let scaled = Upstream {
+            scale: Some(&scale),
+            ..of_states(&upstream)
+        };
+        let got = self.gradients(isa, trace, scaled);
+        let want = self.gradients(isa, trace, of_states(&times(&upstream)));
+        assert_eq!(got, want);
+    }
+}
+
+fn of_states(states: &[f32]) -> Upstream<'_> {
+    Upstream {
+        states: Some(states),
+        ..Upstream::default()
     }
 }
 
@@ -285,7 +318,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         let upstream = single(&case.upstream);
         assert_same_on_any_threads(|| {
             let (trace, states) = case.run(Isa::best(), true);
-            let gradients = case.gradients(Isa::best(), &trace, Upstream::States(&upstream));
+            let gradients = case.gradients(Isa::best(), &trace, of_states(&upstream));
             (states, gradients)
         });
     }
@@ -313,7 +346,7 @@ fn a_nan_input_reaches_the_states_and_gradients_of_its_trial_alone() {
                 );
             }
             let upstream = single(&case.upstream);
-            let gradients = case.gradients(isa, &trace, Upstream::States(&upstream));
+            let gradients = case.gradients(isa, &trace, of_states(&upstream));
             assert!(gradients.w_rec.iter().all(|value| value.is_nan()));
             let h0: Vec<bool> = gradients.h0.iter().map(|value| value.is_nan()).collect();
             let of_trial = |trial: usize| &h0[trial * shape.hidden..(trial + 1) * shape.hidden];
@@ -338,7 +371,7 @@ fn extreme_inputs_saturate_without_nan() {
         let (trace, states) = case.run(isa, true);
         assert!(states.iter().all(|state| state.abs() <= 1.0));
         let upstream = single(&case.upstream);
-        let gradients = case.gradients(isa, &trace, Upstream::States(&upstream));
+        let gradients = case.gradients(isa, &trace, of_states(&upstream));
         assert!(
             gradients
                 .h0

@@ -5,4 +5,5 @@ mod affine;
 mod common;
 mod elementwise;
 mod gru;
+mod random;
 mod spike_loop;

@@ -63,15 +63,19 @@ impl Isa {
 }
 
 /// Asks for memory that will be used soon: a step's products take longer than its fetch.
+#[inline(always)]
 pub(super) fn prefetch(values: &[f32]) {
     #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(16) {
+    for index in (0..values.len()).step_by(16) {
         // SAFETY: any address may be asked for.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().wrapping_add(index).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = values;
 }
+
+/// Lanes of the widest vectors.
+pub(super) const MAX_LANES: usize = 16;
 
 /// Defines a function that runs a generic body compiled for the given instruction set.
 macro_rules! dispatch {
@@ -155,6 +159,8 @@ pub(crate) trait Simd: Copy {
     fn min(self, bound: Self::V, value: Self::V) -> Self::V;
     /// The larger; `value` if it is not a number.
     fn max(self, bound: Self::V, value: Self::V) -> Self::V;
+    /// Square root of a number ≥ 0.
+    fn sqrt(self, value: Self::V) -> Self::V;
     /// To the nearest integer, for |value| < 2²².
     fn round(self, value: Self::V) -> Self::V;
     /// value·2^exponent for an integer exponent in −126..=127.

@@ -29,6 +29,7 @@ impl Simd for Portable {
         fn sub(a, b) = a - b;
         fn mul(a, b) = a * b;
         fn div(a, b) = a / b;
+        fn sqrt(value) = value.sqrt();
         // Not `f32::mul_add`: without the instruction it is a slow library call.
         fn mul_add(a, b, c) = a * b + c;
         fn min(bound, value) = if bound < value { bound } else { value };

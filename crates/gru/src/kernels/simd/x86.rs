@@ -5,13 +5,13 @@ use std::arch::x86_64::{
     _mm256_add_epi32, _mm256_add_ps, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps,
     _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_cvtps_epi32, _mm256_div_ps, _mm256_fmadd_ps,
     _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_round_ps,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_srai_epi32, _mm256_storeu_ps,
-    _mm256_sub_epi32, _mm256_sub_ps, _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps,
-    _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_mask_blend_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_max_ps,
-    _mm512_min_ps, _mm512_mul_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_slli_epi32, _mm512_srai_epi32, _mm512_storeu_ps, _mm512_sub_epi32,
-    _mm512_sub_ps,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_sqrt_ps, _mm256_srai_epi32,
+    _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps, _mm512_add_ps, _mm512_castps_si512,
+    _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_div_ps, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
+    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_roundscale_ps, _mm512_scalef_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_sqrt_ps, _mm512_srai_epi32,
+    _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps,
 };
 
 use super::{Simd, THREE_QUARTERS};
@@ -61,6 +61,7 @@ impl Simd for Avx512 {
         fn sub(a, b) = _mm512_sub_ps;
         fn mul(a, b) = _mm512_mul_ps;
         fn div(a, b) = _mm512_div_ps;
+        fn sqrt(value) = _mm512_sqrt_ps;
         fn mul_add(a, b, c) = _mm512_fmadd_ps;
         fn min(bound, value) = _mm512_min_ps;
         fn max(bound, value) = _mm512_max_ps;
@@ -137,6 +138,7 @@ impl Simd for Avx2 {
         fn sub(a, b) = _mm256_sub_ps;
         fn mul(a, b) = _mm256_mul_ps;
         fn div(a, b) = _mm256_div_ps;
+        fn sqrt(value) = _mm256_sqrt_ps;
         fn mul_add(a, b, c) = _mm256_fmadd_ps;
         fn min(bound, value) = _mm256_min_ps;
         fn max(bound, value) = _mm256_max_ps;

@@ -8,15 +8,22 @@ use burn::backend::flex::{Flex, FlexTensor};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
 
-use super::{like, register, values};
-use crate::kernels::{self, Isa};
+use super::{from_vec, like, register, values};
+use crate::kernels::{self, GaussianSlices, Isa, PoissonSlices};
 
 /// Operations without a recurrence between channels. Arguments are checked by the callers.
 #[backend_extension(Flex, Autodiff)]
 pub(in crate::ops) trait FusedElementwise: Backend {
     fn ar1(s: FloatTensor<Self>, initial: FloatTensor<Self>, g: Vec<f32>) -> FloatTensor<Self>;
 
-    fn poisson(log_mean: FloatTensor<Self>, s: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// `weights` get no gradient.
+    fn poisson(
+        log_rates: FloatTensor<Self>,
+        counts: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        log_exposure: f32,
+        with_factorials: bool,
+    ) -> FloatTensor<Self>;
 
     fn gaussian(
         x: FloatTensor<Self>,
@@ -33,20 +40,68 @@ impl FusedElementwise for Flex {
         like(y, &s)
     }
 
-    fn poisson(log_mean: FlexTensor, s: FlexTensor) -> FlexTensor {
-        let (log_mean, s) = (log_mean.to_contiguous(), s.to_contiguous());
-        let mut out = vec![0.0; values(&s).len()];
-        kernels::poisson_log_prob(Isa::best(), values(&log_mean), values(&s), &mut out);
-        like(out, &s)
+    fn poisson(
+        log_rates: FlexTensor,
+        counts: FlexTensor,
+        weights: FlexTensor,
+        log_exposure: f32,
+        with_factorials: bool,
+    ) -> FlexTensor {
+        let arguments = Poisson {
+            log_rates: log_rates.to_contiguous(),
+            counts: counts.to_contiguous(),
+            weights: weights.to_contiguous(),
+            log_exposure,
+            with_factorials,
+        };
+        arguments.log_likelihood()
     }
 
     fn gaussian(x: FlexTensor, mean: FlexTensor, log_sd: FlexTensor) -> FlexTensor {
-        let (x, mean) = (x.to_contiguous(), mean.to_contiguous());
-        let log_sd = log_sd.to_contiguous();
-        let mut out = vec![0.0; values(&x).len()];
-        let arguments = (values(&x), values(&mean), values(&log_sd));
-        kernels::gaussian_log_prob(Isa::best(), arguments.0, arguments.1, arguments.2, &mut out);
-        like(out, &x)
+        Gaussian([x, mean, log_sd].map(|tensor| tensor.to_contiguous())).log_likelihood()
+    }
+}
+
+/// Arguments of a Poisson log-likelihood, contiguous.
+#[derive(Clone, Debug)]
+struct Poisson {
+    log_rates: FlexTensor,
+    counts: FlexTensor,
+    weights: FlexTensor,
+    log_exposure: f32,
+    with_factorials: bool,
+}
+
+impl Poisson {
+    fn slices(&self) -> PoissonSlices<'_> {
+        PoissonSlices {
+            log_rates: values(&self.log_rates),
+            counts: values(&self.counts),
+            weights: values(&self.weights),
+            log_exposure: self.log_exposure,
+            with_factorials: self.with_factorials,
+        }
+    }
+
+    fn log_likelihood(&self) -> FlexTensor {
+        let sum = kernels::poisson_log_likelihood(Isa::best(), self.slices());
+        from_vec(vec![sum], [1])
+    }
+}
+
+/// x, mean and ln σ of a Gaussian log-likelihood, contiguous.
+#[derive(Clone, Debug)]
+struct Gaussian([FlexTensor; 3]);
+
+impl Gaussian {
+    fn slices(&self) -> GaussianSlices<'_> {
+        let [x, mean, log_sd] = self.0.each_ref().map(values);
+        GaussianSlices { x, mean, log_sd }
+    }
+
+    fn log_likelihood(&self) -> FlexTensor {
+        let sum = kernels::gaussian_log_likelihood(Isa::best(), self.slices());
+        from_vec(vec![sum], [1])
     }
 }
 
@@ -64,15 +119,29 @@ impl<C: CheckpointStrategy> FusedElementwise for Autodiff<Flex, C> {
         }
     }
 
-    fn poisson(log_mean: FloatTensor<Self>, s: FloatTensor<Self>) -> FloatTensor<Self> {
-        let ((log_mean, log_mean_node), (s, s_node)) = (log_mean.into_parts(), s.into_parts());
-        let out = Flex::poisson(log_mean.clone(), s.clone());
+    fn poisson(
+        log_rates: FloatTensor<Self>,
+        counts: FloatTensor<Self>,
+        weights: FloatTensor<Self>,
+        log_exposure: f32,
+        with_factorials: bool,
+    ) -> FloatTensor<Self> {
+        let ((log_rates, rates_node), (counts, counts_node)) =
+            (log_rates.into_parts(), counts.into_parts());
+        let arguments = Poisson {
+            log_rates: log_rates.to_contiguous(),
+            counts: counts.to_contiguous(),
+            weights: weights.into_parts().0.to_contiguous(),
+            log_exposure,
+            with_factorials,
+        };
+        let out = arguments.log_likelihood();
         match PoissonBackward
-            .prepare::<C>([log_mean_node, s_node])
+            .prepare::<C>([rates_node, counts_node])
             .compute_bound()
             .stateful()
         {
-            OpsKind::Tracked(prepared) => prepared.finish((log_mean, s), out),
+            OpsKind::Tracked(prepared) => prepared.finish(arguments, out),
             OpsKind::UnTracked(prepared) => prepared.finish(out),
         }
     }
@@ -84,13 +153,14 @@ impl<C: CheckpointStrategy> FusedElementwise for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let (x, _) = x.into_parts();
         let ((mean, mean_node), (log_sd, log_sd_node)) = (mean.into_parts(), log_sd.into_parts());
-        let out = Flex::gaussian(x.clone(), mean.clone(), log_sd.clone());
+        let arguments = Gaussian([x, mean, log_sd].map(|tensor| tensor.to_contiguous()));
+        let out = arguments.log_likelihood();
         match GaussianBackward
             .prepare::<C>([mean_node, log_sd_node])
             .compute_bound()
             .stateful()
         {
-            OpsKind::Tracked(prepared) => prepared.finish([x, mean, log_sd], out),
+            OpsKind::Tracked(prepared) => prepared.finish(arguments, out),
             OpsKind::UnTracked(prepared) => prepared.finish(out),
         }
     }
@@ -118,24 +188,19 @@ impl Backward<Flex, 2> for Ar1Backward {
 struct PoissonBackward;
 
 impl Backward<Flex, 2> for PoissonBackward {
-    type State = (FlexTensor, FlexTensor);
+    type State = Poisson;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (log_mean, s) = (ops.state.0.to_contiguous(), ops.state.1.to_contiguous());
-        let [log_mean_node, s_node] = ops.parents.map(|parent| parent.map(|node| node.id));
-        let shape = upstream.shape();
-        let shape = [shape[0], shape[1], shape[2]];
-        let inputs = [values(&log_mean), values(&s), values(&upstream)];
-        if log_mean_node.is_some() {
-            let mut by_log_mean = vec![0.0; inputs[0].len()];
-            kernels::poisson_gradient_log_mean(Isa::best(), inputs, &mut by_log_mean);
-            register(grads, log_mean_node, by_log_mean, shape);
+        let upstream = scalar(&grads.consume::<Flex>(&ops.node));
+        let slices = ops.state.slices();
+        let [rates_node, counts_node] = ops.parents.map(|parent| parent.map(|node| node.id));
+        if let Some(node) = rates_node {
+            let gradient = kernels::poisson_gradient_log_rates(Isa::best(), slices, upstream);
+            grads.register::<Flex>(node, like(gradient, &ops.state.counts));
         }
-        if s_node.is_some() {
-            let mut by_count = vec![0.0; inputs[0].len()];
-            kernels::poisson_gradient_count(Isa::best(), inputs, &mut by_count);
-            register(grads, s_node, by_count, shape);
+        if let Some(node) = counts_node {
+            let gradient = kernels::poisson_gradient_counts(Isa::best(), slices, upstream);
+            grads.register::<Flex>(node, like(gradient, &ops.state.counts));
         }
     }
 }
@@ -144,21 +209,20 @@ impl Backward<Flex, 2> for PoissonBackward {
 struct GaussianBackward;
 
 impl Backward<Flex, 2> for GaussianBackward {
-    /// x, mean, ln σ.
-    type State = [FlexTensor; 3];
+    type State = Gaussian;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let [x, mean, log_sd] = ops.state.map(|tensor| tensor.to_contiguous());
-        let shape = upstream.shape();
-        let log_sd = values(&log_sd);
-        let mut by_mean = vec![0.0; values(&x).len()];
-        let mut by_log_sd = vec![0.0; log_sd.len()];
-        let inputs = [values(&x), values(&mean), values(&upstream)];
-        let isa = Isa::best();
-        kernels::gaussian_gradient(isa, inputs, log_sd, &mut by_mean, &mut by_log_sd);
+        let upstream = scalar(&grads.consume::<Flex>(&ops.node));
+        let slices = ops.state.slices();
+        let (by_mean, by_log_sd) = kernels::gaussian_gradient(Isa::best(), slices, upstream);
         let [mean, log_sd] = ops.parents.map(|parent| parent.map(|node| node.id));
+        let shape = ops.state.0[0].shape();
         register(grads, mean, by_mean, [shape[0], shape[1], shape[2]]);
         register(grads, log_sd, by_log_sd, [shape[2]]);
     }
+}
+
+/// The number of a tensor that has one.
+fn scalar(tensor: &FlexTensor) -> f32 {
+    values(&tensor.to_contiguous())[0]
 }

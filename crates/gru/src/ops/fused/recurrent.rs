@@ -16,10 +16,28 @@ use super::{from_vec, register, values};
 use crate::kernels::{self, GruShape, GruSlices, GruSpec, GruTrace, Isa, Upstream};
 
 /// Which states of a run are its output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(in crate::ops) enum Output {
-    EveryBin,
+    /// Those of every bin, times a scale.
+    EveryBin(Option<Vec<f32>>),
     FinalStates,
+}
+
+impl Output {
+    fn upstream<'a>(&'a self, gradient: &'a FlexTensor) -> Upstream<'a> {
+        let gradient = Some(values(gradient));
+        match self {
+            Self::EveryBin(scale) => Upstream {
+                states: gradient,
+                scale: scale.as_deref(),
+                final_states: None,
+            },
+            Self::FinalStates => Upstream {
+                final_states: gradient,
+                ..Upstream::default()
+            },
+        }
+    }
 }
 
 /// Runs of gated recurrent units. Arguments are checked by the callers.
@@ -55,6 +73,7 @@ pub(in crate::ops) trait FusedGru: Backend {
         bias: FloatTensor<Self>,
         n_bins: usize,
         spec: GruSpec,
+        scale: Option<Vec<f32>>,
     ) -> FloatTensor<Self>;
 }
 
@@ -70,7 +89,7 @@ impl FusedGru for Flex {
         output: Output,
     ) -> FlexTensor {
         let run = GruRun::new([x, h0, w_in, w_rec, b_in, b_rec], spec);
-        run.output(&run.forward(false), output)
+        run.output(&run.forward(false), &output)
     }
 
     fn gru_both(
@@ -93,9 +112,10 @@ impl FusedGru for Flex {
         bias: FlexTensor,
         n_bins: usize,
         spec: GruSpec,
+        scale: Option<Vec<f32>>,
     ) -> FlexTensor {
         let run = GruRun::autonomous(h0, w_rec, bias, n_bins, spec);
-        run.output(&run.forward(false), Output::EveryBin)
+        run.output(&run.forward(false), &Output::EveryBin(scale))
     }
 }
 
@@ -114,11 +134,11 @@ impl<C: CheckpointStrategy> FusedGru for Autodiff<Flex, C> {
         match GruBackward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let trace = run.forward(true);
-                let out = run.output(&trace, output);
+                let out = run.output(&trace, &output);
                 prepared.finish((run, Arc::new(trace), output), out)
             }
             OpsKind::UnTracked(prepared) => {
-                prepared.finish(run.output(&run.forward(false), output))
+                prepared.finish(run.output(&run.forward(false), &output))
             }
         }
     }
@@ -152,11 +172,13 @@ impl<C: CheckpointStrategy> FusedGru for Autodiff<Flex, C> {
         bias: FloatTensor<Self>,
         n_bins: usize,
         spec: GruSpec,
+        scale: Option<Vec<f32>>,
     ) -> FloatTensor<Self> {
         let (h0, h0_node) = h0.into_parts();
         let ((w_rec, w_rec_node), (bias, bias_node)) = (w_rec.into_parts(), bias.into_parts());
         let run = GruRun::autonomous(h0, w_rec, bias, n_bins, spec);
         let nodes = [h0_node, w_rec_node, bias_node];
+        let output = Output::EveryBin(scale);
         match GenerateBackward
             .prepare::<C>(nodes)
             .compute_bound()
@@ -164,11 +186,11 @@ impl<C: CheckpointStrategy> FusedGru for Autodiff<Flex, C> {
         {
             OpsKind::Tracked(prepared) => {
                 let trace = run.forward(true);
-                let out = run.output(&trace, Output::EveryBin);
-                prepared.finish((run, Arc::new(trace)), out)
+                let out = run.output(&trace, &output);
+                prepared.finish((run, Arc::new(trace), output), out)
             }
             OpsKind::UnTracked(prepared) => {
-                prepared.finish(run.output(&run.forward(false), Output::EveryBin))
+                prepared.finish(run.output(&run.forward(false), &output))
             }
         }
     }
@@ -285,26 +307,21 @@ impl GruRun {
         [n_bins, n_trials, n_directions * hidden]
     }
 
-    fn output(&self, trace: &GruTrace, output: Output) -> FlexTensor {
+    fn output(&self, trace: &GruTrace, output: &Output) -> FlexTensor {
         let [n_bins, n_trials, columns] = self.states_shape();
         match output {
-            Output::EveryBin => {
-                let mut out = vec![0.0; n_bins * n_trials * columns];
-                trace.write_states(&mut out);
-                from_vec(out, [n_bins, n_trials, columns])
+            Output::EveryBin(scale) => {
+                let states = trace.states(scale.as_deref());
+                from_vec(states, [n_bins, n_trials, columns])
             }
-            Output::FinalStates => {
-                let mut out = vec![0.0; n_trials * columns];
-                trace.write_final_states(&mut out);
-                from_vec(out, [n_trials, columns])
-            }
+            Output::FinalStates => from_vec(trace.final_states(), [n_trials, columns]),
         }
     }
 
     /// Puts the states of every bin and the final states into `outputs`.
     fn leave_both(&self, trace: &GruTrace, outputs: &Outputs) -> FlexTensor {
-        outputs.put_value(Which::First, self.output(trace, Output::EveryBin));
-        outputs.put_value(Which::Second, self.output(trace, Output::FinalStates));
+        outputs.put_value(Which::First, self.output(trace, &Output::EveryBin(None)));
+        outputs.put_value(Which::Second, self.output(trace, &Output::FinalStates));
         from_vec(vec![0.0], [1])
     }
 
@@ -352,12 +369,8 @@ impl Backward<Flex, 6> for GruBackward {
     fn backward(self, ops: Ops<Self::State, 6>, grads: &mut Gradients, _: &mut Checkpointer) {
         let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
         let (run, trace, output) = ops.state;
-        let upstream = match output {
-            Output::EveryBin => Upstream::States(values(&upstream)),
-            Output::FinalStates => Upstream::FinalStates(values(&upstream)),
-        };
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        let got = run.backward(&trace, upstream, parents[0].is_some());
+        let got = run.backward(&trace, output.upstream(&upstream), parents[0].is_some());
         run.register(grads, parents, got);
     }
 }
@@ -374,7 +387,11 @@ impl Backward<Flex, 6> for BothBackward {
         let [n_bins, n_trials, columns] = run.states_shape();
         let states = outputs.gradient(Which::First, [n_bins, n_trials, columns]);
         let finals = outputs.gradient(Which::Second, [n_trials, columns]);
-        let upstream = Upstream::Both(values(&states), values(&finals));
+        let upstream = Upstream {
+            states: Some(values(&states)),
+            scale: None,
+            final_states: Some(values(&finals)),
+        };
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
         let got = run.backward(&trace, upstream, parents[0].is_some());
         run.register(grads, parents, got);
@@ -385,12 +402,12 @@ impl Backward<Flex, 6> for BothBackward {
 struct GenerateBackward;
 
 impl Backward<Flex, 3> for GenerateBackward {
-    type State = (GruRun, Arc<GruTrace>);
+    type State = (GruRun, Arc<GruTrace>, Output);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (run, trace) = ops.state;
-        let got = run.backward(&trace, Upstream::States(values(&upstream)), false);
+        let (run, trace, output) = ops.state;
+        let got = run.backward(&trace, output.upstream(&upstream), false);
         let GruShape {
             n_trials, hidden, ..
         } = run.shape;
