@@ -256,10 +256,27 @@ proptest! {
         let above: Vec<f64> = trace.iter().map(|y| y - fit.baseline).collect();
         prop_assert_eq!(format!("{:?}", problem.deconvolve(&above).unwrap()), format!("{:?}", fit.result));
         prop_assert!((rss(&trace, &fit) - target).abs() < 1e-6, "{} for {target}", rss(&trace, &fit));
-        if free {
+        let lowest = trace.iter().copied().fold(f64::INFINITY, f64::min);
+        if free && fit.baseline > lowest {
             let sum: f64 = above.iter().zip(&fit.result.calcium).map(|(y, c)| y - c)
                 .filter(|r| !r.is_nan()).sum();
             prop_assert!(sum.abs() < 1e-6, "residuals sum to {sum}");
+        }
+    }
+}
+
+/// Traces whose best baseline is, or is not far from, the lowest sample.
+#[test]
+fn the_constraint_is_tight_where_the_baseline_is_at_its_bound() {
+    let slow = [2.48, 1.17, 0.0, 2.94, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+    let fast = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.93, 0.0, 0.0, 0.0];
+    for (trace, g, noise_sds) in [(slow, 0.97, [1.051, 1.06]), (fast, 0.89, [0.8, 0.83])] {
+        for noise_sd in noise_sds {
+            let problem = Ar1NoiseConstrained::new(Ar1::new(g).unwrap(), noise_sd).unwrap();
+            let problem = problem.with_baseline(Baseline::Free).unwrap();
+            let rss = rss(&trace, &problem.deconvolve(&trace).unwrap());
+            let target = 10.0 * noise_sd * noise_sd;
+            assert!((rss - target).abs() < 1e-6, "{rss} for {target}");
         }
     }
 }

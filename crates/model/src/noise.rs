@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn masks_keep_the_mean_and_exclude_each_other() {
-        let values = |tensor: &Tensor<1>| tensor.to_data().to_vec::<f32>().unwrap();
+        let values = |tensor: &Tensor<1>| tensor.to_data().try_to_vec::<f32>().unwrap();
         let [first, second] = noise().either([500_000], 0.7);
         let (first, second) = (values(&first), values(&second));
         for mask in [&first, &second] {

@@ -19,9 +19,9 @@ const TAU_TOLERANCE: f64 = 1e-4;
 pub enum Baseline {
     /// Known.
     Fixed(f64),
-    /// Fitted.
+    /// Fitted, between the lowest sample and the highest.
     Free,
-    /// Fitted subject to b ≥ 0.
+    /// The same subject to b ≥ 0.
     Nonnegative,
 }
 
@@ -218,7 +218,11 @@ impl Search {
         for _step in 0..MAX_STEPS {
             let excess = point.sums.rr - self.target;
             let close = excess.abs() <= TOLERANCE * self.target;
-            if close || (excess >= 0.0 && point.lambda == 0.0) || point.is_silent() {
+            let is_extreme = match excess < 0.0 {
+                true => point.is_silent(),
+                false => point.lambda == 0.0,
+            };
+            if close || is_extreme {
                 break;
             }
             if excess < 0.0 {
@@ -226,8 +230,8 @@ impl Search {
             } else {
                 high = point.lambda;
             }
-            let fitted = !matches!(self.baseline, Baseline::Fixed(_)) && !self.at_bound(&point);
-            let next = point.lambda + point.sums.step_to(self.target, fitted);
+            let follows = !self.at_bound(&point);
+            let next = point.lambda + point.sums.step_to(self.target, follows);
             let next = if next > low && next < high {
                 next
             } else if high.is_finite() {
@@ -269,27 +273,34 @@ impl Search {
         self.constrain().lambda
     }
 
+    /// Where the baseline may lie: a lower one than any sample would have spikes undo the decay of
+    /// calcium.
+    fn bounds(&self) -> [f64; 2] {
+        match self.baseline {
+            Baseline::Fixed(baseline) => [baseline; 2],
+            Baseline::Free => self.extent,
+            Baseline::Nonnegative => self.extent.map(|bound| bound.max(0.0)),
+        }
+    }
+
     fn at_bound(&self, point: &Point) -> bool {
-        self.baseline == Baseline::Nonnegative && point.baseline <= 0.0
+        let [low, high] = self.bounds();
+        point.baseline <= low || point.baseline >= high
     }
 
     /// The baseline where the residuals sum to 0, found by Newton's method inside a bracket: the
     /// objective is convex in b and its derivative is −Σr.
     fn at_best_baseline(&mut self, lambda: f64, start: f64) -> Point {
-        let [mut low, mut high] = self.extent;
-        match self.baseline {
-            Baseline::Fixed(baseline) => return self.at(lambda, baseline),
-            Baseline::Nonnegative => (low, high) = (low.max(0.0), high.max(0.0)),
-            Baseline::Free => {}
+        let [mut low, mut high] = self.bounds();
+        if low >= high {
+            return self.at(lambda, low);
         }
         let accuracy = TOLERANCE * (self.extent[1] - self.extent[0]).max(f64::MIN_POSITIVE);
-        let mut point = self.at(lambda, start.clamp(low, high));
-        if self.baseline == Baseline::Nonnegative && low == 0.0 {
-            let bound = self.at(lambda, 0.0);
-            if bound.sums.r <= 0.0 {
-                return bound;
-            }
+        let bound = self.at(lambda, low);
+        if bound.sums.r <= 0.0 {
+            return bound;
         }
+        let mut point = self.at(lambda, start.clamp(low, high));
         for _step in 0..MAX_STEPS {
             if point.sums.r > 0.0 {
                 low = point.baseline;
@@ -409,9 +420,9 @@ impl Sums {
     }
 
     /// How far lambda has to move for the residual sum of squares to meet `target`, b following so
-    /// that the residuals keep their sum if it is `fitted`.
-    fn step_to(&self, target: f64, fitted: bool) -> f64 {
-        let slope = if fitted && self.q < 0.0 {
+    /// that the residuals keep their sum if it `follows`.
+    fn step_to(&self, target: f64, follows: bool) -> f64 {
+        let slope = if follows && self.q < 0.0 {
             -self.p / self.q
         } else {
             0.0
