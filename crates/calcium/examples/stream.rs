@@ -1,13 +1,14 @@
 //! Deconvolves a recording of any size in bounded memory.
 //!
-//! `cargo run --release -p calcium --example stream IN OUT.npz RATE_HZ TAU_S`
+//! OUT is HDF5, or .npz if it ends so:
+//! `cargo run --release -p calcium --example stream IN OUT RATE_HZ TAU_S`
 
 use std::error::Error;
 use std::path::Path;
 
 use calcium::oasis::Ar1Problem;
 use calcium::{Ar1, Discretisation};
-use data::{NpzStream, Options, TraceBlocks};
+use data::{Arrays, Options, TraceBlocks, TraceStream};
 
 /// Samples in memory at once, times two for the block being read and three for its results.
 const SAMPLES_PER_BLOCK: usize = 16 << 20;
@@ -15,7 +16,7 @@ const SAMPLES_PER_BLOCK: usize = 16 << 20;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [input, output, rate_hz, tau_s] = &arguments[..] else {
-        return Err("usage: stream IN OUT.npz RATE_HZ TAU_S".into());
+        return Err("usage: stream IN OUT RATE_HZ TAU_S".into());
     };
     let options = Options {
         rate_hz: Some(rate_hz.parse()?),
@@ -28,7 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let ar = Ar1::from_tau(tau_s.parse()?, blocks.dt_s(), Discretisation::Exact)?;
     let shape = [n_bins, blocks.n_neurons()];
-    let mut out = NpzStream::create(Path::new(output), &["spikes", "calcium"], shape)?;
+    let arrays = [("spikes", ""), ("calcium", "")];
+    let mut out = TraceStream::create(Path::new(output), &arrays, shape)?;
     for block in blocks {
         let traces = block?.traces;
         let samples = traces.as_slice().ok_or("a block is contiguous")?;
@@ -42,6 +44,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             out.append(1, calcium)?;
         }
     }
-    out.finish(&[])?;
+    out.finish(&Arrays::default())?;
     Ok(())
 }

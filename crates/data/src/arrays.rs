@@ -7,7 +7,7 @@ use hdf5_writer::{
     AttributeBuilder, DatasetBuilder, FILTER_DEFLATE, FILTER_SHUFFLE, FilterDescription,
     Hdf5Builder, WriteOptions,
 };
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, CowArray, IxDyn};
 
 use crate::hdf5::{self, Node, replace_file, unreadable};
 use crate::npz;
@@ -15,15 +15,18 @@ use crate::source::Source;
 use crate::{DataError, Problem, write_npz};
 
 /// Bytes of a chunk of a compressed dataset, before compression.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 /// Deflate's level: higher ones take longer and gain little on floats.
-const DEFLATE_LEVEL: u32 = 4;
+pub(crate) const DEFLATE_LEVEL: u32 = 4;
+/// Longest text that is an attribute: the format allows 64 kB with all that belongs to it.
+const ATTRIBUTE_BYTES: usize = 60_000;
 
 /// Named arrays of 32-bit floats, numbers and texts that belong together.
 ///
 /// In HDF5 the arrays are datasets, chunked and compressed (shuffle, deflate), with their unit as
-/// attribute `unit`; the numbers and texts are attributes of the file. In .npz the numbers are
-/// arrays without axes, and texts and units are left out.
+/// attribute `unit`; the numbers and texts are attributes of the file, texts too long for one (ids of
+/// many neurons) datasets without axes. In .npz the numbers are arrays without axes, and texts and
+/// units are left out.
 ///
 /// # Example
 /// ```
@@ -123,31 +126,44 @@ impl Arrays {
     }
 
     fn write_npz(&self, path: &Path) -> Result<(), DataError> {
-        let numbers: Vec<_> = self
-            .numbers
-            .iter()
-            .map(|(name, &value)| (name, ArrayD::from_elem(IxDyn(&[]), value as f32)))
-            .collect();
-        let arrays = self
-            .arrays
-            .iter()
-            .map(|(name, a)| (name.as_str(), a.values.view()));
-        let numbers = numbers.iter().map(|(name, a)| (name.as_str(), a.view()));
-        write_npz(path, &numbers.chain(arrays).collect::<Vec<_>>())
+        let arrays: Vec<_> = self.of_archive().collect();
+        let views: Vec<_> = arrays.iter().map(|(name, a)| (*name, a.view())).collect();
+        write_npz(path, &views)
+    }
+
+    /// Numbers and arrays as an archive holds them.
+    pub(crate) fn of_archive(&self) -> impl Iterator<Item = (&str, CowArray<'_, f32, IxDyn>)> {
+        let numbers = self.numbers.iter().map(|(name, &value)| {
+            let value = ArrayD::from_elem(IxDyn(&[]), value as f32);
+            (name.as_str(), value.into())
+        });
+        let arrays = self.arrays.iter();
+        numbers.chain(arrays.map(|(name, array)| (name.as_str(), array.values.view().into())))
     }
 
     fn encode(&self) -> Result<Vec<u8>, hdf5_writer::Error> {
-        let mut file = Hdf5Builder::new();
+        let plan = self.describe(Hdf5Builder::new())?.into_plan()?;
+        plan.encode(WriteOptions::default())
+    }
+
+    /// The same file with all that is here added.
+    pub(crate) fn describe(
+        &self,
+        mut file: Hdf5Builder,
+    ) -> Result<Hdf5Builder, hdf5_writer::Error> {
         for (name, &value) in &self.numbers {
             file = file.attribute(AttributeBuilder::scalar(name, value)?);
         }
         for (name, text) in &self.texts {
-            file = file.attribute(AttributeBuilder::fixed_string(name, text));
+            file = match text.len() {
+                0..ATTRIBUTE_BYTES => file.attribute(AttributeBuilder::fixed_string(name, text)),
+                _ => file.dataset(DatasetBuilder::fixed_string_data(name, [], &[text])?),
+            };
         }
         for (name, array) in &self.arrays {
             file = file.dataset(array.encode(name)?);
         }
-        file.into_plan()?.encode(WriteOptions::default())
+        Ok(file)
     }
 }
 
@@ -163,16 +179,21 @@ impl UnitArray {
         if values.len() < 256 {
             return Ok(dataset);
         }
-        let filter = |id, client_data| FilterDescription {
-            id,
-            name: None,
-            client_data,
-        };
-        Ok(dataset
-            .chunked(chunk(self.values.shape()))
-            .filter(filter(FILTER_SHUFFLE, vec![size_of::<f32>() as u32]))
-            .filter(filter(FILTER_DEFLATE, vec![DEFLATE_LEVEL])))
+        Ok(compressed(dataset, chunk(self.values.shape())))
     }
+}
+
+/// A dataset of 32-bit floats in chunks, each shuffled and deflated.
+pub(crate) fn compressed(dataset: DatasetBuilder, chunk: Vec<u64>) -> DatasetBuilder {
+    let filter = |id, client_data| FilterDescription {
+        id,
+        name: None,
+        client_data,
+    };
+    dataset
+        .chunked(chunk)
+        .filter(filter(FILTER_SHUFFLE, vec![size_of::<f32>() as u32]))
+        .filter(filter(FILTER_DEFLATE, vec![DEFLATE_LEVEL]))
 }
 
 /// A chunk of about [`CHUNK_BYTES`]: the whole of the last axes, as much as fits of the first.
@@ -189,7 +210,7 @@ fn chunk(shape: &[usize]) -> Vec<u64> {
     chunk.iter().map(|&n| n.max(1) as u64).collect()
 }
 
-fn is_npz(path: &Path) -> bool {
+pub(crate) fn is_npz(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("npz"))
 }
@@ -207,7 +228,13 @@ fn read_hdf5(path: &Path) -> Result<Arrays, Problem> {
     for name in root.members()?.1 {
         let object = format!("dataset `{name}`");
         let stored = match root.numbers(&name, |x| x as f32) {
-            Err(Problem::NotNumeric { .. }) => continue,
+            Err(Problem::NotNumeric { .. }) => {
+                let text = root.dataset(&name, &object)?.filter(|d| d.ndim() == 0);
+                if let Some(text) = text.and_then(|d| d.read_string().ok()) {
+                    found.texts.insert(name, text);
+                }
+                continue;
+            }
             stored => stored?,
         };
         let (Some(stored), Some(dataset)) = (stored, root.dataset(&name, &object)?) else {
@@ -281,7 +308,20 @@ mod tests {
             (&results.numbers, &results.texts)
         );
         assert_eq!(from_npz.numbers, results.numbers);
-        let compressed = std::fs::metadata(&h5).unwrap().len();
-        assert!(compressed < 4 * 7 * 600 * 5 / 2, "{compressed} bytes");
+        let n_bytes = std::fs::metadata(&h5).unwrap().len();
+        assert!(n_bytes < 4 * 7 * 600 * 5 / 2, "{n_bytes} bytes");
+    }
+
+    #[test]
+    fn ids_of_any_number_of_neurons_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ids.h5");
+        for n_neurons in [1, 10_000, 50_000] {
+            let ids: Vec<String> = (0..n_neurons).map(|n: usize| n.to_string()).collect();
+            let mut results = Arrays::default();
+            results.texts.insert("neuron_ids".into(), ids.join(","));
+            results.write(&path).unwrap();
+            assert_eq!(Arrays::read(&path).unwrap(), results);
+        }
     }
 }

@@ -12,9 +12,9 @@ use crate::clock::Clock;
 use crate::hdf5::{self, Node, unreadable};
 use crate::npy::{self, Header};
 use crate::number::Number;
-use crate::recording::guess_order;
+use crate::recording::{guess_order, is_time};
 use crate::source::{self, Source, cannot_read, choose};
-use crate::{AxisOrder, DataError, Format, Options, Problem, plain, suite2p};
+use crate::{AxisOrder, DataError, Format, Options, Problem, Units, plain, suite2p};
 
 /// Traces of a continuous recording in blocks of neurons, each read when it is asked for.
 ///
@@ -41,7 +41,10 @@ pub struct TraceBlocks {
     n_neurons: usize,
     n_bins: usize,
     dt_s: f64,
+    units: Option<Units>,
     neuron_ids: Vec<String>,
+    tau_s: Option<f64>,
+    discretisation: Option<String>,
     per_block: usize,
     next: usize,
 }
@@ -86,9 +89,24 @@ impl TraceBlocks {
         self.dt_s
     }
 
+    /// What the values are, as in [`crate::Recording`].
+    pub fn units(&self) -> Option<Units> {
+        self.units
+    }
+
     /// One name per neuron, as in [`crate::Recording`].
     pub fn neuron_ids(&self) -> &[String] {
         &self.neuron_ids
+    }
+
+    /// Decay time of the indicator, seconds, where the file says.
+    pub fn tau_s(&self) -> Option<f64> {
+        self.tau_s
+    }
+
+    /// How tau becomes the AR(1) coefficient, as in [`crate::Recording`].
+    pub fn discretisation(&self) -> Option<&str> {
+        self.discretisation.as_deref()
     }
 
     /// The traces of some neurons, `[neuron, time]`, whatever has been read before.
@@ -301,7 +319,10 @@ fn open(path: &Path, options: &Options, per_block: usize) -> Result<Option<Trace
         n_neurons,
         n_bins,
         dt_s: clock.dt_s()?,
+        units: options.units.or(opened.units),
         neuron_ids: opened.neuron_ids.unwrap_or_else(numbered),
+        tau_s: opened.tau_s.filter(|&tau_s| is_time(tau_s)),
+        discretisation: opened.discretisation,
         per_block,
         next: 0,
     }))
@@ -312,7 +333,10 @@ struct Opened {
     /// Neurons and frames.
     shape: [usize; 2],
     clock: Clock,
+    units: Option<Units>,
     neuron_ids: Option<Vec<String>>,
+    tau_s: Option<f64>,
+    discretisation: Option<String>,
 }
 
 fn open_npy(path: &Path, options: &Options) -> Result<Option<Opened>, Problem> {
@@ -321,7 +345,10 @@ fn open_npy(path: &Path, options: &Options) -> Result<Option<Opened>, Problem> {
         shape: [matrix.n_neurons(), matrix.n_bins()],
         store: Store::Npy(matrix),
         clock: Clock::Unstated,
+        units: None,
         neuron_ids: None,
+        tau_s: None,
+        discretisation: None,
     }))
 }
 
@@ -361,6 +388,9 @@ fn open_suite2p(path: &Path, options: &Options) -> Result<Option<Opened>, Proble
         shape: [kept.len(), fluorescence.n_bins()],
         neuron_ids: Some(kept.iter().map(ToString::to_string).collect()),
         clock,
+        units: Some(Units::Fluorescence),
+        tau_s: None,
+        discretisation: None,
         store: Store::Suite2p {
             fluorescence,
             neuropil,
@@ -398,7 +428,10 @@ fn open_hdf5(path: &Path, options: &Options) -> Result<Option<Opened>, Problem> 
             AxisOrder::TimeNeuron => [columns, rows],
         },
         clock: Clock::from_scalars(|name| hdf5::scalar(&root, name))?,
+        units: None,
         neuron_ids: None,
+        tau_s: hdf5::scalar(&root, "tau")?,
+        discretisation: root.text("discretisation").ok().flatten(),
         store: Store::Hdf5 {
             dataset: Box::new(dataset),
             name,

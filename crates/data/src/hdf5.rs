@@ -349,10 +349,14 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
         file.persist(path)?;
         sync_folder(folder)
     };
-    write().map_err(|source| Problem::Io {
+    write().map_err(cannot_write)
+}
+
+pub(crate) fn cannot_write(source: std::io::Error) -> Problem {
+    Problem::Io {
         action: "write the file",
         source,
-    })
+    }
 }
 
 /// Where the file is.

@@ -7,6 +7,7 @@ mod clock;
 mod csv;
 mod error;
 mod hdf5;
+mod hdf5_stream;
 mod mat;
 mod npy;
 mod npz;
@@ -18,6 +19,7 @@ mod plain;
 mod recording;
 mod source;
 mod suite2p;
+mod trace_stream;
 mod trials;
 mod windows;
 
@@ -28,10 +30,10 @@ pub use csv::write_csv;
 pub use error::{DataError, Problem};
 pub use npy::write_npy;
 pub use npz::write_npz;
-pub use npz_stream::NpzStream;
 pub use recording::{
     AxisOrder, Format, Options, PaddedTrials, Recording, Traces, TrialInterval, Units,
 };
 pub use suite2p::{Suite2pFolder, write_suite2p};
+pub use trace_stream::TraceStream;
 pub use trials::{Dataset, NamedArray, Quantity, Split};
 pub use windows::Windows;

@@ -1,138 +1,69 @@
-//! A .npz archive whose traces come one at a time.
+//! Traces that come one at a time into a .npz archive.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ndarray::ArrayD;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use crate::hdf5::{folder_of, sync_folder, temporary_in};
-use crate::{DataError, Problem, npy};
+use crate::hdf5::{cannot_write, folder_of, sync_folder, temporary_in};
+use crate::trace_stream::Sink;
+use crate::{Arrays, Problem, npy};
 
-/// Writes arrays `[time, neuron]` to a .npz archive neuron by neuron, in memory of the size of a trace.
-///
-/// numpy opens it as any other. The arrays are in Fortran order, so that the frames of a neuron lie
-/// together. Until [`Self::finish`] they lie in nameless files in the folder of the archive, which
-/// needs room for both; the archive appears whole or not at all.
-///
-/// # Example
-/// ```
-/// use data::{NpzStream, Options, Recording};
-///
-/// let folder = tempfile::tempdir()?;
-/// let path = folder.path().join("out.npz");
-/// let mut out = NpzStream::create(&path, &["spikes"], [3, 2])?;
-/// out.append(0, &[0.0, 1.0, 0.0])?;
-/// out.append(0, &[2.0, 0.0, 0.0])?;
-/// out.finish(&[])?;
-/// let options = Options { rate_hz: Some(30.0), ..Options::default() };
-/// let back = Recording::open(&path, &options)?;
-/// assert_eq!(back.stretches()[0], ndarray::array![[0.0, 2.0], [1.0, 0.0], [0.0, 0.0]]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-pub struct NpzStream {
-    path: PathBuf,
-    members: Vec<Member>,
-    /// Frames and neurons.
-    shape: [usize; 2],
+/// Arrays in Fortran order, so that the frames of a neuron lie together, each in a file of its own.
+pub(crate) struct NpzSink {
+    members: Vec<(String, BufWriter<File>)>,
 }
 
-#[derive(Debug)]
-struct Member {
-    name: String,
-    file: BufWriter<File>,
-    n_traces: usize,
-}
-
-impl NpzStream {
-    /// Begins an archive of arrays of `names`, all of `shape` `[time, neuron]`.
-    ///
-    /// # Errors
-    /// A problem of the disk, naming the file.
-    pub fn create(path: &Path, names: &[&str], shape: [usize; 2]) -> Result<Self, DataError> {
-        let begin = |name: &&str| {
+impl NpzSink {
+    pub(crate) fn create(
+        path: &Path,
+        arrays: &[(&str, &str)],
+        [n_bins, n_neurons]: [usize; 2],
+    ) -> Result<Self, Problem> {
+        let begin = |&(name, _): &(&str, &str)| {
             let mut file = BufWriter::new(tempfile::tempfile_in(folder_of(path))?);
-            file.write_all(&npy::header(&shape, true))?;
-            Ok(Member {
-                name: (*name).to_owned(),
-                file,
-                n_traces: 0,
-            })
+            file.write_all(&npy::header(&[1, n_bins, n_neurons], true))?;
+            Ok((name.to_owned(), file))
         };
-        let members = names.iter().map(begin).collect::<Result<_, _>>();
+        let members: std::io::Result<_> = arrays.iter().map(begin).collect();
         Ok(Self {
-            members: members.map_err(|e| cannot_write(path, e))?,
-            path: path.to_owned(),
-            shape,
+            members: members.map_err(cannot_write)?,
         })
     }
 
-    /// Adds the next neuron's trace to the array that is `array`-th among the names.
-    ///
-    /// # Errors
-    /// A problem of the disk; [`Problem::BadParameter`] for an array that there is not, a trace too long
-    /// or too short, or one too many.
-    pub fn append(&mut self, array: usize, trace: &[f32]) -> Result<(), DataError> {
-        let [n_bins, n_neurons] = self.shape;
-        let Some(member) = self.members.get_mut(array) else {
-            return Err(self.refused("array", array.to_string(), "the place of one of the names"));
-        };
-        if trace.len() != n_bins || member.n_traces == n_neurons {
-            let found = format!("{} frames for neuron {}", trace.len(), member.n_traces);
-            let expected = "as many frames, and traces, as the shape says";
-            return Err(self.refused("trace", found, expected));
-        }
-        member.n_traces += 1;
-        let bytes: Vec<u8> = trace.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let written = member.file.write_all(&bytes);
-        written.map_err(|e| cannot_write(&self.path, e))
-    }
-
-    /// Puts the arrays, and others that are whole, together under the archive's name.
-    ///
-    /// # Errors
-    /// A problem of the disk; [`Problem::BadParameter`] if traces are missing.
-    pub fn finish(mut self, others: &[(&str, ArrayD<f32>)]) -> Result<(), DataError> {
-        let n_neurons = self.shape[1];
-        if let Some(short) = self.members.iter().find(|m| m.n_traces < n_neurons) {
-            let found = format!("{} of `{}`", short.n_traces, short.name);
-            return Err(self.refused("number of traces", found, "that of the shape"));
-        }
-        let done = self.assemble(others);
-        done.map_err(|e| cannot_write(&self.path, e))
-    }
-
-    fn assemble(&mut self, others: &[(&str, ArrayD<f32>)]) -> std::io::Result<()> {
-        let folder = folder_of(&self.path);
+    fn assemble(&mut self, path: &Path, others: &Arrays) -> std::io::Result<()> {
+        let folder = folder_of(path);
         let mut target = temporary_in(folder)?;
         let mut zip = ZipWriter::new(BufWriter::new(target.as_file_mut()));
-        for member in &mut self.members {
-            zip.start_file(format!("{}.npy", member.name), options())?;
-            member.file.flush()?;
-            let file = member.file.get_mut();
+        for (name, file) in &mut self.members {
+            zip.start_file(format!("{name}.npy"), options())?;
+            file.flush()?;
+            let file = file.get_mut();
             file.seek(SeekFrom::Start(0))?;
             std::io::copy(file, &mut zip)?;
         }
-        for (name, values) in others {
+        for (name, values) in others.of_archive() {
             zip.start_file(format!("{name}.npy"), options())?;
             zip.write_all(&npy::encode(values.view()))?;
         }
         zip.finish()?.flush()?;
         target.as_file().sync_all()?;
-        target.persist(&self.path)?;
+        target.persist(path)?;
         sync_folder(folder)
     }
+}
 
-    fn refused(&self, name: &'static str, found: String, expected: &'static str) -> DataError {
-        let problem = Problem::BadParameter {
-            name,
-            found,
-            expected,
-        };
-        DataError::from(problem).in_file(&self.path)
+impl Sink for NpzSink {
+    fn append(&mut self, array: usize, trace: &[f32]) -> Result<(), Problem> {
+        let bytes: Vec<u8> = trace.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let (_, file) = &mut self.members[array];
+        file.write_all(&bytes).map_err(cannot_write)
+    }
+
+    fn finish(&mut self, path: &Path, others: &Arrays) -> Result<(), Problem> {
+        self.assemble(path, others).map_err(cannot_write)
     }
 }
 
@@ -141,12 +72,4 @@ fn options() -> SimpleFileOptions {
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(DateTime::default())
         .large_file(true)
-}
-
-fn cannot_write(path: &Path, source: std::io::Error) -> DataError {
-    let problem = Problem::Io {
-        action: "write the file",
-        source,
-    };
-    DataError::from(problem).in_file(path)
 }

@@ -138,7 +138,8 @@ pub struct Options {
     pub units: Option<Units>,
     /// Dataset, variable or archive member to read; `None`: the only one that can be meant.
     pub dataset: Option<String>,
-    /// Order of the axes; `None`: as the file says, else `[time, neuron]` where plausible.
+    /// Order of the axes; `None`: as the file says, else `[time, neuron]` where plausible. suite2p
+    /// has but one.
     pub order: Option<AxisOrder>,
     /// suite2p: share of the neuropil's fluorescence to subtract.
     pub neuropil: f32,
@@ -349,7 +350,11 @@ impl Draft {
                 shape: values.shape().to_vec(),
             });
         }
-        let order = match options.order.or(self.order) {
+        let order = match (format, options.order) {
+            (Format::Suite2p, _) | (_, None) => self.order,
+            (_, stated) => stated,
+        };
+        let order = match order {
             Some(order) => order,
             None => guess_order(&dataset, values.shape(), &clock)?,
         };
@@ -379,7 +384,7 @@ impl Draft {
             neuron_ids: ids.unwrap_or_else(|| (0..n_neurons).map(|n| n.to_string()).collect()),
             trial_table: self.trial_table,
             n_train: self.n_train,
-            tau_s: self.tau_s.filter(|tau_s| tau_s.is_finite() && *tau_s > 0.0),
+            tau_s: self.tau_s.filter(|&tau_s| is_time(tau_s)),
             discretisation: self.discretisation,
             path: path.to_owned(),
             format,
@@ -387,6 +392,11 @@ impl Draft {
             notes,
         })
     }
+}
+
+/// Whether this is a length of time.
+pub(crate) fn is_time(seconds: f64) -> bool {
+    seconds.is_finite() && seconds > 0.0
 }
 
 fn time_first(mut values: ArrayD<f32>, order: AxisOrder) -> ArrayD<f32> {

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use data::{AxisOrder, NpzStream, Options, Recording, TraceBlocks, write_npy};
-use hdf5_writer::{DatasetBuilder, Hdf5Builder, WriteOptions};
-use ndarray::{Array2, ArrayD, s};
+use data::{Arrays, AxisOrder, Options, Recording, TraceBlocks, TraceStream, write_npy};
+use hdf5_writer::{AttributeBuilder, DatasetBuilder, Hdf5Builder, WriteOptions};
+use ndarray::{Array2, Array3, ArrayD, s};
 
 fn golden(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/recordings");
@@ -31,6 +31,9 @@ fn agree(path: &Path, options: &Options) {
         assert_eq!(blocks.n_bins(), trace.nrows());
         assert_eq!(blocks.neuron_ids(), whole.neuron_ids);
         assert!((blocks.dt_s() - whole.dt_s).abs() < 1e-12);
+        assert_eq!(blocks.units(), whole.units);
+        assert_eq!(blocks.tau_s(), whole.tau_s);
+        assert_eq!(blocks.discretisation(), whole.discretisation.as_deref());
         let mut n_seen = 0;
         for block in blocks {
             let block = block.unwrap();
@@ -86,6 +89,9 @@ fn suite2p_folders() {
         ..Options::default()
     };
     agree(&golden("suite2p"), &every);
+    // The axes are suite2p's, whatever is stated.
+    let stated = options(None, Some(AxisOrder::TimeNeuron));
+    agree(&golden("suite2p"), &stated);
 }
 
 #[test]
@@ -100,7 +106,11 @@ fn datasets_of_hdf5() {
         } else {
             dataset
         };
-        let plan = Hdf5Builder::new().dataset(dataset).into_plan().unwrap();
+        let file = Hdf5Builder::new()
+            .dataset(dataset)
+            .attribute(AttributeBuilder::scalar("tau", 0.7).unwrap())
+            .attribute(AttributeBuilder::fixed_string("discretisation", "euler"));
+        let plan = file.into_plan().unwrap();
         std::fs::write(&path, plan.encode(WriteOptions::default()).unwrap()).unwrap();
         agree(&path, &options(Some(30.0), None));
         agree(&path, &options(Some(30.0), Some(AxisOrder::NeuronTime)));
@@ -139,45 +149,99 @@ fn bad_input_is_named() {
     assert!(TraceBlocks::open(&path, &options(Some(8.0), None), 2).is_err());
 }
 
-#[test]
-fn archives_grow_trace_by_trace() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out.npz");
-    let mut out = NpzStream::create(&path, &["spikes", "calcium"], [5, 2]).unwrap();
-    for neuron in 0..2 {
-        for array in 0..2 {
-            let trace: Vec<f32> = (0..5)
-                .map(|t| (100 * array + 10 * neuron + t) as f32)
-                .collect();
+/// Arrays that a stream is given, `[1, time, neuron]`, with others.
+fn results([n_bins, n_neurons]: [usize; 2]) -> Arrays {
+    let mut results = Arrays::default();
+    results.numbers.insert("dt".into(), 0.1);
+    results.texts.insert("neuron_ids".into(), "a,b".into());
+    for (scale, name) in [(1.0, "spikes"), (-0.5, "calcium")] {
+        let values = Array3::from_shape_fn((1, n_bins, n_neurons), |(_, t, n)| match (t, n) {
+            (3, 1) => f32::NAN,
+            _ => scale * ((t * 7 + n * 131) % 1009) as f32,
+        });
+        results.insert(name, "dF/F", values.into_dyn());
+    }
+    results.insert("tau", "s", ArrayD::from_elem(vec![n_neurons], 0.7));
+    results
+}
+
+/// Streams the spikes and calcium of `results` trace by trace.
+fn stream(path: &Path, results: &Arrays, shape: [usize; 2]) {
+    let arrays = [("spikes", "dF/F"), ("calcium", "dF/F")];
+    let mut out = TraceStream::create(path, &arrays, shape).unwrap();
+    for neuron in 0..shape[1] {
+        for (array, (name, _)) in arrays.iter().enumerate() {
+            let trace = results.arrays[*name]
+                .values
+                .slice(s![0, .., neuron])
+                .to_vec();
             out.append(array, &trace).unwrap();
         }
     }
-    assert!(
-        out.append(0, &[0.0; 5])
-            .unwrap_err()
-            .to_string()
-            .contains("5 frames for neuron 2")
-    );
-    assert!(out.append(2, &[0.0; 5]).is_err());
-    out.finish(&[("tau", ArrayD::zeros(vec![2]))]).unwrap();
-    for (array, name) in ["spikes", "calcium"].iter().enumerate() {
-        let options = Options {
-            dataset: Some((*name).to_owned()),
-            ..options(Some(8.0), None)
-        };
-        let back = Recording::open(&path, &options).unwrap();
-        let expected = Array2::from_shape_fn((5, 2), |(t, n)| (100 * array + 10 * n + t) as f32);
-        assert_eq!(back.stretches()[0], expected);
+    let mut others = results.clone();
+    others.arrays.retain(|name, _| name == "tau");
+    out.finish(&others).unwrap();
+}
+
+#[test]
+fn a_stream_writes_what_is_written_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (streamed, whole) = (folder.path().join("streamed"), folder.path().join("whole"));
+    // One chunk; several along either axis; one frame; more than a leaf of the index holds.
+    for shape in [[5, 2], [20_000, 50], [1, 40], [70_000, 17], [17_000, 600]] {
+        let results = results(shape);
+        for extension in ["h5", "npz"] {
+            let (streamed, whole) = (
+                streamed.with_extension(extension),
+                whole.with_extension(extension),
+            );
+            stream(&streamed, &results, shape);
+            results.write(&whole).unwrap();
+            let [found, expected] = [&streamed, &whole].map(|path| Arrays::read(path).unwrap());
+            assert_eq!(
+                (&found.numbers, &found.texts),
+                (&expected.numbers, &expected.texts)
+            );
+            assert!(found.arrays.keys().eq(expected.arrays.keys()));
+            for (name, array) in &expected.arrays {
+                let other = &found.arrays[name];
+                let bits = |a: &ArrayD<f32>| a.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                assert_eq!(other.unit, array.unit);
+                assert_eq!(other.values.shape(), array.values.shape());
+                assert!(
+                    bits(&other.values) == bits(&array.values),
+                    "{shape:?} {name}"
+                );
+            }
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
     }
-    // One that is not finished leaves what was there.
-    let before = std::fs::read(&path).unwrap();
-    let out = NpzStream::create(&path, &["spikes"], [5, 2]).unwrap();
-    assert!(
-        out.finish(&[])
-            .unwrap_err()
-            .to_string()
-            .contains("0 of `spikes`")
-    );
-    assert_eq!(std::fs::read(&path).unwrap(), before);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_stream_that_is_not_finished_leaves_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["out.h5", "out.npz"] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "before").unwrap();
+        let mut out = TraceStream::create(&path, &[("spikes", "")], [5, 2]).unwrap();
+        out.append(0, &[0.0; 5]).unwrap();
+        let message = |e: data::DataError| e.to_string();
+        let said = message(out.append(1, &[0.0; 5]).unwrap_err());
+        assert!(said.contains("`array` is 1"), "{said}");
+        let said = message(out.append(0, &[0.0; 4]).unwrap_err());
+        assert!(said.contains("4 frames for neuron 1"), "{said}");
+        let said = message(out.finish(&Arrays::default()).unwrap_err());
+        assert!(
+            said.contains("1 of `spikes`") && said.contains(name),
+            "{said}"
+        );
+        let mut out = TraceStream::create(&path, &[("spikes", "")], [5, 1]).unwrap();
+        out.append(0, &[0.0; 5]).unwrap();
+        let said = message(out.append(0, &[0.0; 5]).unwrap_err());
+        assert!(said.contains("5 frames for neuron 1"), "{said}");
+        drop(out);
+        assert_eq!(std::fs::read(&path).unwrap(), b"before");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }

@@ -95,10 +95,6 @@ const CASES: &[Case] = &[
         &["short.npy", "1 trial or window", "at least 2"],
     ),
     (
-        "deconvolve no-rate.npy -o out.h5 --rate 30 --blocks",
-        &["--blocks", ".npz", "out.h5"],
-    ),
-    (
         "deconvolve trials.h5 -o out.npz --blocks",
         &["trials.h5", "in blocks", "leave --blocks out"],
     ),

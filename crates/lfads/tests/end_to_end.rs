@@ -199,18 +199,33 @@ fn deconvolution_finds_the_spikes_whatever_the_method() {
 fn block_by_block_the_answer_is_the_same() {
     let lfads = Lfads::new().with_suite2p();
     for options in ["--tau 0.7 --noise-constrained", "--typical-tau 0.7"] {
-        lfads.run(&format!("deconvolve mouse/suite2p -o whole.h5 {options}"));
-        lfads.run(&format!(
-            "deconvolve mouse/suite2p -o blocks.npz --blocks {options}"
-        ));
-        let whole = Arrays::read(&lfads.path("whole.h5")).unwrap();
-        let blocks = Arrays::read(&lfads.path("blocks.npz")).unwrap();
-        for (name, array) in &whole.arrays {
-            let found = blocks.require(name).unwrap();
-            let values = array.values.iter();
-            assert!(values.eq(found.iter()), "{options}: {name}");
+        for format in ["h5", "npz"] {
+            let deconvolve = format!("deconvolve mouse/suite2p {options} -o");
+            lfads.run(&format!("{deconvolve} whole.{format}"));
+            lfads.run(&format!("{deconvolve} blocks.{format} --blocks"));
+            let [whole, blocks] = ["whole", "blocks"]
+                .map(|name| Arrays::read(&lfads.path(&format!("{name}.{format}"))).unwrap());
+            assert!(whole == blocks, "{options}, {format}");
         }
     }
+    // What an HDF5 file says of its indicator counts too.
+    let mut traces = Arrays {
+        numbers: [("fs".to_owned(), 10.0), ("tau".to_owned(), 0.5)].into(),
+        texts: [("discretisation".to_owned(), "euler".to_owned())].into(),
+        ..Arrays::read(&lfads.path("whole.h5")).unwrap()
+    };
+    traces.arrays.retain(|name, _| name == "calcium");
+    for array in traces.arrays.values_mut() {
+        let matrix = array.values.index_axis(ndarray::Axis(0), 0);
+        array.values = matrix.to_owned().into_dyn();
+    }
+    traces.write(&lfads.path("traces.h5")).unwrap();
+    lfads.run("deconvolve traces.h5 -o whole.h5 --units dff --baseline none");
+    lfads.run("deconvolve traces.h5 -o blocks.h5 --units dff --baseline none --blocks");
+    let [whole, blocks] =
+        ["whole.h5", "blocks.h5"].map(|name| Arrays::read(&lfads.path(name)).unwrap());
+    assert!(whole == blocks);
+    assert_eq!(blocks.arrays["spikes"].unit, "dF/F");
     let scores = lfads.json("evaluate blocks.npz --truth mouse/truth.h5");
     assert!(
         scores["spikes"]["all"]["r2"].as_f64().unwrap() > 0.5,

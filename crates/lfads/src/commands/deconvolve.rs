@@ -1,14 +1,14 @@
 //! `lfads deconvolve`: spikes and denoised calcium by OASIS.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use calcium::estimate::{Average, maximin_baseline, noise_sd};
 use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Ar2Problem, Baseline, Deconvolved};
 use calcium::{Ar1, Ar2, Automatic, CalciumError, Discretisation};
 use clap::ValueEnum;
-use data::{Arrays, Likelihood, NpzStream, Recording, TraceBlocks};
-use ndarray::{Array1, ArrayD, IxDyn};
+use data::{Arrays, Likelihood, Recording, TraceBlocks, TraceStream, Units};
+use ndarray::{Array1, ArrayD};
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -80,7 +80,7 @@ pub struct Deconvolve {
     baseline_window: f64,
 
     /// Read, solve and write a block of neurons at a time, for recordings larger than memory: from a
-    /// .npy matrix, a suite2p folder or a two-axis HDF5 dataset into an .npz of [time, neuron]
+    /// .npy matrix, a suite2p folder or a two-axis HDF5 dataset of 32-bit floats
     #[arg(long, conflicts_with_all = ["leave_out", "continuous"])]
     blocks: bool,
 
@@ -159,7 +159,8 @@ impl Deconvolve {
     fn run_whole(&self, session: &Session<'_>) -> Result<Vec<Found>> {
         let recording = self.input.open(&self.path)?;
         recording.check(Likelihood::Gaussian)?;
-        let kinetics = self.kinetics(&recording);
+        let stated = recording.discretisation.as_deref();
+        let kinetics = self.kinetics(recording.dt_s, recording.tau_s, stated);
         let layout = Layout::new(&recording, 5.0 * kinetics.tau_s.unwrap_or(self.typical_tau));
         let bar = bar(session, recording.n_neurons());
         let solved: Vec<Result<Solved>> = (0..recording.n_neurons())
@@ -181,14 +182,6 @@ impl Deconvolve {
 
     /// The same in memory of the size of a block.
     fn run_in_blocks(&self, session: &Session<'_>) -> Result<Vec<Found>> {
-        if !self
-            .output
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("npz"))
-        {
-            let output = self.output.display();
-            bail!("--blocks writes .npz archives; name the output so instead of {output}");
-        }
         let opened = TraceBlocks::open(&self.path, &self.input.options(), PER_BLOCK);
         let Some(blocks) = opened.map_err(with_option_names)? else {
             bail!(
@@ -196,14 +189,13 @@ impl Deconvolve {
                 self.path.display()
             );
         };
-        let kinetics = Kinetics {
-            dt_s: blocks.dt_s(),
-            tau_s: self.tau,
-            discretisation: Discretisation::Exact,
-        };
+        let kinetics = self.kinetics(blocks.dt_s(), blocks.tau_s(), blocks.discretisation());
         let (n_bins, n_neurons) = (blocks.n_bins(), blocks.n_neurons());
-        let names = names(&kinetics);
-        let mut out = NpzStream::create(&self.output, names, [n_bins, n_neurons])?;
+        let units = unit(blocks.units());
+        let mut results = heading(&self.path, kinetics.dt_s, blocks.neuron_ids());
+        let names = names(&kinetics).iter();
+        let arrays: Vec<_> = names.map(|name| (*name, units)).collect();
+        let mut out = TraceStream::create(&self.output, &arrays, [n_bins, n_neurons])?;
         let bar = bar(session, n_neurons);
         let mut found = Vec::new();
         for block in blocks {
@@ -225,22 +217,20 @@ impl Deconvolve {
             }
         }
         bar.finish_and_clear();
-        let numbers = numbers(&found);
-        let dt_s = ArrayD::from_elem(IxDyn(&[]), kinetics.dt_s as f32);
-        let others = numbers.map(|(name, _, values)| (name, values));
-        let others: Vec<_> = others.into_iter().chain([("dt", dt_s)]).collect();
-        out.finish(&others)?;
+        insert_numbers(&mut results, &found, units);
+        out.finish(&results)?;
         Ok(found)
     }
 
     /// What the command line says of the indicator, else the file.
-    fn kinetics(&self, recording: &Recording) -> Kinetics {
-        let is_own = self.tau.is_none() && recording.tau_s.is_some();
+    fn kinetics(&self, dt_s: f64, stated_tau_s: Option<f64>, stated: Option<&str>) -> Kinetics {
         Kinetics {
-            dt_s: recording.dt_s,
-            tau_s: self.tau.or(recording.tau_s),
-            discretisation: match recording.discretisation.as_deref() {
-                Some("euler") if is_own => Discretisation::Euler,
+            dt_s,
+            tau_s: self.tau.or(stated_tau_s),
+            discretisation: match stated {
+                Some("euler") if self.tau.is_none() && stated_tau_s.is_some() => {
+                    Discretisation::Euler
+                }
                 _ => Discretisation::Exact,
             },
         }
@@ -360,16 +350,8 @@ fn bar(session: &Session<'_>, n_neurons: usize) -> indicatif::ProgressBar {
 }
 
 fn results(recording: &Recording, layout: &Layout, names: &[&str], solved: &[Solved]) -> Arrays {
-    let units = recording.units.map_or("", |units| match units {
-        data::Units::DeltaFOverF => "dF/F",
-        _ => "F",
-    });
-    let mut results = Arrays::default();
-    results.numbers.insert("dt".into(), recording.dt_s);
-    let source = recording.path.display().to_string();
-    results.texts.insert("source".into(), source);
-    let ids = recording.neuron_ids.join(",");
-    results.texts.insert("neuron_ids".into(), ids);
+    let units = unit(recording.units);
+    let mut results = heading(&recording.path, recording.dt_s, &recording.neuron_ids);
     for (place, name) in names.iter().enumerate() {
         let of_neuron = |solved: &'_ Solved| solved.traces().nth(place).map(<[f32]>::to_vec);
         let traces: Vec<Vec<f32>> = solved.iter().filter_map(of_neuron).collect();
@@ -377,21 +359,41 @@ fn results(recording: &Recording, layout: &Layout, names: &[&str], solved: &[Sol
         results.insert(name, units, trials.into_dyn());
     }
     let found: Vec<Found> = solved.iter().map(|solved| solved.found).collect();
-    for (name, unit, values) in numbers(&found) {
-        results.insert(name, if unit.is_empty() { units } else { unit }, values);
-    }
+    insert_numbers(&mut results, &found, units);
     results
 }
 
-/// Name, unit (empty: the recording's) and values, `[neuron]`.
-fn numbers(found: &[Found]) -> [(&'static str, &'static str, ArrayD<f32>); 3] {
+/// What is said of all neurons together.
+fn heading(path: &Path, dt_s: f64, neuron_ids: &[String]) -> Arrays {
+    let mut heading = Arrays::default();
+    heading.numbers.insert("dt".into(), dt_s);
+    let source = path.display().to_string();
+    heading.texts.insert("source".into(), source);
+    let ids = neuron_ids.join(",");
+    heading.texts.insert("neuron_ids".into(), ids);
+    heading
+}
+
+fn unit(units: Option<Units>) -> &'static str {
+    match units {
+        Some(Units::DeltaFOverF) => "dF/F",
+        Some(_) => "F",
+        None => "",
+    }
+}
+
+/// Adds the numbers of each neuron, `[neuron]`.
+fn insert_numbers(results: &mut Arrays, found: &[Found], units: &str) {
     let array = |value: fn(&Found) -> f64| {
         let values: Array1<f32> = found.iter().map(|found| value(found) as f32).collect();
         values.into_dyn()
     };
-    [
+    let numbers: [(_, _, ArrayD<f32>); 3] = [
         ("tau", "s", array(|f| f.tau_s)),
-        ("noise_sd", "", array(|f| f.noise_sd)),
-        ("lambda", "", array(|f| f.lambda)),
-    ]
+        ("noise_sd", units, array(|f| f.noise_sd)),
+        ("lambda", units, array(|f| f.lambda)),
+    ];
+    for (name, unit, values) in numbers {
+        results.insert(name, unit, values);
+    }
 }
