@@ -3,6 +3,7 @@
 use ndarray::{Array2, s};
 
 use crate::Problem;
+use crate::recording::is_time;
 
 /// What a file says of time.
 pub(crate) enum Clock {
@@ -53,7 +54,7 @@ impl Clock {
             Self::Unstated | Self::TimesS(_) => return Err(Problem::MissingRate),
         };
         let dt_s = if name == "rate" { found.recip() } else { found };
-        if dt_s.is_finite() && dt_s > 0.0 {
+        if is_time(dt_s) {
             return Ok(dt_s);
         }
         Err(Problem::BadParameter {
@@ -95,7 +96,15 @@ pub(crate) fn regularise(
     let frames = frame_numbers(&times)?;
     let n_frames = frames.last().map_or(0, |last| last + 1);
     let n_dropped = n_frames - trace.nrows();
-    let dt_s = (times[times.len() - 1] - times[0]) / (n_frames - 1) as f64;
+    let (first, last) = (times[0], times[times.len() - 1]);
+    let dt_s = (last - first) / (n_frames - 1) as f64;
+    if !is_time(dt_s) {
+        return Err(Problem::BadParameter {
+            name: "timestamps",
+            found: format!("from {first} s to {last} s"),
+            expected: "times in seconds, or give `rate` instead",
+        });
+    }
     if n_dropped == 0 {
         return Ok(Regular {
             trace,

@@ -11,6 +11,9 @@ use crate::{Format, Options, Problem, Units};
 /// What the traces are called after `train_`, most wanted first.
 const NAMES: [&str; 5] = ["fluor", "data", "encod_data", "recon_data", "spikes"];
 
+/// How many times their own size trials may take when padded to one length.
+const MOST_PADDED: usize = 16;
+
 pub(crate) struct PlainHdf5;
 
 impl Reader for PlainHdf5 {
@@ -106,18 +109,22 @@ fn join(
     name: &str,
     valid: &ArrayD<f32>,
 ) -> Result<ArrayD<f32>, Problem> {
-    let disagree = || Problem::Disagree {
+    let disagree = |axis| Problem::Disagree {
         a: train_name.to_owned(),
         a_shape: train.shape().to_vec(),
         b: format!("valid_{name}"),
         b_shape: valid.shape().to_vec(),
-        axis: "neurons",
+        axis,
     };
-    let (&[_, a, n], &[_, b, m]) = (train.shape(), valid.shape()) else {
-        return Err(disagree());
+    let (&[n_train, a, n], &[n_valid, b, m]) = (train.shape(), valid.shape()) else {
+        return Err(disagree("axes"));
     };
     if n != m {
-        return Err(disagree());
+        return Err(disagree("neurons"));
+    }
+    let padded = (n_train + n_valid).saturating_mul(a.max(b).saturating_mul(n));
+    if padded > MOST_PADDED.saturating_mul(train.len() + valid.len()) {
+        return Err(disagree("frames"));
     }
     let lengthen = |values: &ArrayD<f32>| {
         let mut shape = values.shape().to_vec();
@@ -129,7 +136,7 @@ fn join(
         long
     };
     let (train, valid) = (lengthen(train), lengthen(valid));
-    concatenate(Axis(0), &[train.view(), valid.view()]).map_err(|_| disagree())
+    concatenate(Axis(0), &[train.view(), valid.view()]).map_err(|_| disagree("trials"))
 }
 
 fn require(root: &Node, path: &str) -> Result<ArrayD<f32>, Problem> {

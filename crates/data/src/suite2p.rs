@@ -155,6 +155,14 @@ pub(crate) fn plane(folder: &Path, options: &Options) -> Result<PathBuf, Problem
 fn matrix(folder: &Path, name: &str) -> Result<Array2<f32>, Problem> {
     let values = array(folder, name)?;
     let found = values.shape().to_vec();
+    // Regions without frames can be any number: they take no room in the file.
+    if values.is_empty() {
+        let dataset = name.to_owned();
+        return Err(Problem::Empty {
+            dataset,
+            shape: found,
+        });
+    }
     let matrix = values.into_dimensionality::<Ix2>();
     matrix.map_err(|_| Problem::Rank {
         object: format!("`{name}`"),

@@ -329,6 +329,38 @@ fn suite2p_folders_with_something_wrong() {
     }
 }
 
+/// A shape with a 0 in it takes no room in the file, whatever else is in it.
+#[test]
+fn suite2p_regions_without_frames() {
+    let desk = Desk::new();
+    let plane = desk.suite2p();
+    let mut bytes = std::fs::read(plane.join("F.npy")).unwrap();
+    let text = String::from_utf8_lossy(&bytes[10..128]).into_owned();
+    let text = text.replace("(3, 9)", "(1000000000000000000, 0)");
+    bytes[10..127].copy_from_slice(&text.as_bytes()[..117]);
+    std::fs::write(plane.join("F.npy"), &bytes).unwrap();
+    let every = Options {
+        neuropil: 0.0,
+        cells_only: false,
+        ..at_8_hz()
+    };
+    let wanted = "dataset `F.npy` has shape [1000000000000000000, 0]: an axis is empty; \
+                  leave the dataset out instead";
+    assert_eq!(complaint(&plane, &every), wanted);
+    assert_eq!(complaint(&plane, &at_8_hz()), wanted);
+}
+
+/// Each step is finite, their sum is not.
+#[test]
+fn timestamps_too_far_apart() {
+    let desk = Desk::new();
+    let times = [-1e308_f64, 0.0, 1e308, 1.7e308];
+    let rows = times.map(|t| format!("{t:e},1,2\n"));
+    let path = desk.bytes(format!("time,a,b\n{}", rows.concat()).into_bytes());
+    let said = complaint(&path, &Options::default());
+    assert!(said.starts_with("`timestamps` is from -1"), "{said}");
+}
+
 #[test]
 fn several_planes() {
     let desk = Desk::new();
@@ -366,6 +398,15 @@ fn hdf5_files_with_something_wrong() {
         say(&[("train_data", &[2, 9, 3]), ("valid_data", &[2, 9, 4])]),
         "dataset `train_data` has shape [2, 9, 3] but `valid_data` has [2, 9, 4]: \
          the number of neurons must be the same in both"
+    );
+    // Padded to one length they would take 2 GB.
+    assert_eq!(
+        say(&[
+            ("train_data", &[16_000, 1, 2]),
+            ("valid_data", &[1, 16_000, 2])
+        ]),
+        "dataset `train_data` has shape [16000, 1, 2] but `valid_data` has [1, 16000, 2]: \
+         the number of frames must be the same in both"
     );
     let whole = std::fs::read(build(&[("dff", &[9, 3])])).unwrap();
     let path = desk.bytes(&whole[..whole.len() - 5]);

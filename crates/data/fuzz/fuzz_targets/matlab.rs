@@ -1,3 +1,12 @@
+//! A MATLAB v7.3 file: a block of text, then HDF5.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| data_fuzz::recording(bytes, Some("dff")));
+use data_fuzz::Scratch;
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    match bytes.starts_with(b"MATLAB ") {
+        true => Scratch::file(bytes).open(),
+        false => Corpus::Reject,
+    }
+});

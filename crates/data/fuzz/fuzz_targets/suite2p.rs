@@ -1,7 +1,12 @@
+//! A suite2p folder, its files end to end in the input.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    if let Some((which, bytes)) = bytes.split_first() {
-        data_fuzz::suite2p(*which, bytes);
+use data_fuzz::{NPY, Scratch};
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    match bytes.starts_with(NPY) {
+        true => Scratch::suite2p(bytes).open(),
+        false => Corpus::Reject,
     }
 });

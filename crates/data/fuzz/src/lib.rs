@@ -1,74 +1,171 @@
-//! What all targets do with the bytes they are given.
+//! What every fuzz target does: bytes become a file, and the file is read in every way there is.
 
-use std::path::Path;
+use std::ops::Range;
+use std::path::PathBuf;
 
-use data::{Dataset, Options, Recording, TraceBlocks, Windows};
+use data::{Arrays, AxisOrder, DataError, Dataset, Options, Recording, TraceBlocks};
+use libfuzzer_sys::Corpus;
+use ndarray::{ArrayView2, s};
+use tempfile::TempDir;
 
-/// Reads the bytes as a recording of whatever format they are, with and without a rate.
-///
-/// # Panics
-/// If what opens is not sound, or what does not says more than one line.
-pub fn recording(bytes: &[u8], dataset: Option<&str>) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("fuzzed");
-    std::fs::write(&path, bytes).expect("room for the file");
-    open(&path, dataset);
+/// Begins every .npy file.
+pub const NPY: &[u8] = b"\x93NUMPY";
+/// Begins every HDF5 file without a user block.
+pub const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
+/// Files of a suite2p folder, in the order in which an input holds them.
+pub const SUITE2P: [&str; 4] = ["F.npy", "Fneu.npy", "iscell.npy", "ops.npy"];
+
+/// A recording on disk, removed when dropped.
+pub struct Scratch {
+    folder: TempDir,
+    path: PathBuf,
 }
 
-/// Reads the bytes as a benchmark file.
-///
-/// # Panics
-/// As [`recording`].
-pub fn benchmark(bytes: &[u8]) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("fuzzed");
-    std::fs::write(&path, bytes).expect("room for the file");
-    match Dataset::read(&path) {
-        Ok(dataset) => dataset.validate().expect("what was read is valid"),
-        Err(e) => assert_one_line(&e, &path),
+impl Scratch {
+    /// A file that holds `bytes`.
+    ///
+    /// # Panics
+    /// If the system's folder of temporary files cannot be written to.
+    pub fn file(bytes: &[u8]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("recording");
+        std::fs::write(&path, bytes).expect("a temporary file");
+        Self { folder, path }
     }
-}
 
-/// Reads the bytes as the `which`-th file of a suite2p folder that is sound but for it.
-///
-/// # Panics
-/// As [`recording`].
-pub fn suite2p(which: u8, bytes: &[u8]) {
-    const NAMES: [&str; 4] = ["F.npy", "Fneu.npy", "iscell.npy", "ops.npy"];
-    const SOUND: [&[u8]; 4] = [
-        include_bytes!("../../tests/golden/recordings/suite2p/plane0/F.npy"),
-        include_bytes!("../../tests/golden/recordings/suite2p/plane0/Fneu.npy"),
-        include_bytes!("../../tests/golden/recordings/suite2p/plane0/iscell.npy"),
-        include_bytes!("../../tests/golden/recordings/suite2p/plane0/ops.npy"),
-    ];
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let which = usize::from(which) % NAMES.len();
-    for (place, name) in NAMES.iter().enumerate() {
-        let content = if place == which { bytes } else { SOUND[place] };
-        std::fs::write(folder.path().join(name), content).expect("room for the file");
+    /// A suite2p folder of .npy files that lie end to end in `bytes`, the last ones perhaps missing.
+    ///
+    /// # Panics
+    /// If the system's folder of temporary files cannot be written to.
+    pub fn suite2p(bytes: &[u8]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let starts: Vec<usize> = (0..bytes.len())
+            .filter(|&place| bytes[place..].starts_with(NPY))
+            .collect();
+        let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
+        for ((name, &start), end) in SUITE2P.iter().zip(&starts).zip(ends) {
+            std::fs::write(folder.path().join(name), &bytes[start..end]).expect("a temporary file");
+        }
+        let path = folder.path().to_owned();
+        Self { folder, path }
     }
-    open(folder.path(), None);
-}
 
-fn open(path: &Path, dataset: Option<&str>) {
-    for rate_hz in [None, Some(8.0)] {
-        let options = Options {
-            rate_hz,
-            dataset: dataset.map(str::to_owned),
-            ..Options::default()
+    /// Opens the recording with and without what a caller may state, whole and in blocks.
+    ///
+    /// # Panics
+    /// On any fault of the readers.
+    pub fn open(&self) -> Corpus {
+        let every = [
+            Options::default(),
+            given(AxisOrder::TimeNeuron),
+            given(AxisOrder::NeuronTime),
+        ];
+        for options in &every {
+            self.open_with(options);
+            // Of several candidates each.
+            for dataset in self.candidates(options) {
+                let dataset = Some(dataset);
+                self.open_with(&Options {
+                    dataset,
+                    ..options.clone()
+                });
+            }
+        }
+        Corpus::Keep
+    }
+
+    /// Opens the recording whole and in blocks, which must agree.
+    fn open_with(&self, options: &Options) {
+        let whole = self.checked(Recording::open(&self.path, options));
+        if let Some(recording) = &whole {
+            assert_sound(recording);
+        }
+        if let Some(blocks) = self.blocks(options) {
+            // Where missing frames are filled in, or trials told apart, blocks are none.
+            if let Some(recording) = &whole {
+                assert_agree(recording, &blocks);
+            }
+        }
+    }
+
+    /// Every trace, `[neuron][time]`, read two neurons at a time.
+    fn blocks(&self, options: &Options) -> Option<Vec<Vec<f32>>> {
+        let blocks = self.checked(TraceBlocks::open(&self.path, options, 2))??;
+        let (n_neurons, n_bins) = (blocks.n_neurons(), blocks.n_bins());
+        let mut traces = Vec::new();
+        for block in blocks {
+            let block = self.checked(block)?;
+            traces.extend(block.traces.outer_iter().map(|trace| trace.to_vec()));
+        }
+        assert_eq!(traces.len(), n_neurons);
+        assert!(traces.iter().all(|trace| trace.len() == n_bins));
+        Some(traces)
+    }
+
+    /// Names that an error of ambiguity lists.
+    fn candidates(&self, options: &Options) -> Vec<String> {
+        let Err(error) = Recording::open(&self.path, options) else {
+            return Vec::new();
         };
-        match Recording::open(path, &options) {
-            Ok(recording) => assert_sound(&recording),
-            Err(e) => assert_one_line(&e, path),
+        match *error.problem {
+            data::Problem::Ambiguous { found, .. } => {
+                found.split(", ").take(4).map(str::to_owned).collect()
+            }
+            _ => Vec::new(),
         }
-        match TraceBlocks::open(path, &options, 2) {
-            Ok(blocks) => blocks.into_iter().flatten().for_each(|block| {
-                if let Err(e) = block {
-                    assert_one_line(&e, path);
-                }
-            }),
-            Err(e) => assert_one_line(&e, path),
+    }
+
+    /// Reads some neurons' traces, which are those of the whole recording.
+    ///
+    /// # Panics
+    /// On any fault of the readers.
+    pub fn read_neurons(&self, neurons: Range<usize>) {
+        for order in [AxisOrder::TimeNeuron, AxisOrder::NeuronTime] {
+            let options = given(order);
+            let Some(mut blocks) = self
+                .checked(TraceBlocks::open(&self.path, &options, 1))
+                .flatten()
+            else {
+                continue;
+            };
+            let read = self.checked(blocks.read(neurons.clone()));
+            let whole = self.checked(Recording::open(&self.path, &options));
+            if let (Some(read), Some(whole)) = (read, whole) {
+                let kept = whole.stretches()[0]
+                    .slice(s![.., neurons.clone()])
+                    .to_owned();
+                let rows: Vec<_> = read.outer_iter().map(|trace| trace.to_vec()).collect();
+                assert_same(&rows, kept.view());
+            }
         }
+    }
+
+    /// Reads the file as results: named arrays.
+    ///
+    /// # Panics
+    /// On any fault of the reader.
+    pub fn read_arrays(&self) {
+        self.checked(Arrays::read(&self.path));
+    }
+
+    /// Reads the file as a benchmark.
+    ///
+    /// # Panics
+    /// On any fault of the reader.
+    pub fn read_benchmark(&self) {
+        if let Some(dataset) = self.checked(Dataset::read(&self.path)) {
+            dataset.validate().expect("what was read is valid");
+        }
+    }
+
+    /// What was read, or an error that is one line and names the file.
+    fn checked<T>(&self, read: Result<T, DataError>) -> Option<T> {
+        read.map_err(|error| {
+            let said = error.to_string();
+            let names_it = said.starts_with(&self.folder.path().display().to_string());
+            assert!(names_it && !said.contains('\n'), "{said:?}");
+        })
+        .ok()
     }
 }
 
@@ -77,13 +174,36 @@ fn assert_sound(recording: &Recording) {
     for stretch in recording.stretches() {
         assert_eq!(stretch.ncols(), recording.n_neurons());
         assert!(!stretch.is_empty() && stretch.iter().all(|v| !v.is_infinite()));
-        assert!(Windows::new(stretch.nrows(), 1, 0).is_ok());
     }
     let _ = recording.cut_trials();
+    let _ = recording.check(data::Likelihood::Poisson);
+    let _ = recording.check(data::Likelihood::Gaussian);
 }
 
-fn assert_one_line(error: &data::DataError, path: &Path) {
-    let said = error.to_string();
-    let starts = said.starts_with(&path.display().to_string());
-    assert!(starts && !said.contains('\n'), "{said:?}");
+fn assert_agree(recording: &Recording, blocks: &[Vec<f32>]) {
+    match recording.stretches()[..] {
+        [trace] => assert_same(blocks, trace),
+        ref trials => panic!("blocks of a recording with {} trials", trials.len()),
+    }
+}
+
+/// The same values, `[neuron][time]` and `[time, neuron]`; NaN is NaN.
+fn assert_same(blocks: &[Vec<f32>], whole: ArrayView2<'_, f32>) {
+    assert_eq!(blocks.len(), whole.ncols(), "neurons in blocks and whole");
+    for (block, column) in blocks.iter().zip(whole.columns()) {
+        let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+        assert_eq!(block.len(), column.len(), "frames in blocks and whole");
+        assert!(block.iter().zip(column).all(same));
+    }
+}
+
+/// What a caller may state.
+fn given(order: AxisOrder) -> Options {
+    Options {
+        rate_hz: Some(8.0),
+        order: Some(order),
+        cells_only: false,
+        neuropil: 0.0,
+        ..Options::default()
+    }
 }
