@@ -27,18 +27,16 @@ impl Report<'_> {
             .map(|(i, line)| path(i, line))
             .collect();
         let data = serde_json::to_string(&lines).unwrap_or_default();
-        let svg = picture(1060.0, 420.0, "factors in three dimensions", &paths).replacen(
-            "<svg ",
-            "<svg id=\"orbits\" style=\"touch-action:none\" ",
-            1,
-        );
+        let title = "factors in three dimensions; arrow keys turn them";
+        let svg = picture(1060.0, 420.0, title, &paths);
+        let svg = svg.replacen("<svg ", "<svg id=\"orbits\" tabindex=\"0\" ", 1);
         let content =
             format!("{svg}<script type=\"application/json\" id=\"orbit-data\">{data}</script>\n");
         let n = self.quantities.factors.dim().2;
         section(
             "Factors",
             &format!(
-                "The first three principal components of {n} factors{}. Drag to turn.",
+                "The first three principal components of {n} factors{}. Drag to turn, or use the arrow keys; Home goes back.",
                 match self.record.source.continuous {
                     true => ", some frames before and after the traces above",
                     false => ", one line per trial",
@@ -58,7 +56,8 @@ impl Report<'_> {
     }
 }
 
-/// Lines of x, y, z, x, …, whole numbers from −100 to 100.
+/// Lines of x, y, z, x, …, whole numbers; nearly all points lie within 100 of the centre, and so in the
+/// picture however it is turned.
 fn orbits(factors: &Array3<f32>, frames: Range<usize>) -> Vec<Vec<i32>> {
     let (n_trials, _, n_factors) = factors.dim();
     let n_shown = (MAX_POINTS / frames.len().max(1)).clamp(1, n_trials);
@@ -94,7 +93,9 @@ fn orbits(factors: &Array3<f32>, frames: Range<usize>) -> Vec<Vec<i32>> {
                 .collect()
         })
         .collect();
-    let mut sizes: Vec<f64> = lines.iter().flatten().map(|x| x.abs()).collect();
+    let distance = |point: &[f64]| point.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let points = lines.iter().flat_map(|line| line.chunks_exact(3));
+    let mut sizes: Vec<f64> = points.map(distance).collect();
     sizes.sort_unstable_by(f64::total_cmp);
     // A few far points, such as those of a first bin, should not make all others small.
     let reach = sizes
@@ -151,6 +152,19 @@ fn path(index: usize, line: &[i32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn orbits_stay_in_the_picture() {
+        // The corners of a cube are farther from its centre than its faces.
+        let corner = |trial: usize, factor: usize| f32::from((trial >> factor) & 1 == 1);
+        let factors = Array3::from_shape_fn((8, 4, 3), |(trial, _, factor)| corner(trial, factor));
+        let lines = orbits(&factors, 0..4);
+        assert_eq!(lines.len(), 8);
+        for point in lines.iter().flat_map(|line| line.chunks_exact(3)) {
+            let distance = point.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
+            assert!((distance - 100.0).abs() < 1.0, "{point:?}");
+        }
+    }
 
     #[test]
     fn principal_axes_are_orthonormal_and_sorted() {

@@ -1,7 +1,8 @@
-// Turns the factors with the pointer; without this script the first view stays.
+// Turns the factors with the pointer or the arrow keys; without this script the first view stays.
 const svg = document.getElementById("orbits"), lines = JSON.parse(document.getElementById("orbit-data").textContent);
 const paths = svg.querySelectorAll("path.orbit"), [size, half] = [svg.viewBox.baseVal.height, svg.viewBox.baseVal.width / 2];
-let [turn, tilt] = [0.6, 0.35], from = null;
+const first = [0.6, 0.35], keys = { ArrowLeft: [0.1, 0], ArrowRight: [-0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] };
+let [turn, tilt] = first, from = null;
 function draw() {
   const [ct, st, cp, sp] = [Math.cos(turn), Math.sin(turn), Math.cos(tilt), Math.sin(tilt)];
   lines.forEach((line, i) => {
@@ -13,9 +14,21 @@ function draw() {
     paths[i].setAttribute("d", d);
   });
 }
-svg.addEventListener("pointerdown", e => { from = [e.clientX, e.clientY]; svg.setPointerCapture(e.pointerId); });
-svg.addEventListener("pointermove", e => {
-  if (!from) return;
-  turn += (e.clientX - from[0]) * 0.01; tilt += (e.clientY - from[1]) * 0.01; from = [e.clientX, e.clientY]; draw();
+// Up stays up: the view ends straight above and straight below.
+function look(to) { turn = to[0]; tilt = Math.max(-Math.PI / 2, Math.min(Math.PI / 2, to[1])); draw(); }
+svg.addEventListener("pointerdown", e => {
+  if (!e.isPrimary || e.button) return;
+  from = [e.clientX, e.clientY]; svg.setPointerCapture(e.pointerId);
 });
-svg.addEventListener("pointerup", () => { from = null; });
+// What is near follows the pointer.
+svg.addEventListener("pointermove", e => {
+  if (!from || !e.isPrimary) return;
+  look([turn - (e.clientX - from[0]) * 0.01, tilt + (e.clientY - from[1]) * 0.01]); from = [e.clientX, e.clientY];
+});
+// A finger that scrolls the page is cancelled, not lifted.
+for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, e => { if (e.isPrimary) from = null; });
+svg.addEventListener("keydown", e => {
+  if (e.altKey || e.ctrlKey || e.metaKey || !(e.key in keys || e.key === "Home")) return;
+  e.preventDefault();
+  look(e.key === "Home" ? first : [turn + keys[e.key][0], tilt + keys[e.key][1]]);
+});

@@ -28,22 +28,24 @@ impl Panel {
         )
     }
 
-    /// A line of style `class` through `(x, y)`; a gap wherever a value is missing.
+    /// A line of style `class` through `(x, y)`; a gap wherever a value is missing, and a dot between two
+    /// gaps.
     pub fn line(&self, class: &str, points: impl Iterator<Item = (f64, f64)>) -> String {
         let mut path = String::new();
-        let mut pen_is_down = false;
-        for (x, y) in thinned(points) {
-            if !y.is_finite() {
-                pen_is_down = false;
-                continue;
+        let points = thinned(points);
+        for stretch in points.split(|(_, y)| !y.is_finite()) {
+            for (place, &(x, y)) in stretch.iter().enumerate() {
+                let (x, y) = self.at(x, y);
+                let command = if place > 0 { 'L' } else { 'M' };
+                // Writing to a `String` cannot fail.
+                let _ = write!(path, "{command}{x:.1} {y:.1}");
             }
-            let (x, y) = self.at(x, y);
-            let command = if pen_is_down { 'L' } else { 'M' };
-            // Writing to a `String` cannot fail.
-            let _ = write!(path, "{command}{x:.1} {y:.1}");
-            pen_is_down = true;
+            if stretch.len() == 1 {
+                // No length, but round ends.
+                path.push_str("h0");
+            }
         }
-        format!("<path class=\"{class}\" d=\"{path}\"/>\n")
+        format!("<path class=\"{class}\" stroke-linecap=\"round\" d=\"{path}\"/>\n")
     }
 
     /// Vertical strokes of `height` data units at `(x, y)`.
@@ -213,7 +215,7 @@ mod tests {
         let line = panel.line("a", points.into_iter());
         assert_eq!(
             line,
-            "<path class=\"a\" d=\"M0.0 100.0L33.3 0.0M100.0 100.0\"/>\n"
+            "<path class=\"a\" stroke-linecap=\"round\" d=\"M0.0 100.0L33.3 0.0M100.0 100.0h0\"/>\n"
         );
     }
 }
