@@ -116,7 +116,7 @@ impl Arrays {
                 return read_hdf5(path);
             }
             if !source.head.starts_with(b"PK") {
-                return Err(Problem::UnknownFormat {
+                return Err(Problem::NotResults {
                     head: source.head.iter().take(8).copied().collect(),
                 });
             }

@@ -14,7 +14,7 @@ use crate::npy::{self, Header};
 use crate::number::Number;
 use crate::recording::{guess_order, is_time};
 use crate::source::{self, Source, cannot_read, choose};
-use crate::{AxisOrder, DataError, Format, Options, Problem, Units, plain, suite2p};
+use crate::{AxisOrder, BlockCheck, DataError, Format, Options, Problem, Units, plain, suite2p};
 
 /// Traces of a continuous recording in blocks of neurons, each read when it is asked for.
 ///
@@ -38,6 +38,7 @@ use crate::{AxisOrder, DataError, Format, Options, Problem, Units, plain, suite2
 pub struct TraceBlocks {
     store: Store,
     path: PathBuf,
+    dataset: String,
     n_neurons: usize,
     n_bins: usize,
     dt_s: f64,
@@ -109,6 +110,19 @@ impl TraceBlocks {
         self.discretisation.as_deref()
     }
 
+    /// Begins to check that a model of fluorescence can be fitted to every neuron.
+    ///
+    /// # Errors
+    /// [`Problem::UnitsDoNotSuit`] for spike counts.
+    pub fn check(&self) -> Result<BlockCheck, DataError> {
+        BlockCheck::new(
+            self.path.clone(),
+            self.dataset.clone(),
+            self.neuron_ids.clone(),
+            self.units,
+        )
+    }
+
     /// The traces of some neurons, `[neuron, time]`, whatever has been read before.
     ///
     /// # Errors
@@ -123,7 +137,7 @@ impl TraceBlocks {
                 });
             }
             let traces = store.read(neurons.clone())?;
-            check_finite(&traces, neurons.start)?;
+            check_finite(&traces, neurons.start, &self.dataset)?;
             Ok(traces)
         };
         read(&mut self.store).map_err(|problem| DataError::from(problem).in_file(&self.path))
@@ -316,6 +330,7 @@ fn open(path: &Path, options: &Options, per_block: usize) -> Result<Option<Trace
     Ok(Some(TraceBlocks {
         store: opened.store,
         path: path.to_owned(),
+        dataset: opened.dataset,
         n_neurons,
         n_bins,
         dt_s: clock.dt_s()?,
@@ -330,6 +345,7 @@ fn open(path: &Path, options: &Options, per_block: usize) -> Result<Option<Trace
 
 struct Opened {
     store: Store,
+    dataset: String,
     /// Neurons and frames.
     shape: [usize; 2],
     clock: Clock,
@@ -344,6 +360,7 @@ fn open_npy(path: &Path, options: &Options) -> Result<Option<Opened>, Problem> {
     Ok(matrix.map(|matrix| Opened {
         shape: [matrix.n_neurons(), matrix.n_bins()],
         store: Store::Npy(matrix),
+        dataset: "array".to_owned(),
         clock: Clock::Unstated,
         units: None,
         neuron_ids: None,
@@ -389,6 +406,7 @@ fn open_suite2p(path: &Path, options: &Options) -> Result<Option<Opened>, Proble
         neuron_ids: Some(kept.iter().map(ToString::to_string).collect()),
         clock,
         units: Some(Units::Fluorescence),
+        dataset: "F.npy".to_owned(),
         tau_s: None,
         discretisation: None,
         store: Store::Suite2p {
@@ -432,6 +450,7 @@ fn open_hdf5(path: &Path, options: &Options) -> Result<Option<Opened>, Problem> 
         neuron_ids: None,
         tau_s: hdf5::scalar(&root, "tau")?,
         discretisation: root.text("discretisation").ok().flatten(),
+        dataset: name.clone(),
         store: Store::Hdf5 {
             dataset: Box::new(dataset),
             name,
@@ -479,14 +498,14 @@ fn read_slice(
     })
 }
 
-fn check_finite(traces: &Array2<f32>, first_neuron: usize) -> Result<(), Problem> {
+fn check_finite(traces: &Array2<f32>, first_neuron: usize, dataset: &str) -> Result<(), Problem> {
     if !traces.iter().fold(false, |any, v| any | v.is_infinite()) {
         return Ok(());
     }
     let bad = traces.indexed_iter().find(|(_, v)| v.is_infinite());
     bad.map_or(Ok(()), |((neuron, frame), &value)| {
         Err(Problem::Infinite {
-            dataset: "traces".to_owned(),
+            dataset: dataset.to_owned(),
             index: vec![frame, first_neuron + neuron],
             value,
         })

@@ -1,6 +1,8 @@
 //! Whether a recording suits a likelihood: asked before a fit, not after it diverged.
 
-use ndarray::ArrayView2;
+use std::path::PathBuf;
+
+use ndarray::{ArrayView1, ArrayView2};
 
 use crate::{DataError, Problem, Recording, Units};
 
@@ -41,23 +43,8 @@ impl Recording {
 
     fn neuron_problem(&self, neuron: usize, stretches: &[ArrayView2<'_, f32>]) -> Option<Problem> {
         let columns = stretches.iter().map(|s| s.column(neuron));
-        let mut values = columns.flatten().copied().filter(|v| !v.is_nan());
-        let id = self.neuron_ids[neuron].clone();
-        let dataset = self.dataset.clone();
-        let Some(value) = values.next() else {
-            return Some(Problem::AllMissing {
-                dataset,
-                neuron,
-                id,
-            });
-        };
-        let varies = values.any(|v| (v - value).abs() > 0.0);
-        (!varies).then_some(Problem::Constant {
-            dataset,
-            neuron,
-            id,
-            value,
-        })
+        let id = &self.neuron_ids[neuron];
+        trace_problem(columns.flatten(), &self.dataset, neuron, id)
     }
 
     fn poisson_problem(&self, stretches: &[ArrayView2<'_, f32>]) -> Option<Problem> {
@@ -80,11 +67,107 @@ impl Recording {
             return Some(Problem::UnitsDoNotSuit { units });
         }
         let observed = || stretches.iter().flatten().filter(|v| !v.is_nan());
-        let is_small_count = |v: &f32| (0.0..=LIKELY_COUNT).contains(v) && v.fract() == 0.0;
         let counts = self.units.is_none() && observed().all(is_small_count);
         counts.then(|| Problem::LooksLikeCounts {
             dataset: self.dataset.clone(),
             largest: observed().copied().fold(0.0, f32::max),
         })
     }
+}
+
+/// [`Recording::check`] under Gaussian noise for traces in blocks, which [`crate::TraceBlocks::check`]
+/// begins.
+#[derive(Clone, Debug)]
+pub struct BlockCheck {
+    path: PathBuf,
+    dataset: String,
+    neuron_ids: Vec<String>,
+    /// Whether all that was seen looks like counts, and units do not say otherwise.
+    counts: bool,
+    largest: f32,
+}
+
+impl BlockCheck {
+    pub(crate) fn new(
+        path: PathBuf,
+        dataset: String,
+        neuron_ids: Vec<String>,
+        units: Option<Units>,
+    ) -> Result<Self, DataError> {
+        if let Some(units @ Units::SpikeCounts) = units {
+            return Err(DataError::from(Problem::UnitsDoNotSuit { units }).in_file(&path));
+        }
+        Ok(Self {
+            path,
+            dataset,
+            neuron_ids,
+            counts: units.is_none(),
+            largest: 0.0,
+        })
+    }
+
+    /// Checks the trace of a neuron of the recording, `[time]`.
+    ///
+    /// # Errors
+    /// [`Problem::AllMissing`] or [`Problem::Constant`].
+    ///
+    /// # Panics
+    /// If the recording has no such neuron.
+    pub fn see(&mut self, neuron: usize, trace: ArrayView1<'_, f32>) -> Result<(), DataError> {
+        let id = &self.neuron_ids[neuron];
+        if let Some(problem) = trace_problem(trace.iter(), &self.dataset, neuron, id) {
+            return Err(self.problem(problem));
+        }
+        let observed = || trace.iter().filter(|v| !v.is_nan());
+        self.counts = self.counts && observed().all(is_small_count);
+        self.largest = observed().copied().fold(self.largest, f32::max);
+        Ok(())
+    }
+
+    /// Checks what only all neurons together can tell.
+    ///
+    /// # Errors
+    /// [`Problem::LooksLikeCounts`].
+    pub fn finish(self) -> Result<(), DataError> {
+        match self.counts {
+            true => Err(self.problem(Problem::LooksLikeCounts {
+                dataset: self.dataset.clone(),
+                largest: self.largest,
+            })),
+            false => Ok(()),
+        }
+    }
+
+    fn problem(&self, problem: Problem) -> DataError {
+        DataError::from(problem).in_file(&self.path)
+    }
+}
+
+/// A neuron of which nothing can be learnt.
+fn trace_problem<'a>(
+    values: impl Iterator<Item = &'a f32>,
+    dataset: &str,
+    neuron: usize,
+    id: &str,
+) -> Option<Problem> {
+    let (dataset, id) = (dataset.to_owned(), id.to_owned());
+    let mut values = values.copied().filter(|v| !v.is_nan());
+    let Some(value) = values.next() else {
+        return Some(Problem::AllMissing {
+            dataset,
+            neuron,
+            id,
+        });
+    };
+    let varies = values.any(|v| (v - value).abs() > 0.0);
+    (!varies).then_some(Problem::Constant {
+        dataset,
+        neuron,
+        id,
+        value,
+    })
+}
+
+fn is_small_count(value: &f32) -> bool {
+    (0.0..=LIKELY_COUNT).contains(value) && value.fract() == 0.0
 }

@@ -112,7 +112,10 @@ fn parse(text: &[u8]) -> Result<Draft, Problem> {
             })?);
         }
     }
-    Ok(table(names, width.unwrap_or_default(), cells))
+    match cells.is_empty() {
+        true => Err(Problem::NoRows),
+        false => Ok(table(names, width.unwrap_or_default(), cells)),
+    }
 }
 
 fn table(names: Option<Vec<String>>, width: usize, cells: Vec<f64>) -> Draft {

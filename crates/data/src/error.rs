@@ -74,7 +74,7 @@ pub enum Problem {
         name: &'static str,
     },
     /// Wrong number of axes.
-    #[error("{object} has shape {found:?}; it must have {} axes, {axes}", axes.split(',').count())]
+    #[error("{object} has shape {found:?}; its axes must be {axes}")]
     Rank {
         /// Dataset or attribute.
         object: String,
@@ -85,7 +85,7 @@ pub enum Problem {
     },
     /// An axis of length zero.
     #[error(
-        "dataset `{dataset}` has shape {shape:?}: an axis is empty; leave the dataset out instead"
+        "dataset `{dataset}` has shape {shape:?}: an axis is empty; give one with values, or leave the dataset out"
     )]
     Empty {
         /// Dataset name.
@@ -178,6 +178,20 @@ pub enum Problem {
         /// First bytes.
         head: Vec<u8>,
     },
+    /// No reader of results knows the file.
+    #[error(
+        "this is neither HDF5 nor an .npz archive (it begins with {}); give results in one of these",
+        hex(head)
+    )]
+    NotResults {
+        /// First bytes.
+        head: Vec<u8>,
+    },
+    /// Text that is no table.
+    #[error(
+        "this is text without a line of numbers; a table has one row per frame, one column per neuron"
+    )]
+    NoRows,
     /// A folder without suite2p's output.
     #[error(
         "this folder is not suite2p's: no F.npy in it or in a folder right below; give the folder that holds F.npy, Fneu.npy and iscell.npy, such as suite2p/plane0"
@@ -303,7 +317,9 @@ pub enum Problem {
     },
     /// A gap too long for dropped frames.
     #[error(
-        "timestamps leave a gap of {gap_s} s after frame {frame}, at {dt_s} s a frame; more frames would be missing than recorded: cut the file into sessions there"
+        "timestamps leave a gap of {} s after frame {frame}, at {} s a frame; more frames would be missing than recorded: cut the file into sessions there",
+        rounded(*gap_s),
+        rounded(*dt_s)
     )]
     LongGap {
         /// Frame before the gap, from 0.
@@ -430,6 +446,11 @@ fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
         true => write!(f, "{}", c.escape_default()),
         false => f.write_char(c),
     })
+}
+
+/// To the hundredth of a millisecond: differences of times have digits that mean nothing.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1e5).round() / 1e5
 }
 
 /// Bytes as people look them up.

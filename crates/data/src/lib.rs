@@ -25,7 +25,7 @@ mod windows;
 
 pub use arrays::{Arrays, UnitArray};
 pub use blocks::{TraceBlock, TraceBlocks};
-pub use check::Likelihood;
+pub use check::{BlockCheck, Likelihood};
 pub use csv::write_csv;
 pub use error::{DataError, Problem};
 pub use npy::write_npy;

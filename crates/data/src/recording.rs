@@ -366,7 +366,8 @@ impl Draft {
             let trials = unpad(with_axes(values, &dataset, "[trial, time, neuron]")?.view())?;
             (Traces::Trials(trials), clock.dt_s()?, self.start_s)
         } else {
-            let trace = with_axes(values, &dataset, "[time, neuron]")?;
+            let axes = "[time, neuron] or [trial, time, neuron]";
+            let trace = with_axes(values, &dataset, axes)?;
             let regular = clock::regularise(clock, trace, self.start_s, &dataset)?;
             notes.extend(regular.note);
             (

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use data::{Arrays, AxisOrder, Options, Recording, TraceBlocks, TraceStream, write_npy};
+use data::{
+    Arrays, AxisOrder, Likelihood, Options, Recording, TraceBlocks, TraceStream, Units, write_npy,
+};
 use hdf5_writer::{AttributeBuilder, DatasetBuilder, Hdf5Builder, WriteOptions};
 use ndarray::{Array2, Array3, ArrayD, s};
 
@@ -147,6 +149,70 @@ fn bad_input_is_named() {
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 4]).unwrap();
     assert!(TraceBlocks::open(&path, &options(Some(8.0), None), 2).is_err());
+}
+
+/// What a check of a recording says, whole and in blocks.
+fn verdicts(path: &Path, options: &Options) -> [Result<(), String>; 2] {
+    let whole = Recording::open(path, options).unwrap();
+    let in_blocks = || {
+        let blocks = TraceBlocks::open(path, options, 2)?.unwrap();
+        let mut check = blocks.check()?;
+        for block in blocks {
+            let block = block?;
+            for (neuron, trace) in (block.first_neuron..).zip(block.traces.outer_iter()) {
+                check.see(neuron, trace)?;
+            }
+        }
+        check.finish()
+    };
+    [whole.check(Likelihood::Gaussian), in_blocks()]
+        .map(|said: Result<(), data::DataError>| said.map_err(|e| e.to_string()))
+}
+
+#[test]
+fn a_check_in_blocks_says_what_it_says_of_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f.npy");
+    let sound = Array2::from_shape_fn((40, 5), |(t, n)| ((t + n) % 7) as f32 / 2.0);
+    let spoilt = |spoil: &dyn Fn(&mut Array2<f32>)| {
+        let mut values = sound.clone();
+        spoil(&mut values);
+        values
+    };
+    let counts = sound.mapv(|v| 2.0 * v);
+    let stated = |units| Options {
+        units,
+        ..options(Some(8.0), None)
+    };
+    let cases = [
+        (sound.clone(), None, ""),
+        (
+            spoilt(&|x| x.column_mut(3).fill(f32::NAN)),
+            None,
+            "neuron 3 (`3`) is NaN in every frame",
+        ),
+        (
+            spoilt(&|x| x.column_mut(4).fill(0.25)),
+            None,
+            "neuron 4 (`4`) is 0.25 in every frame",
+        ),
+        (counts.clone(), None, "only whole numbers from 0 to 6"),
+        (counts.clone(), Some(Units::Fluorescence), ""),
+        (
+            counts,
+            Some(Units::SpikeCounts),
+            "the values are spike counts",
+        ),
+    ];
+    for (values, units, wanted) in cases {
+        write_npy(&path, values.view()).unwrap();
+        let [whole, in_blocks] = verdicts(&path, &stated(units));
+        assert_eq!(whole, in_blocks);
+        match wanted {
+            "" => assert_eq!(whole, Ok(())),
+            _ => assert!(whole.as_ref().unwrap_err().contains(wanted), "{whole:?}"),
+        }
+    }
 }
 
 /// Arrays that a stream is given, `[1, time, neuron]`, with others.

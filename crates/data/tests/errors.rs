@@ -152,7 +152,7 @@ fn no_known_array() {
 fn two_axes() {
     let said = complaint(&bytes(with_dt().dataset(zeros(FLUOR, &[6, 4]))));
     let wanted = "dataset `train_fluor` has shape [6, 4]; \
-                  it must have 3 axes, [trial, time, neuron]";
+                  its axes must be [trial, time, neuron]";
     assert_eq!(said, wanted);
 }
 

@@ -119,7 +119,8 @@ fn a_table_of_bad_files() {
         (
             Box::new(|| desk.npy(Array2::zeros((0, 3)))),
             given.clone(),
-            "dataset `array` has shape [0, 3]: an axis is empty; leave the dataset out instead",
+            "dataset `array` has shape [0, 3]: an axis is empty; give one with values, \
+             or leave the dataset out",
         ),
         (
             Box::new(|| {
@@ -128,7 +129,7 @@ fn a_table_of_bad_files() {
                 path
             }),
             given.clone(),
-            "dataset `array` has shape [2]; it must have 2 axes, [time, neuron]",
+            "dataset `array` has shape [2]; its axes must be [time, neuron] or [trial, time, neuron]",
         ),
         (
             Box::new(|| desk.bytes(&f4[..f4.len() - 4])),
@@ -179,7 +180,8 @@ fn a_table_of_bad_files() {
         (
             Box::new(|| desk.bytes("a,b\n")),
             given.clone(),
-            "dataset `table` has shape [0, 2]: an axis is empty; leave the dataset out instead",
+            "this is text without a line of numbers; a table has one row per frame, \
+             one column per neuron",
         ),
         (
             Box::new(|| desk.bytes("t,a\n0,1\n0.1,2\n0.1,3\n")),
@@ -345,7 +347,7 @@ fn suite2p_regions_without_frames() {
         ..at_8_hz()
     };
     let wanted = "dataset `F.npy` has shape [1000000000000000000, 0]: an axis is empty; \
-                  leave the dataset out instead";
+                  give one with values, or leave the dataset out";
     assert_eq!(complaint(&plane, &every), wanted);
     assert_eq!(complaint(&plane, &at_8_hz()), wanted);
 }

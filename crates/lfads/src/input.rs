@@ -76,7 +76,12 @@ impl InputArgs {
         let recording = self.without_left_out(recording)?;
         let has_table = !recording.trial_table.is_empty();
         match recording.traces {
-            Traces::Continuous(_) if has_table && !self.continuous => Ok(recording.cut_trials()?),
+            Traces::Continuous(_) if has_table && !self.continuous => {
+                let cut = recording.cut_trials();
+                cut.map_err(|error| {
+                    anyhow::anyhow!("{error} (--continuous: read on through the trials)")
+                })
+            }
             _ => Ok(recording),
         }
     }
@@ -104,25 +109,42 @@ impl InputArgs {
         if self.leave_out.is_empty() {
             return Ok(recording);
         }
-        let n_neurons = recording.n_neurons();
+        let kept = self.kept(&recording.path, recording.n_neurons())?;
+        Ok(recording.keep(&kept)?)
+    }
+
+    /// The neurons that are not left out, of `n_neurons`.
+    ///
+    /// # Errors
+    /// If one to leave out is not there, or none would be left.
+    pub fn kept(&self, path: &Path, n_neurons: usize) -> Result<Vec<usize>> {
+        let path = path.display();
         if let Some(outside) = self.leave_out.iter().find(|&&n| n >= n_neurons) {
             anyhow::bail!(
-                "{}: --leave-out {outside}: the recording has {n_neurons} neurons, 0 to {}",
-                recording.path.display(),
-                n_neurons - 1
+                "{path}: --leave-out {outside}: the recording has {n_neurons} neurons, 0 to {}",
+                n_neurons.saturating_sub(1)
             );
         }
         let kept: Vec<usize> = (0..n_neurons)
             .filter(|neuron| !self.leave_out.contains(neuron))
             .collect();
-        Ok(recording.keep(&kept)?)
+        if kept.is_empty() {
+            anyhow::bail!("{path}: --leave-out leaves none of {n_neurons} neurons; name fewer");
+        }
+        Ok(kept)
     }
 }
 
 /// The library's message and the option that it asks for.
 pub fn with_option_names(error: DataError) -> anyhow::Error {
-    let hint = match *error.problem {
-        Problem::MissingRate => " (--rate HZ)",
+    let hint = option_names(&error.problem);
+    anyhow::anyhow!("{error}{hint}")
+}
+
+/// The options that mend a problem, in brackets; nothing where there are none.
+pub fn option_names(problem: &Problem) -> &'static str {
+    match problem {
+        Problem::MissingRate | Problem::Timestamps { .. } => " (--rate HZ)",
         Problem::AxisOrder { .. } => " (--order neuron-time, or --order time-neuron)",
         Problem::Ambiguous { .. } | Problem::NotFound { .. } => " (--dataset NAME)",
         Problem::NoCells { .. }
@@ -132,7 +154,13 @@ pub fn with_option_names(error: DataError) -> anyhow::Error {
         Problem::MissingMember {
             name: "Fneu.npy", ..
         } => " (--neuropil 0)",
+        Problem::AllMissing { .. } | Problem::Constant { .. } => " (--leave-out N)",
+        Problem::LooksLikeCounts { .. } => {
+            " (--units f, or lfads fit --model lfads --units counts)"
+        }
+        Problem::UnitsDoNotSuit { .. } | Problem::NotACount { .. } => {
+            " (--units; lfads fit --model lfads for spike counts, any other for fluorescence)"
+        }
         _ => "",
-    };
-    anyhow::anyhow!("{error}{hint}")
+    }
 }

@@ -54,7 +54,7 @@ const CASES: &[Case] = &[
             "nan-column.npy",
             "neuron 2",
             "NaN in every frame",
-            "leave it out",
+            "leave it out (--leave-out",
         ],
     ),
     (
@@ -80,7 +80,7 @@ const CASES: &[Case] = &[
     ),
     (
         "fit counts.npy -o run --rate 30",
-        &["counts.npy", "whole numbers from 0 to 3", "spike counts?"],
+        &["counts.npy", "spike counts?", "lfads fit --model lfads"],
     ),
     (
         "deconvolve trials.h5 -o out.h5 --dataset spikes",
@@ -93,6 +93,54 @@ const CASES: &[Case] = &[
     (
         "fit short.npy -o run --rate 30 --units dff",
         &["short.npy", "1 trial or window", "at least 2"],
+    ),
+    (
+        "deconvolve nan-column.npy -o out.h5 --rate 30 --blocks",
+        &["nan-column.npy", "neuron 2", "NaN in every", "--leave-out"],
+    ),
+    (
+        "deconvolve constant.npy -o out.h5 --rate 30 --blocks --leave-out 0",
+        &["constant.npy", "neuron 1", "is 3 in every", "--leave-out"],
+    ),
+    (
+        "deconvolve counts.npy -o out.h5 --rate 30 --blocks",
+        &["counts.npy", "whole numbers from 0 to 3", "--units f"],
+    ),
+    (
+        "deconvolve counts.npy -o out.h5 --rate 30 --units counts --blocks",
+        &["counts.npy", "spike counts", "--model lfads"],
+    ),
+    (
+        "deconvolve counts.npy -o out.h5 --rate 30 --blocks --leave-out 4",
+        &["counts.npy", "--leave-out 4", "4 neurons, 0 to 3"],
+    ),
+    (
+        "deconvolve counts.npy -o out.h5 --rate 30 --leave-out 0,1,2,3",
+        &["counts.npy", "none of 4 neurons", "name fewer"],
+    ),
+    (
+        "deconvolve no-rate.npy -o empty-folder --rate 30",
+        &["empty-folder", "it is a folder", "name a file"],
+    ),
+    (
+        "deconvolve no-rate.npy -o no/such/folder/out.h5 --rate 30 --blocks",
+        &["no/such/folder/out.h5", "there is no folder", "make it"],
+    ),
+    (
+        "inspect vector.npy --rate 30",
+        &[
+            "vector.npy",
+            "[300]",
+            "[time, neuron] or [trial, time, neuron]",
+        ],
+    ),
+    (
+        "inspect words.h5",
+        &["words.h5", "text without a line of numbers"],
+    ),
+    (
+        "evaluate no-rate.npy --truth trials.h5",
+        &["no-rate.npy", "neither HDF5 nor an .npz archive"],
     ),
     (
         "deconvolve trials.h5 -o out.npz --blocks",
@@ -200,6 +248,9 @@ fn prepare(lfads: &Lfads) {
         &[0x07, 0xfe, 0x13, 0x00, 0x99, 0x01, 0x02, 0x03],
     );
     npy("no-rate.npy", &wave);
+    let vector = wave.column(0);
+    data::write_npy(&lfads.path("vector.npy"), vector).unwrap();
+    write("words.h5", b"this is no HDF5 file\n");
     npy(
         "wide.npy",
         &Array2::from_shape_fn((20, 300), |(n, t)| (n * t) as f32),

@@ -198,7 +198,10 @@ fn deconvolution_finds_the_spikes_whatever_the_method() {
 #[test]
 fn block_by_block_the_answer_is_the_same() {
     let lfads = Lfads::new().with_suite2p();
-    for options in ["--tau 0.7 --noise-constrained", "--typical-tau 0.7"] {
+    for options in [
+        "--tau 0.7 --noise-constrained",
+        "--typical-tau 0.7 --leave-out 1,3",
+    ] {
         for format in ["h5", "npz"] {
             let deconvolve = format!("deconvolve mouse/suite2p {options} -o");
             lfads.run(&format!("{deconvolve} whole.{format}"));
@@ -226,6 +229,7 @@ fn block_by_block_the_answer_is_the_same() {
         ["whole.h5", "blocks.h5"].map(|name| Arrays::read(&lfads.path(name)).unwrap());
     assert!(whole == blocks);
     assert_eq!(blocks.arrays["spikes"].unit, "dF/F");
+    lfads.run("deconvolve mouse/suite2p --tau 0.7 -o blocks.npz --blocks");
     let scores = lfads.json("evaluate blocks.npz --truth mouse/truth.h5");
     assert!(
         scores["spikes"]["all"]["r2"].as_f64().unwrap() > 0.5,

@@ -12,7 +12,7 @@ use ndarray::{Array1, ArrayD};
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::Session;
+use super::{Session, check_output};
 use crate::input::{InputArgs, with_option_names};
 use crate::traces::Layout;
 
@@ -81,7 +81,7 @@ pub struct Deconvolve {
 
     /// Read, solve and write a block of neurons at a time, for recordings larger than memory: from a
     /// .npy matrix, a suite2p folder or a two-axis HDF5 dataset of 32-bit floats
-    #[arg(long, conflicts_with_all = ["leave_out", "continuous"])]
+    #[arg(long, conflicts_with = "continuous")]
     blocks: bool,
 
     #[command(flatten)]
@@ -149,6 +149,7 @@ fn names(kinetics: &Kinetics) -> &'static [&'static str] {
 
 impl Deconvolve {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
+        check_output(&self.output)?;
         let found = match self.blocks {
             true => self.run_in_blocks(session)?,
             false => self.run_whole(session)?,
@@ -158,7 +159,8 @@ impl Deconvolve {
 
     fn run_whole(&self, session: &Session<'_>) -> Result<Vec<Found>> {
         let recording = self.input.open(&self.path)?;
-        recording.check(Likelihood::Gaussian)?;
+        let checked = recording.check(Likelihood::Gaussian);
+        checked.map_err(with_option_names)?;
         let stated = recording.discretisation.as_deref();
         let kinetics = self.kinetics(recording.dt_s, recording.tau_s, stated);
         let layout = Layout::new(&recording, 5.0 * kinetics.tau_s.unwrap_or(self.typical_tau));
@@ -190,25 +192,37 @@ impl Deconvolve {
             );
         };
         let kinetics = self.kinetics(blocks.dt_s(), blocks.tau_s(), blocks.discretisation());
-        let (n_bins, n_neurons) = (blocks.n_bins(), blocks.n_neurons());
+        let kept = self.input.kept(&self.path, blocks.n_neurons())?;
+        let (n_bins, n_neurons) = (blocks.n_bins(), kept.len());
+        let ids = blocks.neuron_ids().to_vec();
+        let kept_ids: Vec<String> = kept.iter().map(|&neuron| ids[neuron].clone()).collect();
         let units = unit(blocks.units());
-        let mut results = heading(&self.path, kinetics.dt_s, blocks.neuron_ids());
+        let mut results = heading(&self.path, kinetics.dt_s, &kept_ids);
         let names = names(&kinetics).iter();
         let arrays: Vec<_> = names.map(|name| (*name, units)).collect();
         let mut out = TraceStream::create(&self.output, &arrays, [n_bins, n_neurons])?;
         let bar = bar(session, n_neurons);
+        let mut check = blocks.check().map_err(with_option_names)?;
         let mut found = Vec::new();
         for block in blocks {
             let block = block?;
-            let rows: Vec<_> = block.traces.outer_iter().collect();
-            let solved: Vec<Result<Solved, CalciumError>> = rows
-                .par_iter()
-                .map(|trace| self.solve(trace.as_slice().unwrap_or_default(), &kinetics))
+            let traces = (block.first_neuron..).zip(block.traces.outer_iter());
+            let traces: Vec<_> = traces
+                .filter(|(neuron, _)| kept.binary_search(neuron).is_ok())
                 .collect();
-            for (place, solved) in solved.into_iter().enumerate() {
-                let neuron = block.first_neuron + place;
-                let solved =
-                    solved.with_context(|| format!("{}: neuron {neuron}", self.path.display()))?;
+            for (neuron, trace) in &traces {
+                let seen = check.see(*neuron, trace.view());
+                seen.map_err(with_option_names)?;
+            }
+            let solved: Vec<Result<Solved, CalciumError>> = traces
+                .par_iter()
+                .map(|(_, trace)| self.solve(trace.as_slice().unwrap_or_default(), &kinetics))
+                .collect();
+            for ((neuron, _), solved) in traces.into_iter().zip(solved) {
+                let solved = solved.with_context(|| {
+                    let path = self.path.display();
+                    format!("{path}: neuron {neuron} (`{}`)", ids[neuron])
+                })?;
                 for (array, trace) in solved.traces().enumerate() {
                     out.append(array, trace)?;
                 }
@@ -217,6 +231,7 @@ impl Deconvolve {
             }
         }
         bar.finish_and_clear();
+        check.finish().map_err(with_option_names)?;
         insert_numbers(&mut results, &found, units);
         out.finish(&results)?;
         Ok(found)

@@ -175,7 +175,7 @@ impl Comparison<'_> {
         let array = values.into_dimensionality::<Ix3>();
         array.map(Some).map_err(|_| {
             anyhow::anyhow!(
-                "{}: dataset `{name}` has shape {found:?}; it must have 3 axes, [trial, time, neuron]",
+                "{}: dataset `{name}` has shape {found:?}; its axes must be [trial, time, neuron]",
                 self.path.display()
             )
         })

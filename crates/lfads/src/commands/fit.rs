@@ -15,7 +15,7 @@ use super::Session;
 use crate::calibration::Calibration;
 use crate::config::{FitConfig, ModelChoice};
 use crate::inference::Observations;
-use crate::input::InputArgs;
+use crate::input::{InputArgs, with_option_names};
 use crate::pieces::held_out;
 use crate::run_folder::{History, RunFolder, RunRecord, RunResult, Source};
 
@@ -176,10 +176,12 @@ impl Fit {
         config: &FitConfig,
     ) -> Result<Option<Calibration>> {
         if self.model.reads_spikes() {
-            recording.check(Likelihood::Poisson)?;
+            let checked = recording.check(Likelihood::Poisson);
+            checked.map_err(with_option_names)?;
             return Ok(None);
         }
-        recording.check(Likelihood::Gaussian)?;
+        let checked = recording.check(Likelihood::Gaussian);
+        checked.map_err(with_option_names)?;
         let calibration = Calibration::measure(recording, &config.calibration)?;
         log(&calibration, recording);
         Ok(Some(calibration))

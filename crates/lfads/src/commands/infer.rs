@@ -8,10 +8,10 @@ use runs::device::DeviceKind;
 use runs::zoo::Setting;
 use serde_json::json;
 
-use super::Session;
+use super::{Session, check_output};
 use crate::calibration::Calibration;
 use crate::inference::Observations;
-use crate::input::InputArgs;
+use crate::input::{InputArgs, with_option_names};
 use crate::run_folder::{RunFolder, RunRecord};
 
 /// Infer spikes, rates and factors from new data with a trained model.
@@ -46,6 +46,7 @@ pub struct Infer {
 
 impl Infer {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
+        check_output(&self.output)?;
         let device = self.device.open()?;
         let (folder, record) = RunFolder::open(&self.run)?;
         let recording = self.input.open(&self.path)?;
@@ -101,13 +102,14 @@ fn check(record: &RunRecord, recording: &Recording) -> Result<()> {
     }
     let (fitted, found) = (record.source.dt_s, recording.dt_s);
     if (fitted - found).abs() > 0.01 * fitted {
+        let [found, fitted] = [found, fitted].map(|s| (1e5 * s).round() / 1e5);
         bail!(
             "{path}: its frames last {found} s, those of the fit {fitted} s; resample the recording, or state its rate (--rate)"
         );
     }
-    recording.check(match record.model.reads_spikes() {
+    let likelihood = match record.model.reads_spikes() {
         true => Likelihood::Poisson,
         false => Likelihood::Gaussian,
-    })?;
-    Ok(())
+    };
+    recording.check(likelihood).map_err(with_option_names)
 }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Session;
-use crate::input::InputArgs;
+use crate::input::{InputArgs, option_names};
 use crate::traces::Layout;
 
 /// Neurons listed in the terminal.
@@ -294,7 +294,8 @@ fn warnings(recording: &Recording, neurons: &[Neuron]) -> Vec<String> {
         _ => Likelihood::Gaussian,
     };
     if let Err(error) = recording.check(likelihood) {
-        found.push(error.problem.to_string());
+        let hint = option_names(&error.problem);
+        found.push(format!("{}{hint}", error.problem));
     }
     if recording.units.is_none() {
         found.push("the file does not say what the values are; state --units".into());

@@ -9,8 +9,9 @@ pub mod report;
 pub mod simulate;
 
 use std::io::Write;
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use runs::progress::Progress;
 use serde::Serialize;
 
@@ -35,6 +36,26 @@ impl Session<'_> {
         let printed = std::io::stdout().write_all(text.as_bytes());
         printed.context("cannot print the result")
     }
+}
+
+/// Refuses a file that cannot be written, before there is work to lose.
+///
+/// # Errors
+/// If it is a folder, or would lie in none.
+fn check_output(path: &Path) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let (is_dir, path) = (path.is_dir(), path.display());
+    if is_dir {
+        bail!("{path}: cannot write a file here, it is a folder; name a file in it");
+    }
+    if !folder.is_dir() {
+        let folder = folder.display();
+        bail!("{path}: cannot write the file, there is no folder {folder}; make it first");
+    }
+    Ok(())
 }
 
 /// Runs the command that was given.

@@ -15,7 +15,7 @@ use synth::{
     Benchmark, ChaoticRnnBenchmark, HeldOut, Kinetics, LorenzBenchmark, Observation, TrialDesign,
 };
 
-use super::Session;
+use super::{Session, check_output};
 
 /// Lorenz time that passes in a second, as in the published benchmark.
 const LORENZ_SPEED: f64 = 0.3;
@@ -101,6 +101,7 @@ impl Simulate {
         let dataset = benchmark.simulate(self.seed)?;
         match self.format {
             FileFormat::Hdf5 => {
+                check_output(&self.output)?;
                 dataset.write(&self.output)?;
                 Self::report(session, &dataset, &self.output, &self.output)
             }
