@@ -67,7 +67,7 @@ impl Recording {
             return Some(Problem::UnitsDoNotSuit { units });
         }
         let observed = || stretches.iter().flatten().filter(|v| !v.is_nan());
-        let counts = self.units.is_none() && observed().all(is_small_count);
+        let counts = self.units.is_none() && observed().copied().all(is_small_count);
         counts.then(|| Problem::LooksLikeCounts {
             dataset: self.dataset.clone(),
             largest: observed().copied().fold(0.0, f32::max),
@@ -119,7 +119,7 @@ impl BlockCheck {
             return Err(self.problem(problem));
         }
         let observed = || trace.iter().filter(|v| !v.is_nan());
-        self.counts = self.counts && observed().all(is_small_count);
+        self.counts = self.counts && observed().copied().all(is_small_count);
         self.largest = observed().copied().fold(self.largest, f32::max);
         Ok(())
     }
@@ -168,6 +168,6 @@ fn trace_problem<'a>(
     })
 }
 
-fn is_small_count(value: &f32) -> bool {
-    (0.0..=LIKELY_COUNT).contains(value) && value.fract() == 0.0
+fn is_small_count(value: f32) -> bool {
+    (0.0..=LIKELY_COUNT).contains(&value) && value.fract() == 0.0
 }

@@ -365,7 +365,9 @@ mod tests {
 
     #[test]
     fn an_index_of_three_levels_leads_to_every_chunk() {
-        let chunks: Vec<Chunk> = (0..64 * 64 + 1)
+        const FIRST_CHUNK: u64 = 5000;
+        const ADDRESS: u64 = 1 << 20;
+        let chunks: Vec<Chunk> = (0..=64 * 64)
             .map(|i| Chunk {
                 first_frame: i / 3 * 10,
                 first_neuron: i % 3 * 16,
@@ -373,38 +375,38 @@ mod tests {
                 n_bytes: 100,
             })
             .collect();
-        let index = encode_index(&chunks, [10, 16], 5000, 1 << 20);
+        let index = encode_index(&chunks, [10, 16], FIRST_CHUNK, ADDRESS);
         // 65 leaves, 2 nodes above them, the root.
         assert_eq!(index.len(), 68 * NODE_BYTES);
         let word = |place: usize| u64::from_le_bytes(index[place..place + 8].try_into().unwrap());
-        let mut level = vec![0];
+        let place_of = |address: u64| (address - ADDRESS) as usize;
+        let mut level = vec![ADDRESS];
         for depth in [2, 1, 0] {
             let mut below = Vec::new();
             for (at, &node) in level.iter().enumerate() {
-                let start = node * NODE_BYTES;
+                let start = place_of(node);
                 assert_eq!(&index[start..start + 6], [b'T', b'R', b'E', b'E', 1, depth]);
-                let neighbour = |place| word(start + place).checked_sub(1 << 20);
-                let expected = at
-                    .checked_sub(1)
-                    .map(|left| (level[left] * NODE_BYTES) as u64);
-                assert_eq!(neighbour(8).filter(|&a| a < 1 << 30), expected);
+                let left = at.checked_sub(1).map_or(UNDEFINED, |left| level[left]);
+                let right = level.get(at + 1).copied().unwrap_or(UNDEFINED);
+                assert_eq!((word(start + 8), word(start + 16)), (left, right));
                 let n_children = u16::from_le_bytes([index[start + 6], index[start + 7]]);
                 for child in 0..usize::from(n_children) {
                     let key = start + 24 + child * (KEY_BYTES + 8);
-                    let child = word(key + KEY_BYTES);
-                    below.push(match depth {
-                        0 => ((child - 5000) / 100) as usize,
-                        _ => ((child - (1 << 20)) as usize) / NODE_BYTES,
-                    });
-                    if depth == 0 {
-                        let chunk = chunks[below[below.len() - 1]];
-                        assert_eq!(word(key + 16), chunk.first_frame);
-                        assert_eq!(word(key + 24), chunk.first_neuron);
+                    let address = word(key + KEY_BYTES);
+                    // A key is that of the first chunk below.
+                    let mut first = address;
+                    for _ in 0..depth {
+                        first = word(place_of(first) + 24 + KEY_BYTES);
                     }
+                    let chunk = chunks[((first - FIRST_CHUNK) / 100) as usize];
+                    assert_eq!(word(key + 16), chunk.first_frame);
+                    assert_eq!(word(key + 24), chunk.first_neuron);
+                    below.push(address);
                 }
             }
             level = below;
         }
-        assert!(level.iter().copied().eq(0..chunks.len()));
+        let places = chunks.iter().map(|chunk| FIRST_CHUNK + chunk.place);
+        assert!(level.into_iter().eq(places));
     }
 }
