@@ -126,13 +126,13 @@ impl Arrays {
     }
 
     fn write_npz(&self, path: &Path) -> Result<(), DataError> {
-        let arrays: Vec<_> = self.of_archive().collect();
+        let arrays: Vec<_> = self.members().collect();
         let views: Vec<_> = arrays.iter().map(|(name, a)| (*name, a.view())).collect();
         write_npz(path, &views)
     }
 
     /// Numbers and arrays as an archive holds them.
-    pub(crate) fn of_archive(&self) -> impl Iterator<Item = (&str, CowArray<'_, f32, IxDyn>)> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, CowArray<'_, f32, IxDyn>)> {
         let numbers = self.numbers.iter().map(|(name, &value)| {
             let value = ArrayD::from_elem(IxDyn(&[]), value as f32);
             (name.as_str(), value.into())

@@ -44,7 +44,7 @@ impl NpzSink {
             file.seek(SeekFrom::Start(0))?;
             std::io::copy(file, &mut zip)?;
         }
-        for (name, values) in others.of_archive() {
+        for (name, values) in others.members() {
             zip.start_file(format!("{name}.npy"), options())?;
             zip.write_all(&npy::encode(values.view()))?;
         }
