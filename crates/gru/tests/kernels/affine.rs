@@ -93,6 +93,17 @@ proptest! {
     }
 }
 
+/// Small enough for Miri.
+#[test]
+fn small_affine_maps_match_the_reference() {
+    let shape = AffineShape {
+        n_rows: 7,
+        n_inputs: 3,
+        n_outputs: 5,
+    };
+    AffineCase::new(shape, 3).check();
+}
+
 /// Enough rows for several tasks.
 #[test]
 fn affine_maps_of_many_rows_match_the_reference() {

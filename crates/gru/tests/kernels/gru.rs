@@ -277,6 +277,27 @@ proptest! {
     }
 }
 
+/// Small enough for Miri.
+#[test]
+fn small_runs_match_the_reference() {
+    for reset in [ResetGate::BeforeProduct, ResetGate::AfterProduct] {
+        let spec = GruSpec {
+            reset,
+            clip: Some(0.7),
+        };
+        for (n_trials, n_inputs, hidden, n_directions) in [(1, 0, 1, 1), (5, 3, 7, 2)] {
+            let shape = GruShape {
+                n_bins: 3,
+                n_trials,
+                n_inputs,
+                hidden,
+                n_directions,
+            };
+            Case::new(shape, spec, 6).check_against_reference();
+        }
+    }
+}
+
 const TABLE_1: GruShape = GruShape {
     n_bins: 100,
     n_trials: 65,

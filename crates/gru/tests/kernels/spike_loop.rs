@@ -166,6 +166,18 @@ proptest! {
     }
 }
 
+/// Small enough for Miri.
+#[test]
+fn small_loops_match_the_reference() {
+    let shape = SpikeLoopShape {
+        n_bins: 2,
+        n_trials: 2,
+        latent: 3,
+        n_neurons: 5,
+    };
+    SpikeCase::new(shape, 4).check(true);
+}
+
 /// Held log-variances pass no gradient and keep the loop finite.
 #[test]
 fn log_variances_beyond_the_bound_are_held() {

@@ -301,7 +301,9 @@ mod tests {
 
     #[test]
     fn functions_are_within_a_few_units_in_the_last_place() {
+        let step = if cfg!(miri) { 400 } else { 1 };
         let x: Vec<f32> = (1..40_001)
+            .step_by(step)
             .map(|i| (i as f32 / 4000.0 - 5.0).sinh())
             .collect();
         let exact: [fn(f64) -> f64; 5] = [
