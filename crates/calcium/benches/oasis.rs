@@ -80,11 +80,12 @@ fn oasis(criterion: &mut Criterion) {
             });
         });
     }
+    let (mut calcium, mut spikes) = (vec![0.0; traces.len()], vec![0.0; traces.len()]);
     group.bench_function("plain/all_cores", |bencher| {
         bencher.iter(|| {
             plain
-                .deconvolve_many(black_box(&traces), N_BINS)
-                .expect("finite traces")
+                .deconvolve_many_into(black_box(&traces), N_BINS, &mut calcium, &mut spikes)
+                .expect("finite traces");
         });
     });
     group.finish();

@@ -31,15 +31,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let shape = [n_bins, blocks.n_neurons()];
     let arrays = [("spikes", ""), ("calcium", "")];
     let mut out = TraceStream::create(Path::new(output), &arrays, shape)?;
+    let (mut calcium, mut spikes) = (Vec::new(), Vec::new());
     for block in blocks {
         let traces = block?.traces;
         let samples = traces.as_slice().ok_or("a block is contiguous")?;
-        let result = Ar1Problem::new(ar).deconvolve_many(samples, n_bins)?;
-        let neurons = result
-            .spikes
-            .chunks(n_bins)
-            .zip(result.calcium.chunks(n_bins));
-        for (spikes, calcium) in neurons {
+        calcium.resize(samples.len(), 0.0);
+        spikes.resize(samples.len(), 0.0);
+        let problem = Ar1Problem::new(ar);
+        problem.deconvolve_many_into(samples, n_bins, &mut calcium, &mut spikes)?;
+        for (spikes, calcium) in spikes.chunks(n_bins).zip(calcium.chunks(n_bins)) {
             out.append(0, spikes)?;
             out.append(1, calcium)?;
         }

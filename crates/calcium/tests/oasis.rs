@@ -324,6 +324,18 @@ fn bad_input_is_named() {
         }
     );
 
+    let error = plain
+        .deconvolve_many_into(&[0.0; 6], 3, &mut [0.0; 5], &mut [0.0; 6])
+        .unwrap_err();
+    assert_eq!(
+        error,
+        CalciumError::OutputLength {
+            name: "calcium",
+            expected: 6,
+            found: 5
+        }
+    );
+
     let error = plain.deconvolve_many(&[0.0; 7], 3).unwrap_err();
     assert_eq!(
         error,

@@ -142,12 +142,32 @@ impl Ar1Problem {
         traces: &[T],
         n_bins: usize,
     ) -> Result<Deconvolved<T>, CalciumError> {
-        check_block(traces.len(), n_bins)?;
         let mut result = Deconvolved::zeros(traces.len());
+        self.deconvolve_many_into(traces, n_bins, &mut result.calcium, &mut result.spikes)?;
+        Ok(result)
+    }
+
+    /// As [`Self::deconvolve_many`], but into given slices: for block after block of traces without
+    /// new memory, which costs the system as much as a tenth of the work.
+    ///
+    /// # Shapes
+    /// `traces`, `calcium` and `spikes`: `[trace, time]`, flattened.
+    /// # Errors
+    /// Those of [`Self::deconvolve_many`], and [`CalciumError::OutputLength`].
+    pub fn deconvolve_many_into<T: Sample>(
+        &self,
+        traces: &[T],
+        n_bins: usize,
+        calcium: &mut [T],
+        spikes: &mut [T],
+    ) -> Result<(), CalciumError> {
+        check_block(traces.len(), n_bins)?;
+        check_length("calcium", traces, calcium)?;
+        check_length("spikes", traces, spikes)?;
         let refused = traces
             .par_chunks(n_bins)
-            .zip(result.calcium.par_chunks_mut(n_bins))
-            .zip(result.spikes.par_chunks_mut(n_bins))
+            .zip(calcium.par_chunks_mut(n_bins))
+            .zip(spikes.par_chunks_mut(n_bins))
             .enumerate()
             .map_init(Workspace::default, |workspace, (index, row)| {
                 let ((trace, calcium), spikes) = row;
@@ -156,7 +176,7 @@ impl Ar1Problem {
             })
             .find_map_first(Result::err);
         match refused {
-            None => Ok(result),
+            None => Ok(()),
             Some((trace, source)) => Err(CalciumError::InTrace {
                 trace,
                 source: Box::new(source),
