@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use calcium::estimate::{Average, autocovariance, maximin_baseline, noise_sd};
-use calcium::oasis::Ar1Problem;
+use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Baseline};
 use calcium::{Ar1, Automatic, CalciumError, Discretisation};
 use data::{Recording, Traces};
 use model::Indicator;
@@ -18,6 +18,10 @@ const GAP: f64 = 5.0;
 const N_ROUNDS: usize = 3;
 /// Neurons whose decay is estimated, for the median.
 const MAX_MEASURED: usize = 100;
+/// Neurons whose decay is fitted, for the median, and frames of each: a fit takes some hundreds of
+/// passes over a trace.
+const MAX_FITTED: usize = 30;
+const MAX_FITTED_FRAMES: usize = 20_000;
 /// Above this many SDs of the noise, single spikes are told from it.
 const CLEAR_SDS: f64 = 2.0;
 /// A fraction of the frames so low that they hold noise alone, and how far below the mean of
@@ -59,7 +63,7 @@ pub struct Scaled {
 impl Calibration {
     /// Estimates what is not given.
     ///
-    /// 1. tau is the median over neurons of what [`Automatic`] finds.
+    /// 1. tau is the median over neurons of what [`Automatic`] finds, or of a fit, if that is shorter.
     /// 2. The noise SD σ is that of [`noise_sd`].
     /// 3. The baseline is the 8th percentile plus 0.62 σ: what it is where three frames in ten
     ///    hold noise alone.
@@ -251,21 +255,50 @@ fn of_neuron(recording: &Recording, neuron: usize) -> String {
     format!("{}: neuron {neuron} (`{id}`)", recording.path.display())
 }
 
+/// Decay time of the indicator, the same for all neurons: the median of what [`Automatic`] finds, or
+/// from there on, if that is shorter, of what explains a trace within its noise by the fewest spikes.
+/// Activity that changes slowly makes the first too long, noise thought too strong both.
 fn estimate_tau(joined: &[Vec<f32>], recording: &Recording, typical_tau_s: f64) -> Result<f64> {
-    let automatic = Automatic::new(recording.dt_s)?.with_typical_tau(typical_tau_s)?;
-    let stride = joined.len().div_ceil(MAX_MEASURED).max(1);
-    let measured: Vec<usize> = (0..joined.len()).step_by(stride).collect();
-    let found: Vec<Result<f64, CalciumError>> = measured
+    let dt_s = recording.dt_s;
+    let automatic = Automatic::new(dt_s)?.with_typical_tau(typical_tau_s)?;
+    let estimates = of_some(joined, recording, MAX_MEASURED, |trace| {
+        automatic.estimate(trace).map(|found| found.tau_s)
+    })?;
+    let from_covariance = median(estimates);
+    let ar = Ar1::from_tau(from_covariance, dt_s, Discretisation::Exact)?;
+    let fitted = of_some(joined, recording, MAX_FITTED, |trace| {
+        let trace = &trace[..trace.len().min(MAX_FITTED_FRAMES)];
+        let found = automatic.estimate(trace)?;
+        let problem = Ar1NoiseConstrained::new(ar, found.noise_sd)?.with_fitted_g();
+        let problem = problem.with_baseline(Baseline::Free)?;
+        let fit = problem.deconvolve(&found.above_baseline(trace))?;
+        fit.ar.tau_s(dt_s, Discretisation::Exact)
+    })?;
+    Ok(from_covariance.min(median(fitted)))
+}
+
+/// A number of each of some neurons, at most `max` of them, spread over all.
+fn of_some(
+    joined: &[Vec<f32>],
+    recording: &Recording,
+    max: usize,
+    measure: impl Fn(&[f32]) -> Result<f64, CalciumError> + Sync,
+) -> Result<Vec<f64>> {
+    let stride = joined.len().div_ceil(max).max(1);
+    let chosen: Vec<usize> = (0..joined.len()).step_by(stride).collect();
+    let found: Vec<Result<f64, CalciumError>> = chosen
         .par_iter()
-        .map(|&neuron| automatic.estimate(&joined[neuron]).map(|found| found.tau_s))
+        .map(|&neuron| measure(&joined[neuron]))
         .collect();
-    let named = measured
-        .into_iter()
-        .zip(found)
-        .map(|(neuron, tau_s)| tau_s.with_context(|| of_neuron(recording, neuron)));
-    let mut taus = named.collect::<Result<Vec<f64>>>()?;
-    taus.sort_unstable_by(f64::total_cmp);
-    Ok(taus[taus.len() / 2])
+    let named = chosen.into_iter().zip(found);
+    named
+        .map(|(neuron, found)| found.with_context(|| of_neuron(recording, neuron)))
+        .collect()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// u_t = x_t − g x_{t−1}; NaN where either is missing.

@@ -46,7 +46,10 @@ impl ModelChoice {
     /// Settings that every user would otherwise have to find out.
     fn model_defaults(self) -> &'static str {
         match self {
-            Self::Ladder => "spikes = \"counts\"\ndynamics = { n_factors = 8 }",
+            // What was measured of a recording beforehand is only nearly right.
+            Self::Ladder => {
+                "spikes = \"counts\"\nlearn_calcium = true\ndynamics = { n_factors = 8 }"
+            }
             Self::PaperLadder => "spikes = \"continuous\"\ndynamics = { n_factors = 8 }",
             Self::OasisLfads => "s_min = 0.5\ndynamics = { n_factors = 8 }",
             Self::Lfads | Self::Gaussian | Self::Edgeworth => "dynamics = { n_factors = 8 }",

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use baselines::deconvolve_counts;
 use calcium::Ar1;
 use data::{Arrays, Recording};
-use model::{CalciumModel, Inferred};
+use model::{CalciumModel, Inferred, NeuronCalcium};
 use ndarray::{Array3, ArrayD, ArrayView3, Axis};
 use runs::zoo::{ModelConfig, Posterior, Setting};
 
@@ -106,6 +106,9 @@ impl Observations {
         let source = recording.path.display().to_string();
         results.texts.insert("source".into(), source);
         self.add_inferred(&mut results, inferred, calibration)?;
+        if let Some(calibration) = calibration {
+            add_calcium(&mut results, calibration, model.calcium().as_deref())?;
+        }
         let units = recording.units.map(|units| units.to_string());
         let units = units.unwrap_or_default();
         results.insert("observed", &units, Cut::trials(recording).into_dyn());
@@ -139,13 +142,39 @@ impl Observations {
             let fluor = fluorescence.in_units(calcium, calibration);
             results.insert("fluor", "as observed", fluor.into_dyn());
         }
-        let sizes = ArrayD::from_shape_vec(
-            vec![calibration.spike_size.len()],
-            calibration.spike_size.clone(),
-        );
-        results.insert("spike_size", "as observed", sizes.context("spike sizes")?);
         Ok(())
     }
+}
+
+/// Adds what is known of each neuron's calcium, or was learned from the calibration on, and counts
+/// the inferred calcium in the spikes of that.
+fn add_calcium(
+    results: &mut Arrays,
+    calibration: &Calibration,
+    learned: Option<&[NeuronCalcium]>,
+) -> Result<()> {
+    let n_neurons = calibration.spike_size.len();
+    let mut sizes = calibration.spike_size.clone();
+    let mut taus_s = vec![calibration.tau_s as f32; n_neurons];
+    if let Some(learned) = learned {
+        for ((neuron, size), tau_s) in learned.iter().zip(&mut sizes).zip(&mut taus_s) {
+            *size *= neuron.gain as f32;
+            *tau_s *= (calibration.g.ln() / neuron.decay.ln()) as f32;
+        }
+        if let Some(calcium) = results.arrays.get_mut("calcium") {
+            let neurons = calcium.values.lanes_mut(Axis(1)).into_iter();
+            for (mut trace, neuron) in neurons.zip(learned.iter().cycle()) {
+                let rise = neuron.rise.unwrap_or(0.0);
+                let rest = neuron.baseline / ((1.0 - neuron.decay) * (1.0 - rise));
+                trace.mapv_inplace(|c| ((f64::from(c) - rest) / neuron.gain) as f32);
+            }
+        }
+    }
+    for (name, unit, values) in [("spike_size", "as observed", sizes), ("tau", "s", taus_s)] {
+        let values = ArrayD::from_shape_vec(vec![n_neurons], values);
+        results.insert(name, unit, values.context("one number per neuron")?);
+    }
+    Ok(())
 }
 
 impl Fluorescence {

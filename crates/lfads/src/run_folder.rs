@@ -78,6 +78,9 @@ pub struct RunResult {
     pub held_out_loss: Option<f64>,
     /// How well the inferred fluorescence fits the recorded one, held-out frames of all neurons.
     pub held_out_fluor_r2: Option<f64>,
+    /// Median over neurons of the decay time, seconds, learned where the model learns it.
+    #[serde(default)]
+    pub median_tau_s: Option<f64>,
     /// Revision of the program.
     pub version: String,
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::{Lfads, size};
 use data::Arrays;
+use ndarray::ArrayD;
 
 #[test]
 fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
@@ -25,6 +26,18 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
         assert!(array.iter().all(|v| v.is_finite()), "{name}");
     }
     assert_eq!(results.require("factors").unwrap().shape(), [1, 400, 3]);
+    // Fluorescence is calcium, counted in the spikes that were learned, above a slow baseline.
+    let [calcium, fluor] = ["calcium", "fluor"].map(|name| results.require(name).unwrap());
+    let [sizes, taus_s] = ["spike_size", "tau"].map(|name| results.require(name).unwrap());
+    for neuron in 0..5 {
+        let at = |array: &ArrayD<f32>, bin: usize| array[[0, bin, neuron]];
+        let baseline = |bin| at(fluor, bin) - sizes[[neuron]] * at(calcium, bin);
+        for bin in 1..400 {
+            let drift = (baseline(bin) - baseline(bin - 1)).abs();
+            assert!(drift < 0.2 * sizes[[neuron]], "{neuron}, {bin}: {drift}");
+        }
+        assert!((0.4..1.2).contains(&taus_s[[neuron]]), "{taus_s}");
+    }
     let held_out = results.require("held_out").unwrap();
     let share = held_out.sum() / held_out.len() as f32;
     assert!((0.1..0.4).contains(&share), "{share}");
@@ -67,6 +80,18 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
         again.require("rates").unwrap(),
         results.require("rates").unwrap()
     );
+}
+
+/// Neurons that fire in slow waves: the autocovariance alone gives 1.5 s.
+#[test]
+fn a_decay_time_that_is_not_given_is_the_indicators() {
+    let lfads = Lfads::new().with_trials();
+    lfads.run("simulate lorenz -o slow --format suite2p --dt 0.1 --bins 6000");
+    let value = lfads.json("fit slow/suite2p -o run -c tiny.toml");
+    let calibration = &value["calibration"];
+    assert_eq!(calibration["tau_is_estimated"], true);
+    let tau_s = calibration["tau_s"].as_f64().unwrap();
+    assert!((0.5..1.0).contains(&tau_s), "{tau_s}, not 0.7 s");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use data::{Arrays, Likelihood, Recording};
 use model::train::{Event, Observer, StepReport, ValidationReport};
 use model::{TrainData, TrialStart};
-use ndarray::{ArrayView1, Axis, Ix3};
+use ndarray::{ArrayD, ArrayView1, Axis, Ix3, aview1};
 use runs::device::DeviceKind;
 use runs::progress::Watch;
 use runs::zoo::{ModelConfig, Training};
@@ -127,6 +127,7 @@ impl Fit {
                 .last()
                 .map(|report| report.valid.negative_bound()),
             held_out_fluor_r2: fluor_r2(&results)?,
+            median_tau_s: results.arrays.get("tau").map(|tau| median(&tau.values)),
             version: runs::machine::revision(),
         };
         folder.write("result.json", &result)?;
@@ -208,12 +209,13 @@ impl Fit {
     fn report(&self, session: &Session<'_>, record: &RunRecord, result: &RunResult) -> Result<()> {
         let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |v| format!("{v:.3}"));
         let text = format!(
-            "{}: {} steps in {:.0} s, held-out loss {}, held-out fluorescence r2 {}\ninferred: {}\n",
+            "{}: {} steps in {:.0} s, held-out loss {}, held-out fluorescence r2 {}, median tau {} s\ninferred: {}\n",
             self.output.display(),
             result.steps,
             result.train_seconds,
             number(result.held_out_loss),
             number(result.held_out_fluor_r2),
+            number(result.median_tau_s),
             self.output.join("inferred.h5").display(),
         );
         let value = serde_json::json!({
@@ -231,17 +233,22 @@ fn log(calibration: &Calibration, recording: &Recording) {
         (true, _) => "estimated; give --tau if you know your indicator's",
         (false, _) => "given",
     };
-    let mut sizes = calibration.spike_size.clone();
-    sizes.sort_unstable_by(f32::total_cmp);
+    let sizes = aview1(&calibration.spike_size).to_owned().into_dyn();
     tracing::info!(
         "tau {:.3} s ({how}); one spike: {:.4} (median over neurons); trials start {}",
         calibration.tau_s,
-        sizes[sizes.len() / 2],
+        median(&sizes),
         match calibration.start_is_running {
             true => "in mid-decay: calcium from before is taken off",
             false => "from rest",
         }
     );
+}
+
+fn median(values: &ArrayD<f32>) -> f64 {
+    let mut values: Vec<f32> = values.iter().copied().collect();
+    values.sort_unstable_by(f32::total_cmp);
+    f64::from(values[values.len() / 2])
 }
 
 fn split(
