@@ -10,6 +10,7 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use data::Arrays;
 use ndarray::{Array2, Array3, Axis, Ix2, Ix3};
+use runs::zoo::ModelConfig;
 
 use crate::run_folder::{History, RunRecord, RunResult};
 
@@ -106,11 +107,17 @@ impl<'a> Report<'a> {
             (format!("{:.1} Hz", 1.0 / source.dt_s), "frame rate"),
         ];
         if let Some(calibration) = &self.record.calibration {
-            let how = match calibration.tau_is_estimated {
-                true => "indicator's decay, estimated",
-                false => "indicator's decay, given",
+            let learns = matches!(
+                &self.record.model_config,
+                ModelConfig::CountLadder(ladder) if ladder.learn_calcium
+            );
+            let how = match (learns, calibration.tau_is_estimated) {
+                (true, _) => "indicator's decay, learned; median of neurons",
+                (false, true) => "indicator's decay, estimated",
+                (false, false) => "indicator's decay, given",
             };
-            facts.push((format!("{:.2} s", calibration.tau_s), how));
+            let tau_s = self.result.median_tau_s.unwrap_or(calibration.tau_s);
+            facts.push((format!("{tau_s:.2} s"), how));
         }
         if let Some(median) = median {
             facts.push((format!("{median:.3}"), "median r² of neurons, held out"));
