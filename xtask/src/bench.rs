@@ -13,12 +13,13 @@ pub fn run(args: &[String]) -> ExitCode {
     hand_over(cargo)
 }
 
-/// Runs the criterion benches of the kernels, then `bench performance ARGS`. With `--steps` or `--help` in ARGS, the
+/// Runs the criterion benches of the kernels and of OASIS, then `bench performance ARGS`. With `--steps` or `--help` in ARGS, the
 /// latter alone.
 pub fn performance(args: &[String]) -> ExitCode {
     let short = |arg: &String| ["--steps", "--help", "-h"].contains(&arg.as_str());
     if !args.iter().any(short) {
-        match cargo().args(["bench", "--package", "gru"]).status() {
+        let benches = ["bench", "--package", "gru", "--package", "calcium"];
+        match cargo().args(benches).status() {
             Ok(status) if status.success() => {}
             Ok(_) => return ExitCode::FAILURE,
             Err(error) => return cannot_start(&error),
