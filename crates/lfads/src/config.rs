@@ -48,7 +48,7 @@ impl ModelChoice {
         match self {
             // What was measured of a recording beforehand is only nearly right.
             Self::Ladder => {
-                "spikes = \"counts\"\nlearn_calcium = true\ndynamics = { n_factors = 8 }"
+                "spikes = \"counts\"\nlearn_calcium = true\nmax_gain_change = 1.25\ndynamics = { n_factors = 8 }"
             }
             Self::PaperLadder => "spikes = \"continuous\"\ndynamics = { n_factors = 8 }",
             Self::OasisLfads => "s_min = 0.5\ndynamics = { n_factors = 8 }",

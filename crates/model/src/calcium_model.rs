@@ -107,6 +107,9 @@ pub(crate) struct CalciumParameters {
     decay_logit: Param<Tensor<1>>,
     rise_logit: Option<Param<Tensor<1>>>,
     log_gain: Param<Tensor<1>>,
+    /// Least and greatest log-gain, `[neuron]`, if the gain is bounded.
+    #[module(skip)]
+    log_gain_bounds: Option<Vec<[f32; 2]>>,
     baseline: Param<Tensor<1>>,
     log_noise: Param<Tensor<1>>,
     #[module(skip)]
@@ -156,12 +159,41 @@ impl CalciumParameters {
             decay_logit: parameter(&|neuron| logit(neuron.g)),
             rise_logit: model.rise.map(|rise| parameter(&|_| logit(rise))),
             log_gain: parameter(&|neuron| neuron.gain.ln()),
+            log_gain_bounds: None,
             baseline: parameter(&|neuron| neuron.baseline),
             log_noise: Param::from_tensor(Tensor::from_floats(log_noise.as_slice(), device)),
             saturation: model.saturation,
             start: (start == TrialStart::Decaying)
                 .then(|| StartPrior::stationary(model, statistics, device)),
         }
+    }
+
+    /// The same, but that [`Self::project`] keeps each gain within this factor of where it is.
+    #[must_use]
+    pub fn with_gain_within(mut self, factor: f64) -> Self {
+        let bounds = host(&self.log_gain)
+            .into_iter()
+            .map(|log_gain| [-1.0, 1.0].map(|sign| (log_gain + sign * factor.ln()) as f32));
+        self.log_gain_bounds = Some(bounds.collect());
+        self
+    }
+
+    /// Moves gains beyond their bounds back to them.
+    #[must_use]
+    pub fn project(mut self) -> Self {
+        if let Some(bounds) = &self.log_gain_bounds {
+            let bound = |which: usize| bounds.iter().map(|bounds| bounds[which]).collect();
+            let (low, high): (Vec<f32>, Vec<f32>) = (bound(0), bound(1));
+            self.log_gain = self.log_gain.map(|log_gain| {
+                let device = log_gain.device();
+                let tracked = log_gain.is_require_grad();
+                let within = log_gain
+                    .max_pair(Tensor::from_floats(low.as_slice(), &device))
+                    .min_pair(Tensor::from_floats(high.as_slice(), &device));
+                within.detach().set_require_grad(tracked)
+            });
+        }
+        self
     }
 
     /// The parameters as numbers, `[neuron]`.

@@ -26,6 +26,10 @@ pub struct CountLadderConfig {
     /// Whether decay, rise, gain and baseline of each neuron are learned, from the given
     /// values on; the noise always is.
     pub learn_calcium: bool,
+    /// The factor within which of the given one a learned gain stays. Where noise hides single
+    /// spikes, more and smaller ones explain the fluorescence about as well, and without this the
+    /// gain may end anywhere.
+    pub max_gain_change: Option<f64>,
     /// The calcium before a trial.
     pub trial_start: TrialStart,
 }
@@ -46,12 +50,18 @@ impl CountLadderConfig {
         self.dynamics.validate()?;
         calcium.validate(statistics.sd.len())?;
         require(dt_s > 0.0, "dt_s", dt_s, "above 0")?;
+        let change = self.max_gain_change.unwrap_or(1.0);
+        require(change >= 1.0, "max_gain_change", change, "at least 1")?;
         let mut noise = Noise::new(seed, INIT_STEP, device);
         let log_rates = log_rates_from_counts(&statistics.mean_counts, dt_s);
         let (start, learn) = (self.trial_start, self.learn_calcium);
+        let calcium = CalciumParameters::new(calcium, statistics, start, learn, device);
         Ok(CountLadder {
             dynamics: self.dynamics.init(&log_rates, &mut noise, device),
-            calcium: CalciumParameters::new(calcium, statistics, start, learn, device),
+            calcium: match self.max_gain_change {
+                Some(factor) => calcium.with_gain_within(factor),
+                None => calcium,
+            },
             log_dt: dt_s.ln(),
         })
     }
@@ -204,5 +214,13 @@ impl SequentialVae for CountLadder {
 
     fn dynamics_mut(&mut self) -> &mut Dynamics {
         &mut self.dynamics
+    }
+
+    fn project(self) -> Self {
+        Self {
+            dynamics: self.dynamics.project(),
+            calcium: self.calcium.project(),
+            ..self
+        }
     }
 }

@@ -245,6 +245,29 @@ fn calcium_is_learned_from_wrong_values() {
 }
 
 #[test]
+fn a_learned_gain_stays_within_its_bounds() {
+    let gains = |max_gain_change| {
+        let config = CountLadderConfig {
+            learn_calcium: true,
+            max_gain_change,
+            ..CountLadderConfig::default()
+        };
+        let model = count_ladder_from(0.5, &config, &device());
+        let fitted = fit(model, &fluorescence(), &training(60), 1, None, &mut ());
+        let neurons = fitted.unwrap().model.calcium().unwrap();
+        neurons
+            .iter()
+            .map(|n| n.gain.ln().abs())
+            .collect::<Vec<_>>()
+    };
+    let [free, bounded] = [gains(None), gains(Some(1.02))];
+    assert!(free.iter().any(|change| *change > 0.025), "{free:?}");
+    let most = 1.02_f64.ln() + 1e-6;
+    assert!(bounded.iter().all(|change| *change <= most), "{bounded:?}");
+    assert!(bounded.iter().any(|change| *change > 0.015), "{bounded:?}");
+}
+
+#[test]
 fn credible_intervals_cover_more_the_wider_they_are() {
     let truth = common::benchmark().valid.rates.unwrap();
     let data = fluorescence();
