@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
+use crate::results::median;
 use crate::traces::Layout;
 
 /// Decay times after which calcium counts as gone: the gap between trials laid end to end.
@@ -22,6 +23,8 @@ const MAX_MEASURED: usize = 100;
 /// passes over a trace.
 const MAX_FITTED: usize = 30;
 const MAX_FITTED_FRAMES: usize = 20_000;
+/// No reader lets such a recording pass.
+const NO_NEURONS: &str = "the recording has no neurons";
 /// Above this many SDs of the noise, single spikes are told from it.
 const CLEAR_SDS: f64 = 2.0;
 /// A fraction of the frames so low that they hold noise alone, and how far below the mean of
@@ -264,7 +267,7 @@ fn estimate_tau(joined: &[Vec<f32>], recording: &Recording, typical_tau_s: f64) 
     let estimates = of_some(joined, recording, MAX_MEASURED, |trace| {
         automatic.estimate(trace).map(|found| found.tau_s)
     })?;
-    let from_covariance = median(estimates);
+    let from_covariance = median(estimates).context(NO_NEURONS)?;
     let ar = Ar1::from_tau(from_covariance, dt_s, Discretisation::Exact)?;
     let fitted = of_some(joined, recording, MAX_FITTED, |trace| {
         let trace = &trace[..trace.len().min(MAX_FITTED_FRAMES)];
@@ -274,7 +277,8 @@ fn estimate_tau(joined: &[Vec<f32>], recording: &Recording, typical_tau_s: f64) 
         let fit = problem.deconvolve(&found.above_baseline(trace))?;
         fit.ar.tau_s(dt_s, Discretisation::Exact)
     })?;
-    Ok(from_covariance.min(median(fitted)))
+    let from_spikes = median(fitted).context(NO_NEURONS)?;
+    Ok(from_covariance.min(from_spikes))
 }
 
 /// A number of each of some neurons, at most `max` of them, spread over all.
@@ -294,11 +298,6 @@ fn of_some(
     named
         .map(|(neuron, found)| found.with_context(|| of_neuron(recording, neuron)))
         .collect()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// u_t = x_t − g x_{t−1}; NaN where either is missing.

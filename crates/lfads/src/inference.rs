@@ -11,6 +11,7 @@ use runs::zoo::{ModelConfig, Posterior, Setting};
 use crate::calibration::{Calibration, Scaled};
 use crate::config::WindowConfig;
 use crate::pieces::{Cut, Innovating};
+use crate::results::heading;
 
 /// The observations of a recording, piece by piece, as a model reads them.
 pub struct Observations {
@@ -99,12 +100,7 @@ impl Observations {
         seed: u64,
     ) -> Result<Arrays> {
         let inferred = model.posterior_mean(self.values.view(), n_samples, seed)?;
-        let mut results = Arrays::default();
-        results.numbers.insert("dt".into(), recording.dt_s);
-        let ids = recording.neuron_ids.join(",");
-        results.texts.insert("neuron_ids".into(), ids);
-        let source = recording.path.display().to_string();
-        results.texts.insert("source".into(), source);
+        let mut results = heading(&recording.path, recording.dt_s, &recording.neuron_ids);
         self.add_inferred(&mut results, inferred, calibration)?;
         if let Some(calibration) = calibration {
             add_calcium(&mut results, calibration, model.calcium().as_deref())?;

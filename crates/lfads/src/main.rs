@@ -8,6 +8,7 @@ mod inference;
 mod input;
 mod pieces;
 mod report;
+mod results;
 mod run_folder;
 mod traces;
 

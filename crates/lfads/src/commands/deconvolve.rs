@@ -1,6 +1,6 @@
 //! `lfads deconvolve`: spikes and denoised calcium by OASIS.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use calcium::estimate::{Average, maximin_baseline, noise_sd};
@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::{Session, check_output};
 use crate::input::{InputArgs, with_option_names};
+use crate::results::{heading, median};
 use crate::traces::Layout;
 
 /// Neurons in memory at a time with `--blocks`.
@@ -333,16 +334,12 @@ impl Deconvolve {
     }
 
     fn report(&self, session: &Session<'_>, found: &[Found]) -> Result<()> {
-        let median = |value: fn(&Found) -> f64| {
-            let mut values: Vec<f64> = found.iter().map(value).collect();
-            values.sort_unstable_by(f64::total_cmp);
-            values[values.len() / 2]
+        let middle = |value: fn(&Found) -> f64| {
+            let middle = median(found.iter().map(value));
+            middle.with_context(|| format!("{}: no neurons", self.path.display()))
         };
-        if found.is_empty() {
-            bail!("{}: no neurons", self.path.display());
-        }
-        let (tau_s, noise_sd) = (median(|f| f.tau_s), median(|f| f.noise_sd));
-        let lambda = median(|f| f.lambda);
+        let (tau_s, noise_sd) = (middle(|f| f.tau_s)?, middle(|f| f.noise_sd)?);
+        let lambda = middle(|f| f.lambda)?;
         let value = json!({
             "output": self.output,
             "n_neurons": found.len(),
@@ -376,17 +373,6 @@ fn results(recording: &Recording, layout: &Layout, names: &[&str], solved: &[Sol
     let found: Vec<Found> = solved.iter().map(|solved| solved.found).collect();
     insert_numbers(&mut results, &found, units);
     results
-}
-
-/// What is said of all neurons together.
-fn heading(path: &Path, dt_s: f64, neuron_ids: &[String]) -> Arrays {
-    let mut heading = Arrays::default();
-    heading.numbers.insert("dt".into(), dt_s);
-    let source = path.display().to_string();
-    heading.texts.insert("source".into(), source);
-    let ids = neuron_ids.join(",");
-    heading.texts.insert("neuron_ids".into(), ids);
-    heading
 }
 
 fn unit(units: Option<Units>) -> &'static str {

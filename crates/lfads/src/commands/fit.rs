@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use data::{Arrays, Likelihood, Recording};
 use model::train::{Event, Observer, StepReport, ValidationReport};
 use model::{TrainData, TrialStart};
-use ndarray::{ArrayD, ArrayView1, Axis, Ix3, aview1};
+use ndarray::{ArrayView1, Axis, Ix3};
 use runs::device::DeviceKind;
 use runs::progress::Watch;
 use runs::zoo::{ModelConfig, Training};
@@ -17,6 +17,7 @@ use crate::config::{FitConfig, ModelChoice};
 use crate::inference::Observations;
 use crate::input::{InputArgs, with_option_names};
 use crate::pieces::held_out;
+use crate::results::median;
 use crate::run_folder::{History, RunFolder, RunRecord, RunResult, Source};
 
 /// Train a model on a recording and infer spikes, rates and factors from it.
@@ -127,7 +128,10 @@ impl Fit {
                 .last()
                 .map(|report| report.valid.negative_bound()),
             held_out_fluor_r2: fluor_r2(&results)?,
-            median_tau_s: results.arrays.get("tau").map(|tau| median(&tau.values)),
+            median_tau_s: results
+                .arrays
+                .get("tau")
+                .and_then(|tau| median(tau.values.iter().copied().map(f64::from))),
             version: runs::machine::revision(),
         };
         folder.write("result.json", &result)?;
@@ -233,22 +237,16 @@ fn log(calibration: &Calibration, recording: &Recording) {
         (true, _) => "estimated; give --tau if you know your indicator's",
         (false, _) => "given",
     };
-    let sizes = aview1(&calibration.spike_size).to_owned().into_dyn();
+    let sizes = calibration.spike_size.iter().copied().map(f64::from);
     tracing::info!(
         "tau {:.3} s ({how}); one spike: {:.4} (median over neurons); trials start {}",
         calibration.tau_s,
-        median(&sizes),
+        median(sizes).unwrap_or(f64::NAN),
         match calibration.start_is_running {
             true => "in mid-decay: calcium from before is taken off",
             false => "from rest",
         }
     );
-}
-
-fn median(values: &ArrayD<f32>) -> f64 {
-    let mut values: Vec<f32> = values.iter().copied().collect();
-    values.sort_unstable_by(f32::total_cmp);
-    f64::from(values[values.len() / 2])
 }
 
 fn split(

@@ -12,6 +12,7 @@ use data::Arrays;
 use ndarray::{Array2, Array3, Axis, Ix2, Ix3};
 use runs::zoo::ModelConfig;
 
+use crate::results::median;
 use crate::run_folder::{History, RunRecord, RunResult};
 
 /// Everything the page shows.
@@ -100,7 +101,7 @@ impl<'a> Report<'a> {
                 "trials, the longest",
             ),
         };
-        let median = median(&self.fits);
+        let median = median(self.fits.iter().flatten().copied());
         let mut facts = vec![
             (source.neuron_ids.len().to_string(), "neurons"),
             (what.0, what.1),
@@ -299,10 +300,4 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
-}
-
-fn median(values: &[Option<f64>]) -> Option<f64> {
-    let mut values: Vec<f64> = values.iter().flatten().copied().collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }

@@ -47,14 +47,8 @@ impl FusedElementwise for Flex {
         log_exposure: f32,
         with_factorials: bool,
     ) -> FlexTensor {
-        let arguments = Poisson {
-            log_rates: log_rates.to_contiguous(),
-            counts: counts.to_contiguous(),
-            weights: weights.to_contiguous(),
-            log_exposure,
-            with_factorials,
-        };
-        arguments.log_likelihood()
+        let tensors = [log_rates, counts, weights];
+        Poisson::new(tensors, log_exposure, with_factorials).log_likelihood()
     }
 
     fn gaussian(x: FlexTensor, mean: FlexTensor, log_sd: FlexTensor) -> FlexTensor {
@@ -73,6 +67,18 @@ struct Poisson {
 }
 
 impl Poisson {
+    /// From log-rates, counts and weights.
+    fn new(tensors: [FlexTensor; 3], log_exposure: f32, with_factorials: bool) -> Self {
+        let [log_rates, counts, weights] = tensors.map(|tensor| tensor.to_contiguous());
+        Self {
+            log_rates,
+            counts,
+            weights,
+            log_exposure,
+            with_factorials,
+        }
+    }
+
     fn slices(&self) -> PoissonSlices<'_> {
         PoissonSlices {
             log_rates: values(&self.log_rates),
@@ -128,13 +134,9 @@ impl<C: CheckpointStrategy> FusedElementwise for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let ((log_rates, rates_node), (counts, counts_node)) =
             (log_rates.into_parts(), counts.into_parts());
-        let arguments = Poisson {
-            log_rates: log_rates.to_contiguous(),
-            counts: counts.to_contiguous(),
-            weights: weights.into_parts().0.to_contiguous(),
-            log_exposure,
-            with_factorials,
-        };
+        let (weights, _) = weights.into_parts();
+        let tensors = [log_rates, counts, weights];
+        let arguments = Poisson::new(tensors, log_exposure, with_factorials);
         let out = arguments.log_likelihood();
         match PoissonBackward
             .prepare::<C>([rates_node, counts_node])
