@@ -161,10 +161,8 @@ pub(crate) trait Simd: Copy {
     fn max(self, bound: Self::V, value: Self::V) -> Self::V;
     /// Square root of a number ≥ 0.
     fn sqrt(self, value: Self::V) -> Self::V;
-    /// To the nearest integer, for |value| < 2²².
-    fn round(self, value: Self::V) -> Self::V;
-    /// value·2^exponent for an integer exponent in −126..=127.
-    fn scale(self, value: Self::V, exponent: Self::V) -> Self::V;
+    /// 2^n of 3·2²² + n, for n in −126..=127.
+    fn power_of_two(self, shifted: Self::V) -> Self::V;
     /// Mantissa in [¾, 3⁄2) and exponent of a positive normal number.
     fn split(self, value: Self::V) -> (Self::V, Self::V);
     /// `yes` where a < b, else `no`.
@@ -195,47 +193,59 @@ pub(crate) trait Simd: Copy {
         sum
     }
 
-    /// exp(x) = 2^n·(1 + m): returns m = expm1(x − n ln 2) and n. |x| < 88.
+    /// e^(factor·x) = (1 + m)·2^n: returns m and 2^n. |factor·x| < 88; the factor costs nothing.
     #[inline(always)]
-    fn exp_parts(self, x: Self::V) -> (Self::V, Self::V) {
-        let n = self.round(self.mul(x, self.splat(std::f32::consts::LOG2_E)));
-        let r = self.mul_add(n, self.splat(-LN_2_HIGH), x);
-        let r = self.mul_add(n, self.splat(-LN_2_LOW), r);
-        (self.mul(r, self.polynomial(r, EXPM1_OVER_X)), n)
+    fn exp_parts(self, x: Self::V, factor: f32) -> (Self::V, Self::V) {
+        // Above 3·2²² a number has no bits for a fraction: n is rounded, and lies in the lowest.
+        let shift = self.splat(12_582_912.0);
+        let shifted = self.mul_add(x, self.splat(factor * std::f32::consts::LOG2_E), shift);
+        let n = self.sub(shifted, shift);
+        let r = self.mul_add(n, self.splat(-LN_2_HIGH / factor), x);
+        let r = self.mul_add(n, self.splat(-LN_2_LOW / factor), r);
+        let mut coefficients = EXPM1_OVER_X;
+        let mut power = factor;
+        for coefficient in &mut coefficients {
+            *coefficient *= power;
+            power *= factor;
+        }
+        let m = self.mul(r, self.polynomial(r, coefficients));
+        (m, self.power_of_two(shifted))
     }
 
     /// exp(x), saturating at exp(±87.3); NaN stays NaN.
     #[inline(always)]
     fn exp(self, x: Self::V) -> Self::V {
-        let x = self.max(self.splat(-87.3), self.min(self.splat(87.3), x));
-        let (m, n) = self.exp_parts(x);
-        self.scale(self.add(self.splat(1.0), m), n)
+        let (m, power) = self.exp_parts(self.clamp(x, 87.3), 1.0);
+        self.mul_add(m, power, power)
     }
 
     /// 1 / (1 + exp(−x)).
     #[inline(always)]
     fn sigmoid(self, x: Self::V) -> Self::V {
         let one = self.splat(1.0);
-        let decayed = self.exp(self.sub(self.splat(0.0), x));
-        self.div(one, self.add(one, decayed))
+        let (m, power) = self.exp_parts(self.clamp(x, 87.3), -1.0);
+        self.div(one, self.add(one, self.mul_add(m, power, power)))
     }
 
     /// exp(x) − 1, exact to the last bits also near 0; saturates as [`Self::exp`].
     #[inline(always)]
     fn expm1(self, x: Self::V) -> Self::V {
-        let x = self.max(self.splat(-87.3), self.min(self.splat(87.3), x));
-        let (m, n) = self.exp_parts(x);
-        let one = self.splat(1.0);
-        let power = self.scale(one, n);
-        self.mul_add(m, power, self.sub(power, one))
+        let (m, power) = self.exp_parts(self.clamp(x, 87.3), 1.0);
+        self.mul_add(m, power, self.sub(power, self.splat(1.0)))
     }
 
     /// tanh(x) = e / (e + 2) with e = expm1(2x).
     #[inline(always)]
     fn tanh(self, x: Self::V) -> Self::V {
-        let bounded = self.max(self.splat(-9.5), self.min(self.splat(9.5), x));
-        let e = self.expm1(self.add(bounded, bounded));
+        let (m, power) = self.exp_parts(self.clamp(x, 9.5), 2.0);
+        let e = self.mul_add(m, power, self.sub(power, self.splat(1.0)));
         self.div(e, self.add(e, self.splat(2.0)))
+    }
+
+    /// The nearest number within ±`bound`; NaN stays NaN.
+    #[inline(always)]
+    fn clamp(self, x: Self::V, bound: f32) -> Self::V {
+        self.max(self.splat(-bound), self.min(self.splat(bound), x))
     }
 
     /// Natural logarithm of a positive normal number, from the series of
@@ -268,6 +278,9 @@ const EXPM1_OVER_X: [f32; 6] = [
     0.008_369_223,
     0.001_394_121_6,
 ];
+
+/// The bits of 1.
+const ONE: u32 = 0x3f80_0000;
 
 /// The bits of 0.75.
 const THREE_QUARTERS: i32 = 0x3f40_0000;

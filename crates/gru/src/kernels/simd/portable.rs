@@ -1,6 +1,6 @@
 //! Ordinary code, for every processor.
 
-use super::{Simd, THREE_QUARTERS};
+use super::{ONE, Simd, THREE_QUARTERS};
 
 /// Four lanes of ordinary code.
 #[derive(Clone, Copy)]
@@ -34,9 +34,7 @@ impl Simd for Portable {
         fn mul_add(a, b, c) = a * b + c;
         fn min(bound, value) = if bound < value { bound } else { value };
         fn max(bound, value) = if bound > value { bound } else { value };
-        // Adding 3·2²² leaves no bits for a fraction.
-        fn round(value) = (value + 12_582_912.0) - 12_582_912.0;
-        fn scale(value, exponent) = value * f32::from_bits(((exponent as i32 + 127) << 23) as u32);
+        fn power_of_two(shifted) = f32::from_bits((shifted.to_bits() << 23).wrapping_add(ONE));
         fn if_less(a, b, yes, no) = if a < b { yes } else { no };
     }
 

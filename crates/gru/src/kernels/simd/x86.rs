@@ -1,20 +1,19 @@
 //! AVX-512 and AVX2 with FMA.
 
 use std::arch::x86_64::{
-    __m256, __m512, __mmask16, _CMP_LT_OQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
-    _mm256_add_epi32, _mm256_add_ps, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps,
-    _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_cvtps_epi32, _mm256_div_ps, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_round_ps,
+    __m256, __m512, __mmask16, _CMP_LT_OQ, _mm256_add_epi32, _mm256_add_ps, _mm256_blendv_ps,
+    _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_div_ps,
+    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps,
     _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_sqrt_ps, _mm256_srai_epi32,
-    _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps, _mm512_add_ps, _mm512_castps_si512,
-    _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_div_ps, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
-    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_roundscale_ps, _mm512_scalef_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_sqrt_ps, _mm512_srai_epi32,
-    _mm512_storeu_ps, _mm512_sub_epi32, _mm512_sub_ps,
+    _mm256_storeu_ps, _mm256_sub_epi32, _mm256_sub_ps, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps,
+    _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_slli_epi32, _mm512_sqrt_ps, _mm512_srai_epi32, _mm512_storeu_ps,
+    _mm512_sub_epi32, _mm512_sub_ps,
 };
 
-use super::{Simd, THREE_QUARTERS};
+use super::{ONE, Simd, THREE_QUARTERS};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
@@ -65,7 +64,6 @@ impl Simd for Avx512 {
         fn mul_add(a, b, c) = _mm512_fmadd_ps;
         fn min(bound, value) = _mm512_min_ps;
         fn max(bound, value) = _mm512_max_ps;
-        fn scale(value, exponent) = _mm512_scalef_ps;
     }
 
     #[inline(always)]
@@ -99,9 +97,13 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn round(self, value: __m512) -> __m512 {
+    fn power_of_two(self, shifted: __m512) -> __m512 {
         // SAFETY: `self` proves the instruction set.
-        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value) }
+        unsafe {
+            let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));
+            let power = _mm512_add_epi32(exponent, _mm512_set1_epi32(ONE as i32));
+            _mm512_castsi512_ps(power)
+        }
     }
 
     #[inline(always)]
@@ -177,17 +179,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn round(self, value: __m256) -> __m256 {
-        // SAFETY: `self` proves the instruction set.
-        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value) }
-    }
-
-    #[inline(always)]
-    fn scale(self, value: __m256, exponent: __m256) -> __m256 {
+    fn power_of_two(self, shifted: __m256) -> __m256 {
         // SAFETY: `self` proves the instruction set.
         unsafe {
-            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(exponent), _mm256_set1_epi32(127));
-            _mm256_mul_ps(value, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased)))
+            let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(shifted));
+            let power = _mm256_add_epi32(exponent, _mm256_set1_epi32(ONE as i32));
+            _mm256_castsi256_ps(power)
         }
     }
 
