@@ -14,6 +14,7 @@ use gru::{GruSpec, GruWeights, ResetGate, SpikeLoopArguments, plain};
 const BINS: usize = 100;
 const TRIALS: usize = 65;
 const NEURONS: usize = 30;
+const FACTORS: usize = 3;
 const SPEC: GruSpec = GruSpec {
     reset: ResetGate::BeforeProduct,
     clip: Some(5.0),
@@ -68,16 +69,18 @@ fn encoder(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, hidden: usize) 
 }
 
 fn generator(group: &mut BenchmarkGroup<'_, WallTime>) {
-    let (h0, w_rec, bias) = (
-        random([TRIALS, 64], 0.3),
-        random([64, 192], 0.1),
-        random([192], 0.1),
-    );
+    let (h0, w_rec) = (random([TRIALS, 64], 0.3), random([64, 192], 0.1));
+    let (bias, w_out) = (random([192], 0.1), random([64, FACTORS], 0.1));
+    let arguments = || (h0.clone(), w_rec.clone(), bias.clone(), w_out.clone());
+    let fused =
+        |(h0, w_rec, bias, w_out)| gru::gru_generate(h0, w_rec, bias, w_out, BINS, SPEC, None);
+    let plain =
+        |(h0, w_rec, bias, w_out)| plain::gru_generate(h0, w_rec, bias, w_out, BINS, SPEC, None);
     pair(
         group,
         "generator",
-        || gru::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), BINS, SPEC, None),
-        || plain::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), BINS, SPEC, None),
+        || fused(arguments()),
+        || plain(arguments()),
     );
 }
 
@@ -179,8 +182,8 @@ impl Lfads {
             to_ic: Param::from_tensor(random([128, 128], 0.1)),
             generator: Param::from_tensor(random([64, 192], 0.1)),
             generator_bias: Param::from_tensor(random([192], 0.1)),
-            to_factors: Param::from_tensor(random([64, 3], 0.1)),
-            to_rates: Param::from_tensor(random([3, NEURONS], 0.3)),
+            to_factors: Param::from_tensor(random([64, FACTORS], 0.1)),
+            to_rates: Param::from_tensor(random([FACTORS, NEURONS], 0.3)),
             rate_bias: Param::from_tensor(random([1, NEURONS], 0.1)),
         }
     }
@@ -202,10 +205,9 @@ impl Lfads {
         let ic = mean.clone() + sd * random([TRIALS, 64], 1.0).detach();
         let divergence = (mean.square() + log_variance.clone().exp() - log_variance).sum() * 0.5;
         let (w_rec, bias) = (self.generator.val(), self.generator_bias.val());
-        let states = gru::gru_generate(ic, w_rec, bias, BINS, SPEC, None);
-        let factors = states
-            .reshape([BINS * TRIALS, 64])
-            .matmul(self.to_factors.val());
+        let to_factors = self.to_factors.val();
+        let factors = gru::gru_generate(ic, w_rec, bias, to_factors, BINS, SPEC, None)
+            .reshape([BINS * TRIALS, FACTORS]);
         let log_rates = factors.matmul(self.to_rates.val()) + self.rate_bias.val();
         let log_rates = log_rates.reshape([BINS, TRIALS, NEURONS]);
         let one = Tensor::ones([1, 1, 1], &counts.device());

@@ -178,19 +178,19 @@ fn double_precision_takes_the_plain_body() {
 
 #[test]
 fn gru_generate_matches_the_plain_body() {
-    for spec in [BEFORE, AFTER] {
+    for (spec, n_outputs) in [(BEFORE, 2), (AFTER, 40)] {
         let (h0, w_rec, bias) = (random([5, 9], 0.5), random([9, 27], 0.5), random([27], 0.5));
-        assert_same!(
-            gru::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec, None),
-            plain::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec, None);
-            h0, w_rec, bias
-        );
-        let scale = Some(values(random([6, 5, 9], 1.0)));
-        assert_same!(
-            gru::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec, scale.clone()),
-            plain::gru_generate(h0.clone(), w_rec.clone(), bias.clone(), 6, spec, scale.clone());
-            h0, w_rec, bias
-        );
+        let w_out = random([9, n_outputs], 0.5);
+        for scale in [None, Some(values(random([6, 5, 9], 1.0)))] {
+            let arguments = || (h0.clone(), w_rec.clone(), bias.clone(), w_out.clone());
+            let fused = |(h0, w_rec, bias, w_out)| {
+                gru::gru_generate(h0, w_rec, bias, w_out, 6, spec, scale.clone())
+            };
+            let plain = |(h0, w_rec, bias, w_out)| {
+                plain::gru_generate(h0, w_rec, bias, w_out, 6, spec, scale.clone())
+            };
+            assert_same!(fused(arguments()), plain(arguments()); h0, w_rec, bias, w_out);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use gru::{GruSpec, ResetGate, affine, gru_generate};
+use gru::{GruSpec, ResetGate, gru_generate};
 use serde::{Deserialize, Serialize};
 
 use crate::elbo::Pass;
@@ -175,16 +175,15 @@ impl Dynamics {
         let n_states = n_bins * state.dims().iter().product::<usize>();
         let pass = pass.filter(|pass| pass.dropout.drops_in_generator());
         let dropout = pass.and_then(|pass| pass.noise.dropout(n_states, self.config.dropout));
-        let states = gru_generate(
+        gru_generate(
             state,
             self.w_rec.val(),
             self.b_rec.val(),
+            self.w_factors.val(),
             n_bins,
             self.config.generator_spec(),
             dropout,
-        );
-        let no_bias = Tensor::zeros([1, 1, self.config.n_factors], &states.device());
-        affine(states, self.w_factors.val(), no_bias)
+        )
     }
 
     /// log λ_t = W f_t + b, in log Hz: `[time, trial, factor]` → `[time, trial, neuron]`.

@@ -9,7 +9,9 @@ use super::forward::{GruTrace, TaskTrace};
 use super::gates::Layout;
 use super::gemm::{Left, Packed, Right, Size, Start, gemm, gemm_fetching};
 use super::pool::{Buffer, in_chunks};
+use super::readout::{Readout, ReadoutGradient};
 use super::simd::Isa;
+use super::sparse::{SparseRows, add_sparse_outer};
 use super::{BLOCK_ROWS, GruShape, GruSlices, GruSpec, ResetGate, gates};
 
 /// Gradient of the loss with respect to the outputs of a run.
@@ -21,6 +23,8 @@ pub struct Upstream<'a> {
     pub scale: Option<&'a [f32]>,
     /// Of the final states: `[trial, direction·hidden]`.
     pub final_states: Option<&'a [f32]>,
+    /// Of a readout's result, `[time, trial, output]`, and the readout.
+    pub readout: Option<(Readout<'a>, &'a [f32])>,
 }
 
 /// Gradients of a run; shapes as those of its arguments.
@@ -57,12 +61,21 @@ pub fn backward(
     let packed: Vec<Weights> = (0..shape.n_directions)
         .map(|direction| Weights::pack(isa, &shape, weights.direction(direction, &shape), with_x))
         .collect();
+    let readout = upstream
+        .readout
+        .map(|(readout, dy)| ReadoutGradient::new(isa, shape.hidden, readout, dy));
     // Last first: what it saved may still be in the cache.
     let mut parts: Vec<TaskGradients> = trace
         .tasks
         .par_iter()
         .rev()
-        .map(|saved| Task::new(isa, trace, saved, &packed[saved.direction]).run(x, upstream))
+        .map(|saved| {
+            Task::new(isa, trace, saved, &packed[saved.direction]).run(
+                x,
+                upstream,
+                readout.as_ref(),
+            )
+        })
         .collect();
     parts.reverse();
     GruGradients {
@@ -217,12 +230,13 @@ struct Task<'a> {
     spec: GruSpec,
     saved: &'a TaskTrace,
     weights: &'a Weights,
+    sparse: Option<&'a SparseRows>,
     rows: usize,
     layout: Layout,
 }
 
 impl<'a> Task<'a> {
-    fn new(isa: Isa, trace: &GruTrace, saved: &'a TaskTrace, weights: &'a Weights) -> Self {
+    fn new(isa: Isa, trace: &'a GruTrace, saved: &'a TaskTrace, weights: &'a Weights) -> Self {
         let (shape, spec) = (trace.shape, trace.spec);
         let layout = spec.layout(shape.hidden);
         Self {
@@ -231,12 +245,18 @@ impl<'a> Task<'a> {
             spec,
             saved,
             weights,
+            sparse: trace.sparse.as_ref(),
             rows: saved.trials.len(),
             layout,
         }
     }
 
-    fn run(self, x: &[f32], upstream: Upstream<'_>) -> TaskGradients {
+    fn run(
+        self,
+        x: &[f32],
+        upstream: Upstream<'_>,
+        readout: Option<&ReadoutGradient<'_>>,
+    ) -> TaskGradients {
         let n_bins = self.shape.n_bins;
         let steps = (BLOCK_ROWS / self.rows).clamp(1, n_bins);
         let mut sums = self.zero_gradients();
@@ -245,6 +265,10 @@ impl<'a> Task<'a> {
             let range = end.saturating_sub(steps)..end;
             for step in range.clone().rev() {
                 self.add_upstream(step, upstream, &mut sums.h0);
+                if let Some(readout) = readout {
+                    let first_row = step * self.shape.n_trials + self.saved.trials.start;
+                    readout.add(self.isa, first_row, self.shape.hidden, &mut sums.h0);
+                }
                 self.step(step, step - range.start, &mut sums.h0, &mut block);
             }
             self.add_block(range, x, &mut block, &mut sums);
@@ -280,7 +304,10 @@ impl<'a> Task<'a> {
             d_gates: Buffer::stale(steps * self.rows * self.layout.width),
             reset_h: Buffer::stale(steps * self.rows * hidden),
             d_reset_h: Buffer::stale(self.rows * hidden),
-            x: Buffer::stale(steps * self.rows * self.shape.n_inputs),
+            x: Buffer::stale(match self.sparse {
+                Some(_) => 0,
+                None => steps * self.rows * self.shape.n_inputs,
+            }),
         }
     }
 
@@ -418,23 +445,20 @@ impl<'a> Task<'a> {
         let dn = Right::Rows(&d_gates[n_column..], width);
         gemm(isa, n, for_n, dn, &mut sums.candidate, hidden, Start::Sum);
         gates::add_column_sums(isa, d_gates, &mut sums.bias);
-        if n_inputs > 0 {
-            self.copy_inputs(&range, x, &mut block.x);
-            let size = Size {
-                rows: n_inputs,
-                columns: 3 * hidden,
-                inner,
-            };
-            let x = Left::transposed(&block.x, n_inputs);
-            gemm(
-                isa,
-                size,
-                x,
-                Right::Rows(d_gates, width),
-                &mut sums.input,
-                3 * hidden,
-                Start::Sum,
-            );
+        match self.sparse {
+            Some(x) => self.add_sparse_inputs(range.clone(), x, d_gates, &mut sums.input),
+            None if n_inputs > 0 => {
+                self.copy_inputs(&range, x, &mut block.x);
+                let size = Size {
+                    rows: n_inputs,
+                    columns: 3 * hidden,
+                    inner,
+                };
+                let x = Left::transposed(&block.x, n_inputs);
+                let d_nrz = Right::Rows(d_gates, width);
+                gemm(isa, size, x, d_nrz, &mut sums.input, 3 * hidden, Start::Sum);
+            }
+            None => {}
         }
         if let Some(input) = &self.weights.input {
             let size = Size {
@@ -453,6 +477,22 @@ impl<'a> Task<'a> {
                 n_inputs,
                 Start::Zero,
             );
+        }
+    }
+
+    /// Adds a block's share to the gradient of the weights of sparse inputs.
+    fn add_sparse_inputs(
+        &self,
+        range: Range<usize>,
+        x: &SparseRows,
+        d_gates: &[f32],
+        sum: &mut [f32],
+    ) {
+        let Layout { width, hidden, .. } = self.layout;
+        for (step, d_gates) in range.zip(d_gates.chunks_exact(self.rows * width)) {
+            let bin = self.shape.bin(self.saved.direction, step);
+            let first = bin * self.shape.n_trials + self.saved.trials.start;
+            add_sparse_outer(self.isa, x, first, d_gates, width, sum, 3 * hidden);
         }
     }
 

@@ -9,6 +9,7 @@ use super::gates::Layout;
 use super::gemm::{Left, Packed, Right, Size, Start, gemm, gemm_fetching};
 use super::pool::{Buffer, in_chunks};
 use super::simd::Isa;
+use super::sparse::{SparseRows, sparse_product};
 use super::{GruShape, GruSlices, GruSpec, ResetGate, chunks, copy_columns, gates};
 
 /// States of a run and, if kept, what its backward pass needs.
@@ -17,6 +18,8 @@ pub struct GruTrace {
     pub(super) shape: GruShape,
     pub(super) spec: GruSpec,
     pub(super) tasks: Vec<TaskTrace>,
+    /// The inputs, if most are zero.
+    pub(super) sparse: Option<SparseRows>,
 }
 
 /// One direction and chunk of trials; steps are counted in reading order.
@@ -71,8 +74,12 @@ pub fn forward(
     weights: GruSlices<'_>,
     keep: bool,
 ) -> GruTrace {
-    let packed: Vec<Weights> = (0..shape.n_directions)
-        .map(|direction| Weights::pack(isa, &shape, spec, weights.direction(direction, &shape)))
+    let sparse = SparseRows::of(x, shape.n_inputs);
+    let packed: Vec<Weights<'_>> = (0..shape.n_directions)
+        .map(|direction| {
+            let weights = weights.direction(direction, &shape);
+            Weights::pack(isa, &shape, spec, weights, x, sparse.as_ref())
+        })
         .collect();
     let tasks: Vec<(usize, Range<usize>)> = (0..shape.n_directions)
         .flat_map(|direction| {
@@ -90,12 +97,14 @@ pub fn forward(
             trials,
             weights: &packed[direction],
         };
-        task.run(x, h0, keep)
+        task.run(h0, keep)
     };
+    let tasks = tasks.into_par_iter().map(run).collect();
     GruTrace {
         shape,
         spec,
-        tasks: tasks.into_par_iter().map(run).collect(),
+        tasks,
+        sparse,
     }
 }
 
@@ -162,10 +171,17 @@ impl TaskTrace {
     }
 }
 
-/// Packed weights of one direction.
-struct Weights {
+/// The inputs of a run, `[time·trial, input]`, and their weights.
+enum Inputs<'a> {
     /// `[input, n r z]`.
-    input: Packed,
+    Dense(&'a [f32], Packed),
+    /// `[input, r z n]`.
+    Sparse(&'a SparseRows, &'a [f32]),
+}
+
+/// Packed weights of one direction.
+struct Weights<'a> {
+    inputs: Inputs<'a>,
     /// `[hidden, r z]`.
     reset_update: Packed,
     /// `[hidden, n]`.
@@ -176,8 +192,15 @@ struct Weights {
     candidate_bias: Vec<f32>,
 }
 
-impl Weights {
-    fn pack(isa: Isa, shape: &GruShape, spec: GruSpec, slices: GruSlices<'_>) -> Self {
+impl<'a> Weights<'a> {
+    fn pack(
+        isa: Isa,
+        shape: &GruShape,
+        spec: GruSpec,
+        slices: GruSlices<'a>,
+        x: &'a [f32],
+        sparse: Option<&'a SparseRows>,
+    ) -> Self {
         let hidden = shape.hidden;
         let (rz, n) = (0..2 * hidden, 2 * hidden..3 * hidden);
         let sum: Vec<f32> = slices
@@ -193,7 +216,10 @@ impl Weights {
         };
         let pack = |matrix, columns: &[Range<usize>]| Packed::new(isa, matrix, 3 * hidden, columns);
         Self {
-            input: pack(slices.w_in, &[n.clone(), rz.clone()]),
+            inputs: match sparse {
+                Some(sparse) => Inputs::Sparse(sparse, slices.w_in),
+                None => Inputs::Dense(x, pack(slices.w_in, &[n.clone(), rz.clone()])),
+            },
             reset_update: pack(slices.w_rec, from_ref(&rz)),
             candidate: pack(slices.w_rec, from_ref(&n)),
             bias: [n_bias, &sum[rz]].concat(),
@@ -208,11 +234,11 @@ struct Task<'a> {
     spec: GruSpec,
     direction: usize,
     trials: Range<usize>,
-    weights: &'a Weights,
+    weights: &'a Weights<'a>,
 }
 
 impl Task<'_> {
-    fn run(self, x: &[f32], h0: &[f32], keep: bool) -> TaskTrace {
+    fn run(self, h0: &[f32], keep: bool) -> TaskTrace {
         let GruShape {
             n_bins,
             n_trials,
@@ -232,7 +258,7 @@ impl Task<'_> {
             let slot = if keep { step * gate_len } else { 0 };
             let (gates, soon) = gates[slot..].split_at_mut(gate_len);
             let soon = &soon[..gate_len.min(soon.len())];
-            self.add_input(step, x, gates);
+            self.add_input(step, gates);
             self.step(h, next, gates, &mut reset_h, soon);
         }
         TaskTrace {
@@ -244,7 +270,7 @@ impl Task<'_> {
     }
 
     /// n, r, z = bias + x `W_in`.
-    fn add_input(&self, step: usize, x: &[f32], gates: &mut [f32]) {
+    fn add_input(&self, step: usize, gates: &mut [f32]) {
         let GruShape {
             n_trials,
             n_inputs,
@@ -252,23 +278,23 @@ impl Task<'_> {
             ..
         } = self.shape;
         let bin = self.shape.bin(self.direction, step);
-        let x = &x[(bin * n_trials + self.trials.start) * n_inputs..];
-        let size = Size {
-            rows: self.trials.len(),
-            columns: 3 * hidden,
-            inner: n_inputs,
-        };
-        let (left, right) = (Left::rows(x, n_inputs), Right::Packed(&self.weights.input));
-        let width = self.spec.layout(hidden).width;
-        gemm(
-            self.isa,
-            size,
-            left,
-            right,
-            gates,
-            width,
-            Start::Row(&self.weights.bias),
-        );
+        let first = bin * n_trials + self.trials.start;
+        let (isa, layout, bias) = (self.isa, self.spec.layout(hidden), &self.weights.bias);
+        match &self.weights.inputs {
+            Inputs::Sparse(x, weights) => {
+                sparse_product(isa, x, first, weights, bias, gates, layout);
+            }
+            Inputs::Dense(x, weights) => {
+                let size = Size {
+                    rows: self.trials.len(),
+                    columns: 3 * hidden,
+                    inner: n_inputs,
+                };
+                let x = Left::rows(&x[first * n_inputs..], n_inputs);
+                let (right, start) = (Right::Packed(weights), Start::Row(bias));
+                gemm(isa, size, x, right, gates, layout.width, start);
+            }
+        }
     }
 
     /// Takes a step, and meanwhile fetches what the next one will write.

@@ -111,7 +111,7 @@ fn step_before_product_body<S: Simd>(
             let h = simd.load(&h[columns.clone()]);
             simd.store(n, &mut row.n[columns.clone()]);
             let unclipped = mix(simd, z, h, n);
-            simd.store(clamp(simd, unclipped, bound), &mut next[columns]);
+            simd.store(simd.clamp(unclipped, bound), &mut next[columns]);
         });
     }
 }
@@ -150,7 +150,7 @@ fn step_after_product_body<S: Simd>(
             simd.store(r, &mut row.r[columns.clone()]);
             simd.store(z, &mut row.z[columns.clone()]);
             let unclipped = mix(simd, z, h, n);
-            simd.store(clamp(simd, unclipped, bound), &mut next[columns]);
+            simd.store(simd.clamp(unclipped, bound), &mut next[columns]);
         });
     }
 }
@@ -345,11 +345,6 @@ fn add_column_sums_body<S: Simd>(simd: S, matrix: &[f32], to: &mut [f32]) {
 #[inline(always)]
 fn mix<S: Simd>(simd: S, z: S::V, h: S::V, n: S::V) -> S::V {
     simd.mul_add(z, simd.sub(h, n), n)
-}
-
-#[inline(always)]
-fn clamp<S: Simd>(simd: S, value: S::V, bound: f32) -> S::V {
-    simd.max(simd.splat(-bound), simd.min(simd.splat(bound), value))
 }
 
 /// The gradient, or 0 where the state was clipped.

@@ -18,8 +18,10 @@ mod gates;
 mod gemm;
 mod pool;
 mod random;
+mod readout;
 pub mod reference;
 mod simd;
+mod sparse;
 mod spike_loop;
 
 pub use affine::{AffineGradients, AffineShape, Offset, affine, affine_gradient};
@@ -33,6 +35,7 @@ pub use forward::{GruTrace, forward};
 pub use gemm::product_gflops;
 pub use pool::{free_buffers, in_chunks};
 pub use random::box_muller;
+pub use readout::Readout;
 pub use simd::Isa;
 pub use spike_loop::{
     MAX_LOG_VARIANCE, SpikeLoopGradients, SpikeLoopOutput, SpikeLoopShape, SpikeLoopSlices,

@@ -150,18 +150,21 @@ pub fn gru_sequence_and_final_states(
     plain::gru_sequence_and_final_states(x, h0, weights, spec)
 }
 
-/// Runs a gated recurrent unit without inputs from its initial state, as the LFADS generator. The
-/// states are multiplied by `scale` as in [`gru_sequence`].
+/// Runs a gated recurrent unit without inputs from its initial state and maps its states to
+/// outputs, as the LFADS generator to its factors: `y_t` = (`scale_t` ⊙ `h_t`) `W_out`. The scale, as
+/// dropout needs it, does not act within the recurrence.
 ///
 /// # Shapes
 /// `h0`: `[trial, hidden]`, `w_rec`: `[hidden, 3·hidden]`, `bias`: `[3·hidden]`, gate order
-/// r, z, n; `scale` and result: `[time, trial, hidden]`, the bins 1..=`n_bins` after `h0`.
+/// r, z, n; `w_out`: `[hidden, output]`, `scale`: `[time, trial, hidden]`, result:
+/// `[time, trial, output]`, of the bins 1..=`n_bins` after `h0`.
 /// # Panics
 /// If a shape disagrees with the others, naming it.
 pub fn gru_generate(
     h0: Tensor<2>,
     w_rec: Tensor<2>,
     bias: Tensor<1>,
+    w_out: Tensor<2>,
     n_bins: usize,
     spec: GruSpec,
     scale: Option<Vec<f32>>,
@@ -170,19 +173,21 @@ pub fn gru_generate(
     assert!(n_bins > 0, "gru_generate needs at least one bin");
     check("w_rec", w_rec.dims(), [hidden, 3 * hidden]);
     check("bias", bias.dims(), [3 * hidden]);
+    check("w_out", w_out.dims(), [hidden, w_out.dims()[1]]);
     check_scale(scale.as_deref(), [n_bins, n_trials, hidden]);
     #[cfg(feature = "flex")]
     if has_fused(&h0) {
-        let tensors = (
+        return Tensor::from_dispatch(<Dispatch as FusedGru>::generate(
             h0.into_dispatch(),
             w_rec.into_dispatch(),
             bias.into_dispatch(),
-        );
-        let states =
-            <Dispatch as FusedGru>::generate(tensors.0, tensors.1, tensors.2, n_bins, spec, scale);
-        return Tensor::from_dispatch(states);
+            w_out.into_dispatch(),
+            n_bins,
+            spec,
+            scale,
+        ));
     }
-    plain::gru_generate(h0, w_rec, bias, n_bins, spec, scale)
+    plain::gru_generate(h0, w_rec, bias, w_out, n_bins, spec, scale)
 }
 
 /// Filters along time: `y_t` = g·`y_{t−1}` + `s_t`, with `y_0` = `s_0` + g·`initial`.

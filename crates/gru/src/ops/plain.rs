@@ -81,6 +81,7 @@ pub fn gru_generate(
     h0: Tensor<2>,
     w_rec: Tensor<2>,
     bias: Tensor<1>,
+    w_out: Tensor<2>,
     n_bins: usize,
     spec: GruSpec,
     scale: Option<Vec<f32>>,
@@ -90,7 +91,7 @@ pub fn gru_generate(
         *h = gru_step(None, h.clone(), &w_rec, &bias, spec);
         Some(h.clone())
     });
-    scaled(Tensor::stack(states.collect(), 0), scale)
+    scaled(Tensor::stack(states.collect(), 0), scale).matmul(w_out.unsqueeze())
 }
 
 fn scaled(states: Tensor<3>, scale: Option<Vec<f32>>) -> Tensor<3> {

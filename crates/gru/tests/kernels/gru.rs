@@ -1,8 +1,8 @@
 //! Gated recurrent units.
 
 use gru::kernels::{
-    GruGradients, GruShape, GruSlices, GruSpec, GruTrace, Isa, ResetGate, Upstream, backward,
-    forward, reference,
+    GruGradients, GruShape, GruSlices, GruSpec, GruTrace, Isa, Readout, ResetGate, Upstream,
+    backward, forward, reference,
 };
 use proptest::prelude::*;
 
@@ -50,6 +50,15 @@ impl Case {
             arguments,
             upstream,
         }
+    }
+
+    /// The case with most inputs zero.
+    fn with_sparse_inputs(&self) -> Self {
+        let mut case = self.clone();
+        for (index, x) in case.arguments[0].iter_mut().enumerate() {
+            *x *= f64::from(u8::from(index % 7 == 3));
+        }
+        case
     }
 
     fn slices(arguments: &[Vec<f64>; 6]) -> GruSlices<'_, f64> {
@@ -111,6 +120,9 @@ impl Case {
             let got = self.gradients(isa, &trace, of_states(&single(&self.upstream)));
             assert_same_gradients(&got, &want);
             self.check_scale(isa, &trace, &states);
+            if self.shape.n_directions == 1 {
+                self.check_readout(isa, &trace, &states);
+            }
             self.check_final_states(isa, &trace, &states);
         }
     }
@@ -187,6 +199,58 @@ impl Case {
     }
 }
 
+impl Case {
+    /// A readout is a product of the scaled states, and so are its gradients.
+    fn check_readout(&self, isa: Isa, trace: &GruTrace, states: &[f32]) {
+        let hidden = self.shape.hidden;
+        let n_outputs = 1 + hidden % 4;
+        let n_rows = states.len() / hidden;
+        let w = single(&noise(hidden * n_outputs, 11, 0.5));
+        let dy = single(&noise(n_rows * n_outputs, 12, 1.0));
+        let scale = single(&noise(states.len(), 13, 2.0));
+        for scale in [None, Some(scale.as_slice())] {
+            let readout = Readout { scale, w: &w };
+            let factor = |index: usize| scale.map_or(1.0, |scale| f64::from(scale[index]));
+            let (mut y, mut dw) = (vec![0.0; dy.len()], vec![0.0; w.len()]);
+            let mut d_states = vec![0.0; states.len()];
+            for (row, unit, output) in triples(n_rows, hidden, n_outputs) {
+                let (state, at) = (row * hidden + unit, row * n_outputs + output);
+                let weight = unit * n_outputs + output;
+                let scaled = f64::from(states[state]) * factor(state);
+                y[at] += scaled * f64::from(w[weight]);
+                dw[weight] += scaled * f64::from(dy[at]);
+                d_states[state] += f64::from(dy[at]) * f64::from(w[weight]) * factor(state);
+            }
+            assert_close("readout", &trace.readout(isa, readout), &y, 2e-6);
+            let got = trace.readout_gradient(isa, readout, &dy);
+            assert_close("readout's weights", &got, &dw, 2e-6);
+            let upstream = Upstream {
+                readout: Some((readout, &dy)),
+                ..Upstream::default()
+            };
+            let got = self.gradients(isa, trace, upstream);
+            let want = self.gradients(isa, trace, of_states(&single(&d_states)));
+            assert_same_gradients(&got, &double(&want));
+        }
+    }
+}
+
+fn triples(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..a * b * c).map(move |index| (index / (b * c), index / c % b, index % c))
+}
+
+fn double(gradients: &GruGradients) -> GruGradients<f64> {
+    let double = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect();
+    GruGradients {
+        x: gradients.x.as_deref().map(double),
+        h0: double(&gradients.h0),
+        w_in: double(&gradients.w_in),
+        w_rec: double(&gradients.w_rec),
+        b_in: double(&gradients.b_in),
+        b_rec: double(&gradients.b_rec),
+    }
+}
+
 fn of_states(states: &[f32]) -> Upstream<'_> {
     Upstream {
         states: Some(states),
@@ -249,7 +313,9 @@ proptest! {
     fn kernels_match_the_reference(
         shape in shapes(70, 20, 40, 70), spec in specs(), seed in 0..1000_u64,
     ) {
-        Case::new(shape, spec, seed).check_against_reference();
+        let case = Case::new(shape, spec, seed);
+        case.check_against_reference();
+        case.with_sparse_inputs().check_against_reference();
     }
 
     #[test]
@@ -293,7 +359,9 @@ fn small_runs_match_the_reference() {
                 hidden,
                 n_directions,
             };
-            Case::new(shape, spec, 6).check_against_reference();
+            let case = Case::new(shape, spec, 6);
+            case.check_against_reference();
+            case.with_sparse_inputs().check_against_reference();
         }
     }
 }
@@ -316,7 +384,10 @@ const AFTER: GruSpec = GruSpec {
 
 #[test]
 fn published_sizes_match_the_reference() {
-    Case::new(TABLE_1, BEFORE, 1).check_against_reference();
+    for case in [Case::new(TABLE_1, BEFORE, 1), Case::new(TABLE_1, AFTER, 1)] {
+        case.check_against_reference();
+        case.with_sparse_inputs().check_against_reference();
+    }
     let controller = GruShape {
         n_bins: 5,
         n_inputs: 256,
@@ -337,11 +408,13 @@ fn results_do_not_depend_on_the_number_of_threads() {
         };
         let case = Case::new(shape, spec, 3);
         let upstream = single(&case.upstream);
-        assert_same_on_any_threads(|| {
-            let (trace, states) = case.run(Isa::best(), true);
-            let gradients = case.gradients(Isa::best(), &trace, of_states(&upstream));
-            (states, gradients)
-        });
+        for case in [case.with_sparse_inputs(), case] {
+            assert_same_on_any_threads(|| {
+                let (trace, states) = case.run(Isa::best(), true);
+                let gradients = case.gradients(Isa::best(), &trace, of_states(&upstream));
+                (states, gradients)
+            });
+        }
     }
 }
 

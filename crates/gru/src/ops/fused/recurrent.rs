@@ -13,7 +13,7 @@ use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
 
 use super::outputs::{Outputs, Which};
 use super::{from_vec, register, values};
-use crate::kernels::{self, GruShape, GruSlices, GruSpec, GruTrace, Isa, Upstream};
+use crate::kernels::{self, GruShape, GruSlices, GruSpec, GruTrace, Isa, Readout, Upstream};
 
 /// Which states of a run are its output.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl Output {
             Self::EveryBin(scale) => Upstream {
                 states: gradient,
                 scale: scale.as_deref(),
-                final_states: None,
+                ..Upstream::default()
             },
             Self::FinalStates => Upstream {
                 final_states: gradient,
@@ -71,6 +71,7 @@ pub(in crate::ops) trait FusedGru: Backend {
         h0: FloatTensor<Self>,
         w_rec: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        w_out: FloatTensor<Self>,
         n_bins: usize,
         spec: GruSpec,
         scale: Option<Vec<f32>>,
@@ -110,12 +111,13 @@ impl FusedGru for Flex {
         h0: FlexTensor,
         w_rec: FlexTensor,
         bias: FlexTensor,
+        w_out: FlexTensor,
         n_bins: usize,
         spec: GruSpec,
         scale: Option<Vec<f32>>,
     ) -> FlexTensor {
-        let run = GruRun::autonomous(h0, w_rec, bias, n_bins, spec);
-        run.output(&run.forward(false), &Output::EveryBin(scale))
+        let run = Generation::new([h0, w_rec, bias, w_out], n_bins, spec, scale);
+        run.outputs(&run.gru.forward(false))
     }
 }
 
@@ -170,28 +172,26 @@ impl<C: CheckpointStrategy> FusedGru for Autodiff<Flex, C> {
         h0: FloatTensor<Self>,
         w_rec: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        w_out: FloatTensor<Self>,
         n_bins: usize,
         spec: GruSpec,
         scale: Option<Vec<f32>>,
     ) -> FloatTensor<Self> {
-        let (h0, h0_node) = h0.into_parts();
-        let ((w_rec, w_rec_node), (bias, bias_node)) = (w_rec.into_parts(), bias.into_parts());
-        let run = GruRun::autonomous(h0, w_rec, bias, n_bins, spec);
-        let nodes = [h0_node, w_rec_node, bias_node];
-        let output = Output::EveryBin(scale);
+        let ((h0, h0_node), (w_rec, w_rec_node)) = (h0.into_parts(), w_rec.into_parts());
+        let ((bias, bias_node), (w_out, w_out_node)) = (bias.into_parts(), w_out.into_parts());
+        let run = Generation::new([h0, w_rec, bias, w_out], n_bins, spec, scale);
+        let nodes = [h0_node, w_rec_node, bias_node, w_out_node];
         match GenerateBackward
             .prepare::<C>(nodes)
             .compute_bound()
             .stateful()
         {
             OpsKind::Tracked(prepared) => {
-                let trace = run.forward(true);
-                let out = run.output(&trace, &output);
-                prepared.finish((run, Arc::new(trace), output), out)
+                let trace = run.gru.forward(true);
+                let out = run.outputs(&trace);
+                prepared.finish((run, Arc::new(trace)), out)
             }
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(run.output(&run.forward(false), &output))
-            }
+            OpsKind::UnTracked(prepared) => prepared.finish(run.outputs(&run.gru.forward(false))),
         }
     }
 }
@@ -389,8 +389,8 @@ impl Backward<Flex, 6> for BothBackward {
         let finals = outputs.gradient(Which::Second, [n_trials, columns]);
         let upstream = Upstream {
             states: Some(values(&states)),
-            scale: None,
             final_states: Some(values(&finals)),
+            ..Upstream::default()
         };
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
         let got = run.backward(&trace, upstream, parents[0].is_some());
@@ -398,22 +398,70 @@ impl Backward<Flex, 6> for BothBackward {
     }
 }
 
+/// A run without inputs and the readout of its states.
+#[derive(Clone, Debug)]
+struct Generation {
+    gru: GruRun,
+    w_out: FlexTensor,
+    scale: Option<Vec<f32>>,
+}
+
+impl Generation {
+    /// From the tensors of [`FusedGru::generate`], in its order.
+    fn new(
+        tensors: [FlexTensor; 4],
+        n_bins: usize,
+        spec: GruSpec,
+        scale: Option<Vec<f32>>,
+    ) -> Self {
+        let [h0, w_rec, bias, w_out] = tensors;
+        Self {
+            gru: GruRun::autonomous(h0, w_rec, bias, n_bins, spec),
+            w_out: w_out.to_contiguous(),
+            scale,
+        }
+    }
+
+    fn readout(&self) -> Readout<'_> {
+        Readout {
+            scale: self.scale.as_deref(),
+            w: values(&self.w_out),
+        }
+    }
+
+    /// The readout of every bin.
+    fn outputs(&self, trace: &GruTrace) -> FlexTensor {
+        let [n_bins, n_trials, _] = self.gru.states_shape();
+        let outputs = trace.readout(Isa::best(), self.readout());
+        from_vec(outputs, [n_bins, n_trials, self.w_out.shape()[1]])
+    }
+}
+
 #[derive(Debug)]
 struct GenerateBackward;
 
-impl Backward<Flex, 3> for GenerateBackward {
-    type State = (GruRun, Arc<GruTrace>, Output);
+impl Backward<Flex, 4> for GenerateBackward {
+    type State = (Generation, Arc<GruTrace>);
 
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
         let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let (run, trace, output) = ops.state;
-        let got = run.backward(&trace, output.upstream(&upstream), false);
+        let (run, trace) = ops.state;
+        let (readout, dy) = (run.readout(), values(&upstream));
+        let upstream = Upstream {
+            readout: Some((readout, dy)),
+            ..Upstream::default()
+        };
+        let got = run.gru.backward(&trace, upstream, false);
         let GruShape {
             n_trials, hidden, ..
-        } = run.shape;
-        let [h0, w_rec, bias] = ops.parents.map(|parent| parent.map(|node| node.id));
+        } = run.gru.shape;
+        let [h0, w_rec, bias, w_out] = ops.parents.map(|parent| parent.map(|node| node.id));
         register(grads, h0, got.h0, [n_trials, hidden]);
         register(grads, w_rec, got.w_rec, [hidden, 3 * hidden]);
         register(grads, bias, got.b_rec, [3 * hidden]);
+        if w_out.is_some() {
+            let dw = trace.readout_gradient(Isa::best(), readout, dy);
+            register(grads, w_out, dw, [hidden, run.w_out.shape()[1]]);
+        }
     }
 }
