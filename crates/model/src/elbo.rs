@@ -166,18 +166,19 @@ impl ElboValues {
             .sum()
     }
 
-    /// Term-wise mean.
-    pub fn mean(values: &[Self]) -> Self {
-        let n = values.len() as f64;
+    /// Term-wise mean of values of so many trials each.
+    pub fn mean(values: &[(usize, Self)]) -> Self {
+        let n = values.iter().map(|(n, _)| *n as f64).sum::<f64>();
         let mean = |get: fn(&Self) -> Option<f64>| {
+            let share = |(n, terms): &(usize, Self)| Some(get(terms)? * *n as f64);
             values
                 .iter()
-                .map(get)
+                .map(share)
                 .sum::<Option<f64>>()
                 .map(|sum| sum / n)
         };
         Self {
-            reconstruction: values.iter().map(|v| v.reconstruction).sum::<f64>() / n,
+            reconstruction: mean(|v| Some(v.reconstruction)).unwrap_or_default(),
             spikes: mean(|v| v.spikes),
             kl_shallow: mean(|v| v.kl_shallow),
             kl_ic: mean(|v| v.kl_ic),

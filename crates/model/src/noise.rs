@@ -36,6 +36,13 @@ impl Noise {
         }
     }
 
+    /// The noise of one of the shards that a batch is cut into; the first one's is the batch's.
+    #[must_use]
+    pub(crate) fn of_shard(mut self, shard: usize) -> Self {
+        self.key[16..24].copy_from_slice(&(shard as u64).to_le_bytes());
+        self
+    }
+
     /// Standard normal values, within ±5.8.
     pub fn normal<const D: usize>(&mut self, shape: [usize; D]) -> Tensor<D> {
         let values = self.normals(shape.iter().product());

@@ -100,6 +100,36 @@ pub(crate) fn clip_global_norm<M: Module>(
     norm
 }
 
+/// Adds the gradients of a module's parameters to others.
+pub(crate) fn add_gradients<M: Module>(
+    module: &M,
+    sum: &mut GradientsParams,
+    mut gradients: GradientsParams,
+) {
+    module.visit(&mut Add {
+        sum,
+        gradients: &mut gradients,
+    });
+}
+
+struct Add<'a> {
+    sum: &'a mut GradientsParams,
+    gradients: &'a mut GradientsParams,
+}
+
+impl ModuleVisitor for Add<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(gradient) = self.gradients.remove::<D>(param.id) else {
+            return;
+        };
+        let sum = match self.sum.remove::<D>(param.id) {
+            Some(sum) => sum + gradient,
+            None => gradient,
+        };
+        self.sum.register::<D>(param.id, sum);
+    }
+}
+
 struct SumOfSquares<'a> {
     grads: &'a mut GradientsParams,
     sum: f64,

@@ -3,6 +3,7 @@
 mod config;
 mod observer;
 mod saved;
+mod shards;
 mod validation;
 
 pub use config::TrainConfig;
@@ -12,18 +13,20 @@ pub use saved::load_weights;
 use std::path::Path;
 use std::time::Instant;
 
-use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use ndarray::{Array3, ArrayView3};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{TrainData, shuffled, time_major};
-use crate::elbo::{DropoutMode, Pass, SequentialVae, Stage, TermWeights};
+use crate::batch::{TrainData, shuffled};
+use crate::elbo::{SequentialVae, Stage, TermWeights};
 use crate::error::ModelError;
 use crate::infer::{device_of, mean_spikes};
 use crate::noise::Noise;
 use crate::optimizer::{OnePassAdam, blend, clip_global_norm};
 use crate::schedule::PlateauState;
+
+use shards::{Batch, BatchGradient};
 
 /// Steps between updates of the averaged weights.
 const AVERAGE_EVERY: usize = 8;
@@ -35,6 +38,9 @@ const SPIKES_STEP: u64 = u64::MAX - 2;
 const RESET_STEP: u64 = u64::MAX - 3;
 /// Samples averaged into the spikes from which the deep level learns alone.
 const N_SPIKE_SAMPLES: usize = 4;
+
+/// What of a step is NaN or infinite, and its value.
+type NonFinite = (&'static str, f64);
 
 /// A finished training.
 #[derive(Clone, Debug)]
@@ -245,7 +251,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         mean_spikes(&self.average, x, N_SPIKE_SAMPLES, &mut noise)
     }
 
-    fn steps_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<(), (&'static str, f64)> {
+    fn steps_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<(), NonFinite> {
         // After a divergence the retried epoch sees another order and other noise.
         let seed = self
             .seed
@@ -263,7 +269,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         Ok(())
     }
 
-    fn step(&mut self, trials: &[usize], seed: u64) -> Result<StepReport, (&'static str, f64)> {
+    fn step(&mut self, trials: &[usize], seed: u64) -> Result<StepReport, NonFinite> {
         self.update_spikes();
         let step = self.state.step;
         let weights = self.weights();
@@ -272,41 +278,33 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
                 .config
                 .learning_rate
                 .at(step, self.state.n_steps, self.state.plateau.decays);
-        let mut noise = Noise::new(seed, step as u64, &self.device);
-        let x = time_major(self.data.train(), trials, &self.device);
-        let elbo = self.model.elbo(
-            x,
-            &mut Pass {
-                weights,
-                dropout: DropoutMode::Training,
-                noise: &mut noise,
-                spikes: self
-                    .spikes
-                    .as_ref()
-                    .map(|spikes| time_major(spikes.view(), trials, &self.device)),
-            },
-        );
-        let terms = elbo.values();
-        if let Some(bad) = terms.non_finite() {
-            return Err(bad);
-        }
-        let loss = elbo.loss(&weights);
-        let value = f64::from(loss.clone().into_scalar::<f32>());
-        let mut grads = GradientsParams::from_grads(loss.backward(), &self.model);
-        let gradient_norm = clip_global_norm(&self.model, &mut grads, self.config.clip_norm);
+        let batch = Batch {
+            x: self.data.train(),
+            spikes: self.spikes.as_ref().map(|spikes| spikes.view()),
+            weights,
+            seed,
+            step,
+            device: &self.device,
+        };
+        let BatchGradient {
+            loss,
+            terms,
+            mut gradients,
+        } = batch.gradient(&self.model, trials)?;
+        let gradient_norm = clip_global_norm(&self.model, &mut gradients, self.config.clip_norm);
         if !gradient_norm.is_finite() {
             return Err(("gradient", gradient_norm));
         }
         self.model = self
             .optimizer
-            .step(rate, self.model.clone(), grads)
+            .step(rate, self.model.clone(), gradients)
             .project();
         self.state.step += 1;
         self.update_average();
         Ok(StepReport {
             step: self.state.step,
             n_steps: self.state.n_steps,
-            loss: value,
+            loss,
             terms,
             weights,
             learning_rate: rate,

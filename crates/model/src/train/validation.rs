@@ -52,7 +52,7 @@ impl<M: SequentialVae> Trainer<'_, M> {
         let mut noise = Noise::new(self.seed, VALIDATION_STEP, &device);
         let trials: Vec<usize> = (0..valid.dim().0).collect();
         let mut spread = Vec::new();
-        let values: Vec<ElboValues> = trials
+        let values: Vec<(usize, ElboValues)> = trials
             .chunks(self.config.batch_size)
             .map(|trials| {
                 let x = time_major(valid, trials, &device);
@@ -70,7 +70,7 @@ impl<M: SequentialVae> Trainer<'_, M> {
                     noise: &mut noise,
                     spikes,
                 };
-                self.average.elbo(x, &mut pass).values()
+                (trials.len(), self.average.elbo(x, &mut pass).values())
             })
             .collect();
         (ElboValues::mean(&values), mean(&spread).sqrt())

@@ -1,0 +1,143 @@
+//! The gradient of a batch: its shards of trials go through the whole model side by side.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use ndarray::ArrayView3;
+use rayon::prelude::*;
+
+use super::NonFinite;
+use crate::batch::time_major;
+use crate::elbo::{DropoutMode, ElboValues, Pass, SequentialVae, TermWeights};
+use crate::noise::Noise;
+use crate::optimizer::add_gradients;
+
+/// Most trials of a shard, as long as there are no more than [`MAX_SHARDS`].
+const SHARD_TRIALS: usize = 36;
+/// Most shards of a batch: each costs another run through burn's graph.
+const MAX_SHARDS: usize = 8;
+
+/// What the loss of a step depends on, beside the model and the trials.
+pub(super) struct Batch<'a> {
+    /// Observations, `[trial, time, neuron]`.
+    pub(super) x: ArrayView3<'a, f32>,
+    /// For [`Pass::spikes`], `[trial, time, neuron]`.
+    pub(super) spikes: Option<ArrayView3<'a, f32>>,
+    pub(super) weights: TermWeights,
+    pub(super) seed: u64,
+    pub(super) step: usize,
+    pub(super) device: &'a Device,
+}
+
+/// A batch's loss, its terms and its gradient, each the mean over trials.
+pub(super) struct BatchGradient {
+    pub(super) loss: f64,
+    pub(super) terms: ElboValues,
+    pub(super) gradients: GradientsParams,
+}
+
+impl Batch<'_> {
+    /// The gradient at `model` of the loss of some trials: the same for any number of threads.
+    pub(super) fn gradient<M: SequentialVae>(
+        &self,
+        model: &M,
+        trials: &[usize],
+    ) -> Result<BatchGradient, NonFinite> {
+        let forks: Vec<(M, &[usize])> = shards(trials, self.device)
+            .map(|shard| (fork(model), shard))
+            .collect();
+        let parts: Vec<_> = forks
+            .into_par_iter()
+            .enumerate()
+            .with_max_len(1)
+            .map(|(index, (model, shard))| {
+                let (loss, terms) = self.loss(&model, shard, index)?;
+                let loss = loss.mul_scalar(shard.len() as f64 / trials.len() as f64);
+                let share = f64::from(loss.clone().into_scalar::<f32>());
+                let gradients = GradientsParams::from_grads(loss.backward(), &model);
+                Ok((share, (shard.len(), terms), gradients))
+            })
+            .collect::<Result<_, NonFinite>>()?;
+        let (mut loss, mut terms) = (0.0, Vec::with_capacity(parts.len()));
+        let mut gradients = GradientsParams::new();
+        for (share, shard_terms, shard_gradients) in parts {
+            loss += share;
+            terms.push(shard_terms);
+            add_gradients(model, &mut gradients, shard_gradients);
+        }
+        Ok(BatchGradient {
+            loss,
+            terms: ElboValues::mean(&terms),
+            gradients,
+        })
+    }
+
+    /// The loss of one shard, and its terms.
+    fn loss<M: SequentialVae>(
+        &self,
+        model: &M,
+        trials: &[usize],
+        shard: usize,
+    ) -> Result<(Tensor<1>, ElboValues), NonFinite> {
+        let device = self.device;
+        let mut noise = Noise::new(self.seed, self.step as u64, device).of_shard(shard);
+        let mut pass = Pass {
+            weights: self.weights,
+            dropout: DropoutMode::Training,
+            noise: &mut noise,
+            spikes: self.spikes.map(|spikes| time_major(spikes, trials, device)),
+        };
+        let elbo = model.elbo(time_major(self.x, trials, device), &mut pass);
+        let terms = elbo.values();
+        match terms.non_finite() {
+            Some(bad) => Err(bad),
+            None => Ok((elbo.loss(&self.weights), terms)),
+        }
+    }
+}
+
+/// Cuts the trials of a batch into shards of about equal size. They depend on nothing but the
+/// batch; devices that run whole batches in parallel by themselves get one.
+fn shards<'a>(trials: &'a [usize], device: &Device) -> impl Iterator<Item = &'a [usize]> {
+    let n = match *device == Device::flex() {
+        true => trials.len().div_ceil(SHARD_TRIALS).min(MAX_SHARDS),
+        false => 1,
+    };
+    (0..n).map(move |shard| &trials[shard * trials.len() / n..(shard + 1) * trials.len() / n])
+}
+
+/// The same weights as leaves of a graph of their own: graphs that share leaves share a lock.
+fn fork<M: Module>(model: &M) -> M {
+    model.clone().map(&mut Fork)
+}
+
+struct Fork;
+
+impl ModuleMapper for Fork {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|weights| {
+            let tracked = weights.is_require_grad();
+            weights.detach().set_require_grad(tracked)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_about_equal_and_hold_every_trial_once() {
+        let device = Device::flex().autodiff();
+        let sizes = |n_trials: usize| -> Vec<usize> {
+            let trials: Vec<usize> = (0..n_trials).collect();
+            let shards: Vec<&[usize]> = shards(&trials, &device).collect();
+            assert_eq!(shards.concat(), trials);
+            shards.iter().map(|shard| shard.len()).collect()
+        };
+        assert_eq!(sizes(1), [1]);
+        assert_eq!(sizes(36), [36]);
+        assert_eq!(sizes(65), [32, 33]);
+        assert_eq!(sizes(512), [64; 8]);
+    }
+}
