@@ -7,7 +7,7 @@ use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
 use gru::kernels::{
-    AffineShape, GaussianSlices, GruShape, GruSlices, GruSpec, Isa, Offset, PoissonSlices,
+    AffineShape, GaussianSlices, GruShape, GruSlices, GruSpec, Isa, Offset, PoissonSlices, Readout,
     ResetGate, SpikeLoopShape, SpikeLoopSlices, SpikeLoopUpstream, Upstream, affine,
     affine_gradient, ar1_filter, ar1_filter_gradient, backward, box_muller, forward,
     gaussian_gradient, gaussian_log_likelihood, poisson_gradient_counts,
@@ -34,8 +34,21 @@ fn shape(n_inputs: usize, hidden: usize, n_directions: usize) -> GruShape {
     }
 }
 
+/// Counts of which nine in ten are zero.
+fn counts(n: usize) -> Vec<f32> {
+    (0..n)
+        .map(|i| f32::from(u8::from(i * 7919 % 1009 > 908)))
+        .collect()
+}
+
 /// One recurrent unit; the gradient of its inputs is computed where they come from a layer.
-fn gru(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, shape: GruShape, with_x: bool) {
+fn gru(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    shape: GruShape,
+    x: &[f32],
+    with_x: bool,
+) {
     let GruShape {
         n_bins,
         n_trials,
@@ -47,7 +60,6 @@ fn gru(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, shape: GruShape, wi
         reset: ResetGate::BeforeProduct,
         clip: Some(5.0),
     };
-    let x = values(n_bins * n_trials * n_inputs, 1.0);
     let h0 = values(n_directions * n_trials * hidden, 0.5);
     let w_in = values(n_directions * n_inputs * 3 * hidden, 0.2);
     let w_rec = values(n_directions * hidden * 3 * hidden, 0.2);
@@ -61,17 +73,51 @@ fn gru(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, shape: GruShape, wi
     let upstream = values(n_bins * n_trials * n_directions * hidden, 1.0);
     for isa in Isa::available() {
         group.bench_function(format!("{name} {isa:?} forward"), |bencher| {
-            bencher.iter(|| forward(isa, shape, spec, &x, &h0, weights, true));
+            bencher.iter(|| forward(isa, shape, spec, x, &h0, weights, true));
         });
-        let trace = forward(isa, shape, spec, &x, &h0, weights, true);
+        let trace = forward(isa, shape, spec, x, &h0, weights, true);
         group.bench_function(format!("{name} {isa:?} backward"), |bencher| {
             let upstream = Upstream {
                 states: Some(&upstream),
                 ..Upstream::default()
             };
-            bencher.iter(|| backward(isa, &trace, &x, weights, upstream, with_x));
+            bencher.iter(|| backward(isa, &trace, x, weights, upstream, with_x));
         });
     }
+}
+
+/// From the generator's states, with dropout, to the factors.
+fn readout(group: &mut BenchmarkGroup<'_, WallTime>) {
+    const FACTORS: usize = 3;
+    let (shape, isa) = (shape(0, 64, 1), Isa::best());
+    let spec = GruSpec {
+        reset: ResetGate::BeforeProduct,
+        clip: Some(5.0),
+    };
+    let (h0, w_rec) = (values(TRIALS * 64, 0.5), values(64 * 192, 0.2));
+    let bias = values(192, 0.2);
+    let weights = GruSlices {
+        w_in: &[],
+        w_rec: &w_rec,
+        b_in: &bias,
+        b_rec: &bias,
+    };
+    let trace = forward(isa, shape, spec, &[], &h0, weights, true);
+    let scale = values(BINS * TRIALS * 64, 1.0);
+    let (w, dy) = (
+        values(64 * FACTORS, 0.3),
+        values(BINS * TRIALS * FACTORS, 1.0),
+    );
+    let readout = Readout {
+        scale: Some(&scale),
+        w: &w,
+    };
+    group.bench_function("readout forward", |bencher| {
+        bencher.iter(|| trace.readout(isa, readout));
+    });
+    group.bench_function("readout backward to the weights", |bencher| {
+        bencher.iter(|| trace.readout_gradient(isa, readout, &dy));
+    });
 }
 
 fn shallow(group: &mut BenchmarkGroup<'_, WallTime>) {
@@ -184,10 +230,22 @@ fn kernels(criterion: &mut Criterion) {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300));
     group.measurement_time(Duration::from_secs(1));
-    gru(&mut group, "encoder", shape(NEURONS, 64, 2), false);
-    gru(&mut group, "generator", shape(0, 64, 1), false);
-    gru(&mut group, "ladder encoder", shape(NEURONS, 128, 2), false);
-    gru(&mut group, "ladder controller", shape(256, 128, 1), true);
+    let inputs = |n_inputs: usize| values(BINS * TRIALS * n_inputs, 1.0);
+    let (fluor, spikes) = (inputs(NEURONS), counts(BINS * TRIALS * NEURONS));
+    let encoder = shape(NEURONS, 64, 2);
+    gru(&mut group, "encoder", encoder, &fluor, false);
+    gru(&mut group, "encoder of counts", encoder, &spikes, false);
+    gru(&mut group, "generator", shape(0, 64, 1), &[], false);
+    readout(&mut group);
+    let (encoder, controller) = (shape(NEURONS, 128, 2), shape(256, 128, 1));
+    gru(&mut group, "ladder encoder", encoder, &fluor, false);
+    gru(
+        &mut group,
+        "ladder controller",
+        controller,
+        &inputs(256),
+        true,
+    );
     posterior_map(&mut group);
     shallow(&mut group);
     elementwise(&mut group);

@@ -9,7 +9,7 @@ use model::{
     CountLadderConfig, Fitted, LearningRate, ModelError, SequentialVae, TrainConfig, TrainData,
     fit, posterior_mean,
 };
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array3, ArrayView3, Axis, concatenate};
 
 fn device() -> Device {
     Device::flex().autodiff()
@@ -75,10 +75,20 @@ fn thread_counts_do_not_change_a_bit() {
         pool.install(|| {
             let data = fluorescence();
             let fitted = fit(ladder(&device()), &data, &training(12), 1, None, &mut ()).unwrap();
-            rates(&fitted, data.valid())
+            // Batches of more trials are cut into shards.
+            let many = concatenate![Axis(0), data.train(), data.train(), data.train()];
+            let many = TrainData::new(many, data.valid().to_owned()).unwrap();
+            let config = TrainConfig {
+                batch_size: many.train().dim().0,
+                ..training(12)
+            };
+            let sharded = fit(ladder(&device()), &many, &config, 1, None, &mut ()).unwrap();
+            [fitted, sharded].map(|fitted| rates(&fitted, data.valid()))
         })
     };
-    assert_eq!(with_threads(1), with_threads(2));
+    let one = with_threads(1);
+    assert_eq!(one, with_threads(2));
+    assert_eq!(one, with_threads(5));
 }
 
 #[test]

@@ -78,7 +78,8 @@ impl Report {
         }
         text.push_str(
             "\nMedians of whole steps as `fit` takes them: batch, noise, loss, gradients, optimiser. The count ladder's time \
-             goes into sampling counts, not products.\n\n",
+             goes into sampling counts, not products. Products with the zeros of LFADS' spike counts, nine of ten, are counted \
+             but skipped.\n\n",
         );
         Ok(())
     }
@@ -108,7 +109,8 @@ impl Report {
         text.pop();
         text.push_str(
             ". The other sizes are 30 neurons, 100 bins, batch 65, 64 hidden units. The peak counts all blocks of 32 KiB \
-             and more, weights and the batch included, the dataset not.\n",
+             and more, weights and the batch included, the dataset not. Saved activations are those of the whole batch; larger \
+             batches are taken in shards, of which no more are in memory than there are threads.\n",
         );
         Ok(())
     }

@@ -72,7 +72,8 @@ impl ModelKind {
 }
 
 /// Products of the deep level for one bin of one trial, forward and backward: two for each
-/// multiplication. The gradient of the data is not computed.
+/// multiplication. The gradient of the data is not computed; products with counts of zero, which are
+/// skipped, are counted.
 fn deep_flop(sizes: Sizes) -> f64 {
     let (n, h, f) = (sizes.n_neurons, sizes.hidden, N_FACTORS);
     let encoder = 2 * 3 * h * (2 * n + 3 * h);
@@ -202,12 +203,12 @@ pub fn lfads_step(sizes: Sizes) -> Result<Step> {
     })
 }
 
-/// Per bin and trial: gates and states of three recurrent runs, the states and their dropout mask before the
-/// readout, factors, and for each neuron the counts, the encoder's part of them, the
+/// Per bin and trial: gates and states of three recurrent runs, the dropout mask of the generator's
+/// states, factors, and for each neuron the counts, the encoder's part of them, the
 /// reconstruction's weights and the log-rates.
 fn saved_bytes(sizes: Sizes) -> f64 {
     let encoder = 2 * (4 + 1) * sizes.hidden;
-    let generator = (3 + 1 + 2) * sizes.hidden;
+    let generator = (3 + 1 + 1) * sizes.hidden;
     let values = encoder + generator + N_FACTORS + 4 * sizes.n_neurons;
     (values * sizes.n_bins * sizes.batch * size_of::<f32>()) as f64
 }

@@ -124,7 +124,11 @@ impl ModuleMapper for Fork {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array3;
+
     use super::*;
+    use crate::dynamics::DynamicsConfig;
+    use crate::lfads::LfadsConfig;
 
     #[test]
     fn shards_are_about_equal_and_hold_every_trial_once() {
@@ -139,5 +143,49 @@ mod tests {
         assert_eq!(sizes(36), [36]);
         assert_eq!(sizes(65), [32, 33]);
         assert_eq!(sizes(512), [64; 8]);
+    }
+
+    /// What does not depend on the noise is that of the batch as a whole.
+    #[test]
+    fn terms_of_shards_add_up_to_the_batchs() {
+        let device = Device::flex().autodiff();
+        let dynamics = DynamicsConfig {
+            n_encoder: 6,
+            n_generator: 5,
+            n_ic: 5,
+            coordinated_dropout: 0.0,
+            dropout: 0.0,
+            ..DynamicsConfig::default()
+        };
+        let model = LfadsConfig { dynamics }.init(&[0.5; 4], 0.01, 1, &device);
+        let model = model.expect("the configuration is valid");
+        let count = |(trial, bin, neuron)| ((7 * trial + 5 * bin + 3 * neuron) % 4) as f32;
+        let x = Array3::from_shape_fn((80, 6, 4), count);
+        let trials: Vec<usize> = (0..80).collect();
+        assert_eq!(shards(&trials, &device).count(), 3);
+        let batch = Batch {
+            x: x.view(),
+            spikes: None,
+            weights: TermWeights::FULL,
+            seed: 1,
+            step: 0,
+            device: &device,
+        };
+        let got = batch
+            .gradient(&model, &trials)
+            .expect("all terms are finite");
+        let (_, want) = batch
+            .loss(&model, &trials, 0)
+            .expect("all terms are finite");
+        for (got, want) in [(got.terms.kl_ic, want.kl_ic), (got.terms.l2, want.l2)] {
+            let (got, want) = got.zip(want).expect("LFADS has both terms");
+            assert!((got - want).abs() < 1e-5 * want, "{got} is not {want}");
+        }
+        let sum: f64 = got.terms.named().map(|(_, term)| term).sum();
+        assert!(
+            (got.loss - sum).abs() < 1e-5 * sum,
+            "{} is not {sum}",
+            got.loss
+        );
     }
 }
