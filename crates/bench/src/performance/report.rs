@@ -89,8 +89,8 @@ impl Report {
             "## Growth of an LFADS step\n\n![Step time against each size](figures/scaling.svg)\n\n",
         );
         text.push_str(
-            "| varied | size | step, ms | peak of a step, MB | of which saved activations, MB | peak / saved |\n\
-             | --- | --- | --- | --- | --- | --- |\n",
+            "| varied | size | step, ms | peak of a step, MB | of which weights, MB | saved activations, MB | (peak − weights) / saved |\n\
+             | --- | --- | --- | --- | --- | --- | --- |\n",
         );
         for scaling in &self.scaling {
             for point in &scaling.points {
@@ -109,7 +109,8 @@ impl Report {
         text.pop();
         text.push_str(
             ". The other sizes are 30 neurons, 100 bins, batch 65, 64 hidden units. The peak counts all blocks of 32 KiB \
-             and more, weights and the batch included, the dataset not. Saved activations are those of the whole batch; larger \
+             and more, the batch included, the dataset not. Weights are there eight times: they, their running average, Adam's two \
+             moments, and all four as the epoch began, to which a diverged training goes back. Saved activations are those of the whole batch; larger \
              batches are taken in shards, of which no more are in memory than there are threads.\n",
         );
         Ok(())
@@ -186,12 +187,13 @@ fn write_step(text: &mut String, axis: &str, size: &str, step: &Step) -> Result<
     let Step {
         milliseconds,
         peak_mb,
+        weights_mb,
         saved_mb,
     } = step;
-    let ratio = peak_mb / saved_mb;
+    let ratio = (peak_mb - weights_mb) / saved_mb;
     writeln!(
         text,
-        "| {axis} | {size} | {milliseconds:.1} | {peak_mb:.0} | {saved_mb:.0} | {ratio:.2} |"
+        "| {axis} | {size} | {milliseconds:.1} | {peak_mb:.0} | {weights_mb:.0} | {saved_mb:.0} | {ratio:.2} |"
     )?;
     Ok(())
 }

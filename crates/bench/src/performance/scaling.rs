@@ -98,6 +98,7 @@ mod tests {
             step: Step {
                 milliseconds: 0.3 * (size as f64).powf(1.7),
                 peak_mb: 1.0,
+                weights_mb: 0.0,
                 saved_mb: 1.0,
             },
         };

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use burn::module::Module;
 use burn::tensor::Device;
 use clap::ValueEnum;
 use model::train::{Observer, StepReport};
@@ -117,12 +118,18 @@ impl Sizes {
     };
 }
 
+/// Weights, running average, two moments of Adam, and each as the epoch began.
+const WEIGHT_COPIES: usize = 8;
+
 /// A training step of LFADS at some sizes.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Step {
     pub milliseconds: f64,
     /// Most memory in use at once, the dataset not counted.
     pub peak_mb: f64,
+    /// What stays from step to step: the weights, their average and moments, and these as the
+    /// epoch began, to which a diverged training goes back.
+    pub weights_mb: f64,
     /// What the backward pass needs of the forward pass.
     pub saved_mb: f64,
 }
@@ -190,15 +197,17 @@ pub fn lfads_step(sizes: Sizes) -> Result<Step> {
         },
     };
     let mean_counts = vec![0.1; sizes.n_neurons];
-    let model = config.init(&mean_counts, DT_S, 1, &Device::flex().autodiff())?;
     let observed = counts(sizes.batch, sizes);
     release_memory();
     let before = ALLOCATOR.in_use_bytes();
+    let model = config.init(&mean_counts, DT_S, 1, &Device::flex().autodiff())?;
+    let weights = model.num_params() * size_of::<f32>();
     let (_, milliseconds) = train(model, observed, sizes.batch, 9)?;
     let peak = ALLOCATOR.peak_bytes().saturating_sub(before);
     Ok(Step {
         milliseconds: median(&milliseconds[2..]),
         peak_mb: peak as f64 / 1e6,
+        weights_mb: (WEIGHT_COPIES * weights) as f64 / 1e6,
         saved_mb: saved_bytes(sizes) / 1e6,
     })
 }
