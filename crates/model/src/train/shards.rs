@@ -46,7 +46,7 @@ impl Batch<'_> {
         let forks: Vec<(M, &[usize])> = shards(trials, self.device)
             .map(|shard| (fork(model), shard))
             .collect();
-        let parts: Vec<_> = forks
+        let parts: Vec<Result<_, NonFinite>> = forks
             .into_par_iter()
             .enumerate()
             .with_max_len(1)
@@ -57,10 +57,11 @@ impl Batch<'_> {
                 let gradients = GradientsParams::from_grads(loss.backward(), &model);
                 Ok((share, (shard.len(), terms), gradients))
             })
-            .collect::<Result<_, NonFinite>>()?;
+            .collect();
         let (mut loss, mut terms) = (0.0, Vec::with_capacity(parts.len()));
         let mut gradients = GradientsParams::new();
-        for (share, shard_terms, shard_gradients) in parts {
+        for part in parts {
+            let (share, shard_terms, shard_gradients) = part?;
             loss += share;
             terms.push(shard_terms);
             add_gradients(model, &mut gradients, shard_gradients);
