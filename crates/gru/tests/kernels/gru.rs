@@ -223,7 +223,8 @@ impl Case {
             }
             assert_close("readout", &trace.readout(isa, readout), &y, 2e-6);
             let got = trace.readout_gradient(isa, readout, &dy);
-            assert_close("readout's weights", &got, &dw, 2e-6);
+            // Sums over all rows in single precision: a rounding each.
+            assert_close("readout's weights", &got, &dw, 2e-5);
             let upstream = Upstream {
                 readout: Some((readout, &dy)),
                 ..Upstream::default()
