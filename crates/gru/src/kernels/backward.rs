@@ -12,7 +12,7 @@ use super::pool::{Buffer, in_chunks};
 use super::readout::{Readout, ReadoutGradient};
 use super::simd::Isa;
 use super::sparse::{SparseRows, add_sparse_outer};
-use super::{BLOCK_ROWS, GruShape, GruSlices, GruSpec, ResetGate, gates};
+use super::{BLOCK_ROWS, GruShape, GruSlices, GruSpec, ResetGate, copy_trials, gates};
 
 /// Gradient of the loss with respect to the outputs of a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -501,11 +501,8 @@ impl<'a> Task<'a> {
         let GruShape {
             n_trials, n_inputs, ..
         } = self.shape;
-        let len = self.rows * n_inputs;
-        for (step, to) in range.clone().zip(block.chunks_exact_mut(len)) {
-            let bin = self.shape.bin(self.saved.direction, step);
-            let first = (bin * n_trials + self.saved.trials.start) * n_inputs;
-            to.copy_from_slice(&x[first..first + len]);
-        }
+        let bin = |step| self.shape.bin(self.saved.direction, step);
+        let bins = range.clone().map(bin);
+        copy_trials(x, n_trials, &self.saved.trials, n_inputs, bins, block);
     }
 }

@@ -115,6 +115,23 @@ fn copy_columns(from: &[f32], from_stride: usize, width: usize, to: &mut [f32], 
     }
 }
 
+/// Brings the rows of some trials together, bin after bin: from `[time, trial, width]`, of
+/// `n_trials` trials, to `[bin, trial, width]`.
+fn copy_trials(
+    from: &[f32],
+    n_trials: usize,
+    trials: &Range<usize>,
+    width: usize,
+    bins: impl Iterator<Item = usize>,
+    to: &mut [f32],
+) {
+    let len = trials.len() * width;
+    for (bin, to) in bins.zip(to.chunks_exact_mut(len)) {
+        let first = (bin * n_trials + trials.start) * width;
+        to.copy_from_slice(&from[first..first + len]);
+    }
+}
+
 /// Cuts a batch into chunks of about equal size. They depend on nothing but the batch, so that
 /// sums over chunks are the same for every number of threads.
 fn chunks(n_trials: usize) -> Vec<Range<usize>> {

@@ -1,5 +1,6 @@
 //! Linear maps of a run's states, read where the run left them.
 
+use std::ops::Range;
 use std::slice::from_ref;
 
 use rayon::prelude::*;
@@ -9,7 +10,7 @@ use super::gates;
 use super::gemm::{Left, Packed, Right, Size, Start, gemm};
 use super::pool::{Buffer, in_chunks};
 use super::simd::{Isa, Simd, dispatch, vectors};
-use super::{BLOCK_ROWS, GruShape};
+use super::{BLOCK_ROWS, GruShape, copy_trials};
 
 /// Bins that a task maps together.
 const TASK_BINS: usize = 25;
@@ -90,11 +91,7 @@ impl GruTrace {
                     columns: hidden,
                     inner: range.len() * rows,
                 };
-                let len = rows * n_outputs;
-                for (bin, to) in range.zip(block.chunks_exact_mut(len)) {
-                    let from = (bin * n_trials + task.trials.start) * n_outputs;
-                    to.copy_from_slice(&dy[from..from + len]);
-                }
+                copy_trials(dy, n_trials, &task.trials, n_outputs, range, &mut block);
                 let h = states.scaled(isa, readout.scale, n_trials, &mut scaled);
                 let dy = Left::transposed(&block, n_outputs);
                 let h = Right::Rows(h, hidden);
@@ -126,7 +123,7 @@ struct States<'a> {
 }
 
 impl<'a> States<'a> {
-    fn of(task: &'a TaskTrace, hidden: usize, bins: std::ops::Range<usize>) -> Self {
+    fn of(task: &'a TaskTrace, hidden: usize, bins: Range<usize>) -> Self {
         assert_eq!(task.direction, 0, "readouts are of runs of one direction");
         let len = task.trials.len() * hidden;
         Self {
