@@ -1,7 +1,5 @@
 //! Affine maps of many rows at once.
 
-use std::slice::from_ref;
-
 use rayon::prelude::*;
 
 use super::gemm::{Left, Packed, Right, Size, Start, gemm};
@@ -63,7 +61,7 @@ pub fn affine(isa: Isa, shape: AffineShape, x: &[f32], w: &[f32], offset: Offset
         n_inputs,
         n_outputs,
     } = shape;
-    let packed = Packed::new(isa, w, n_outputs, from_ref(&(0..n_outputs)));
+    let packed = Packed::new(isa, w, n_outputs);
     let task_rows = shape.task_rows();
     in_chunks(n_rows * n_outputs, task_rows * n_outputs, |task, y| {
         let first = task * task_rows;
@@ -143,7 +141,7 @@ fn affine_transposed(isa: Isa, shape: AffineShape, w: &[f32], dy: &[f32]) -> Vec
         n_inputs,
         n_outputs,
     } = shape;
-    let packed = Packed::transposed(isa, w, n_outputs, from_ref(&(0..n_outputs)));
+    let packed = Packed::transposed(isa, w, n_outputs);
     let task_rows = shape.task_rows();
     in_chunks(n_rows * n_inputs, task_rows * n_inputs, |task, dx| {
         let size = Size {

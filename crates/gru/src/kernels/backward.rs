@@ -186,8 +186,9 @@ impl Weights {
     fn pack(isa: Isa, shape: &GruShape, slices: GruSlices<'_>, with_x: bool) -> Self {
         let hidden = shape.hidden;
         let (rz, n) = (0..2 * hidden, 2 * hidden..3 * hidden);
-        let pack =
-            |matrix, columns: &[Range<usize>]| Packed::transposed(isa, matrix, 3 * hidden, columns);
+        let pack = |matrix, columns: &[Range<usize>]| {
+            Packed::of_columns_transposed(isa, matrix, 3 * hidden, columns)
+        };
         Self {
             input: with_x.then(|| pack(slices.w_in, &[n.clone(), rz.clone()])),
             reset_update: pack(slices.w_rec, from_ref(&rz)),

@@ -214,7 +214,8 @@ impl<'a> Weights<'a> {
             ResetGate::BeforeProduct => &sum[n.clone()],
             ResetGate::AfterProduct => &slices.b_in[n.clone()],
         };
-        let pack = |matrix, columns: &[Range<usize>]| Packed::new(isa, matrix, 3 * hidden, columns);
+        let pack =
+            |matrix, columns: &[Range<usize>]| Packed::of_columns(isa, matrix, 3 * hidden, columns);
         Self {
             inputs: match sparse {
                 Some(sparse) => Inputs::Sparse(sparse, slices.w_in),

@@ -65,8 +65,23 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
+    /// Packs a row-major matrix.
+    pub(crate) fn new(isa: Isa, matrix: &[f32], stride: usize) -> Self {
+        Self::of_columns(isa, matrix, stride, slice::from_ref(&(0..stride)))
+    }
+
+    /// Packs the transpose of a row-major matrix.
+    pub(crate) fn transposed(isa: Isa, matrix: &[f32], stride: usize) -> Self {
+        Self::of_columns_transposed(isa, matrix, stride, slice::from_ref(&(0..stride)))
+    }
+
     /// Packs the given columns of a row-major matrix.
-    pub(crate) fn new(isa: Isa, matrix: &[f32], stride: usize, columns: &[Range<usize>]) -> Self {
+    pub(crate) fn of_columns(
+        isa: Isa,
+        matrix: &[f32],
+        stride: usize,
+        columns: &[Range<usize>],
+    ) -> Self {
         let inner = matrix.len() / stride;
         let mut packed = Self::empty(isa, inner, columns.iter().map(ExactSizeIterator::len).sum());
         let width = packed.panel_columns;
@@ -93,7 +108,7 @@ impl Packed {
     }
 
     /// Packs the transpose of the given columns of a row-major matrix.
-    pub(crate) fn transposed(
+    pub(crate) fn of_columns_transposed(
         isa: Isa,
         matrix: &[f32],
         stride: usize,
@@ -151,7 +166,7 @@ pub fn product_gflops() -> f64 {
             vec![0.5; SIZE.inner * SIZE.columns],
         );
         let mut c = vec![0.0; SIZE.rows * SIZE.columns];
-        let panel = Packed::new(isa, &b, SIZE.columns, slice::from_ref(&(0..SIZE.columns)));
+        let panel = Packed::new(isa, &b, SIZE.columns);
         let run = |_| {
             let start = Instant::now();
             for _ in 0..REPEATS {
@@ -475,8 +490,8 @@ mod tests {
                 gemm(isa, size, Left::transposed(&a_t, rows), Right::Rows(&b, columns), &mut c, columns, Start::Sum);
                 prop_assert!(close(&c, &want, inner));
                 if inner > 0 {
-                    let packed = Packed::new(isa, &b, columns, std::slice::from_ref(&(0..columns)));
-                    let packed_t = Packed::transposed(isa, &b_t, inner, std::slice::from_ref(&(0..inner)));
+                    let packed = Packed::new(isa, &b, columns);
+                    let packed_t = Packed::transposed(isa, &b_t, inner);
                     prop_assert_eq!(&*packed.data, &*packed_t.data);
                     c.copy_from_slice(&start);
                     gemm(isa, size, Left::rows(&a, inner), Right::Packed(&packed), &mut c, columns, Start::Sum);

@@ -1,7 +1,6 @@
 //! Linear maps of a run's states, read where the run left them.
 
 use std::ops::Range;
-use std::slice::from_ref;
 
 use rayon::prelude::*;
 
@@ -43,7 +42,7 @@ impl GruTrace {
             ..
         } = self.shape;
         let n_outputs = readout.n_outputs(hidden);
-        let w = Packed::new(isa, readout.w, n_outputs, from_ref(&(0..n_outputs)));
+        let w = Packed::new(isa, readout.w, n_outputs);
         let row = n_trials * n_outputs;
         in_chunks(n_bins * row, TASK_BINS * row, |chunk, y| {
             for (bin, y) in (chunk * TASK_BINS..).zip(y.chunks_exact_mut(row)) {
@@ -178,7 +177,7 @@ impl<'a> ReadoutGradient<'a> {
         Self {
             readout,
             dy,
-            w: Packed::transposed(isa, readout.w, n_outputs, from_ref(&(0..n_outputs))),
+            w: Packed::transposed(isa, readout.w, n_outputs),
             n_outputs,
         }
     }

@@ -4,7 +4,6 @@
 mod elementwise;
 
 use std::ops::Range;
-use std::slice::from_ref;
 
 use rayon::prelude::*;
 
@@ -105,13 +104,8 @@ pub fn spike_loop(isa: Isa, shape: SpikeLoopShape, slices: SpikeLoopSlices<'_>) 
         n_neurons,
         ..
     } = shape;
-    let feedback = Packed::new(
-        isa,
-        slices.w_feedback,
-        2 * latent,
-        from_ref(&(0..2 * latent)),
-    );
-    let spike = Packed::new(isa, slices.w_spike, n_neurons, from_ref(&(0..n_neurons)));
+    let feedback = Packed::new(isa, slices.w_feedback, 2 * latent);
+    let spike = Packed::new(isa, slices.w_spike, n_neurons);
     let run = |(trials, spikes): (Range<usize>, Vec<&mut [f32]>)| {
         let task = Task {
             isa,
@@ -170,13 +164,8 @@ pub fn spike_loop_gradient(
         n_neurons,
         ..
     } = shape;
-    let feedback = Packed::transposed(
-        isa,
-        slices.w_feedback,
-        2 * latent,
-        from_ref(&(0..2 * latent)),
-    );
-    let spike = Packed::transposed(isa, slices.w_spike, n_neurons, from_ref(&(0..n_neurons)));
+    let feedback = Packed::transposed(isa, slices.w_feedback, 2 * latent);
+    let spike = Packed::transposed(isa, slices.w_spike, n_neurons);
     let n_rows = shape.n_bins * n_trials;
     let mut drive = vec![0.0; n_rows * 2 * latent];
     let mut spike_drive = vec![0.0; n_rows * n_neurons];
