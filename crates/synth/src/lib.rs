@@ -7,6 +7,7 @@ mod error;
 mod observe;
 mod readout;
 mod seed;
+pub mod traces;
 
 pub use benchmark::{Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, Pulse};
 pub use calcium::{Discretisation, Hill};

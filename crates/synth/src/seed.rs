@@ -15,6 +15,11 @@ pub(crate) enum Stream {
     Pulse,
     Recurrence,
     Spikes,
+    TraceBaseline,
+    TraceFiring,
+    TraceIndicator,
+    TraceNoise,
+    TraceTiming,
 }
 
 impl Stream {
@@ -28,6 +33,11 @@ impl Stream {
             Self::Pulse => b"pulse",
             Self::Recurrence => b"recurrence",
             Self::Spikes => b"spikes",
+            Self::TraceBaseline => b"trace baseline",
+            Self::TraceFiring => b"trace firing",
+            Self::TraceIndicator => b"trace indicator",
+            Self::TraceNoise => b"trace noise",
+            Self::TraceTiming => b"trace timing",
         }
     }
 }
@@ -158,6 +168,11 @@ mod tests {
             Stream::Pulse,
             Stream::Recurrence,
             Stream::Spikes,
+            Stream::TraceBaseline,
+            Stream::TraceFiring,
+            Stream::TraceIndicator,
+            Stream::TraceNoise,
+            Stream::TraceTiming,
         ];
         let mut first: Vec<u64> = all
             .iter()
