@@ -3,7 +3,8 @@
 use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{Quantity, Units};
+use crate::benchmark::quantity::Quantity;
+use crate::recording::units::Units;
 
 /// A problem with a data set, and the file it was found in, if any.
 ///
@@ -54,11 +55,11 @@ pub enum Problem {
         /// What was being read, such as "dataset `train_spikes`".
         object: String,
         /// The reader's own words.
-        source: Box<hdf5_reader::error::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The file cannot be encoded.
     #[error("cannot encode the file: {0}")]
-    Unwritable(#[from] hdf5_writer::Error),
+    Unwritable(String),
     /// A value is stored as something that holds no plain numbers.
     #[error("{object} is stored as {found}; store it as integers or floating-point numbers")]
     NotNumeric {
@@ -430,6 +431,12 @@ impl DataError {
 }
 
 impl Problem {
+    /// What the writer of a format says.
+    #[cfg(feature = "hdf5")]
+    pub(crate) fn unwritable(error: impl fmt::Display) -> Self {
+        Self::Unwritable(error.to_string())
+    }
+
     /// The same problem, said of one file of a folder.
     pub(crate) fn of_member(self, name: &str) -> Self {
         Self::InMember {

@@ -1,39 +1,37 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    all(feature = "csv", feature = "hdf5", feature = "zip"),
+    doc = include_str!("../README.md")
+)]
+#![cfg_attr(
+    not(all(feature = "csv", feature = "hdf5", feature = "zip")),
+    doc = "Benchmark files and recordings; the features choose the formats."
+)]
+// What only some formats need is there for all.
+#![cfg_attr(
+    not(all(feature = "csv", feature = "hdf5", feature = "zip")),
+    allow(dead_code)
+)]
 
-mod arrays;
-mod blocks;
-mod check;
-mod clock;
-mod csv;
+mod benchmark;
 mod error;
-mod hdf5;
-mod hdf5_stream;
-mod mat;
-mod npy;
-mod npz;
-mod npz_stream;
-mod number;
-mod nwb;
-mod pickle;
-mod plain;
+mod format;
 mod recording;
-mod source;
-mod suite2p;
-mod trace_stream;
-mod trials;
+#[cfg(all(feature = "hdf5", feature = "zip"))]
+mod results;
+mod whole_file;
 mod windows;
 
-pub use arrays::{Arrays, UnitArray};
-pub use blocks::{TraceBlock, TraceBlocks};
-pub use check::{BlockCheck, Likelihood};
-pub use csv::write_csv;
+pub use benchmark::{Dataset, NamedArray, Quantity, Split};
 pub use error::{DataError, Problem};
-pub use npy::write_npy;
-pub use npz::write_npz;
+#[cfg(feature = "csv")]
+pub use format::csv::write_csv;
+pub use format::npy::write_npy;
+#[cfg(feature = "zip")]
+pub use format::npz::write_npz;
 pub use recording::{
-    AxisOrder, Format, Options, PaddedTrials, Recording, Traces, TrialInterval, Units,
+    AxisOrder, BlockCheck, Format, Likelihood, Options, PaddedTrials, Recording, Suite2pFolder,
+    TraceBlock, TraceBlocks, Traces, TrialInterval, Units, write_suite2p,
 };
-pub use suite2p::{Suite2pFolder, write_suite2p};
-pub use trace_stream::TraceStream;
-pub use trials::{Dataset, NamedArray, Quantity, Split};
+#[cfg(all(feature = "hdf5", feature = "zip"))]
+pub use results::{Arrays, TraceStream, UnitArray};
 pub use windows::Windows;

@@ -1,4 +1,5 @@
 //! Reading in pieces gives what reading whole gives.
+#![cfg(all(feature = "csv", feature = "hdf5", feature = "zip"))]
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
 //! Damaged files end in an error or in valid data, never in a panic.
+#![cfg(all(feature = "csv", feature = "hdf5", feature = "zip"))]
 
 use std::path::{Path, PathBuf};
 

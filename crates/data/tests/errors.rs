@@ -1,4 +1,5 @@
 //! Every problem is one line that names the file, the place, what was found, what to do.
+#![cfg(all(feature = "csv", feature = "hdf5", feature = "zip"))]
 
 use std::path::Path;
 

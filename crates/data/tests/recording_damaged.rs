@@ -1,6 +1,7 @@
 //! Damaged recordings of every format end in an error or in sound traces, never in a panic.
 //!
 //! With those of `damaged.rs` they are ten thousand; `fuzz/` goes on from there.
+#![cfg(all(feature = "csv", feature = "hdf5", feature = "zip"))]
 
 use std::path::{Path, PathBuf};
 

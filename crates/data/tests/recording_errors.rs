@@ -1,4 +1,5 @@
 //! Bad recordings: each mistake, and the one line that is said of it.
+#![cfg(all(feature = "csv", feature = "hdf5", feature = "zip"))]
 
 use std::path::{Path, PathBuf};
 

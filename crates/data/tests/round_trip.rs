@@ -1,4 +1,5 @@
 //! What is written is what is read, and is there whole or not at all.
+#![cfg(all(feature = "csv", feature = "hdf5", feature = "zip"))]
 
 use data::{Dataset, Split};
 use ndarray::{Array2, Array3};

@@ -1,4 +1,5 @@
 //! Windows cover a recording and merge back to it.
+#![cfg(all(feature = "csv", feature = "hdf5", feature = "zip"))]
 
 use data::Windows;
 use ndarray::{Array2, Array3, s};

@@ -2,13 +2,17 @@
 
 use ndarray::ArrayD;
 
-use crate::clock::Clock;
-use crate::hdf5::{self, Node, Stored};
-use crate::recording::Draft;
-use crate::source::{Reader, Source, choose};
-use crate::{AxisOrder, Format, Options, Problem, TrialInterval, Units};
+use crate::Problem;
+use crate::format::hdf5::{self, Node, Stored};
+use crate::recording::clock::Clock;
+use crate::recording::draft::Draft;
+use crate::recording::options::{AxisOrder, Options};
+use crate::recording::reader::{Reader, choose};
+use crate::recording::source::Source;
+use crate::recording::traces::{Format, TrialInterval};
+use crate::recording::units::Units;
 
-pub(crate) struct Nwb;
+pub(super) struct Nwb;
 
 impl Reader for Nwb {
     fn format(&self) -> Format {

@@ -4,11 +4,9 @@ use std::path::Path;
 
 use ndarray::{Array, ArrayD, ArrayView, Dimension, ShapeBuilder};
 
-use crate::hdf5::replace_file;
-use crate::number::{Kind, Number};
-use crate::recording::Draft;
-use crate::source::{Reader, Source, cannot_read};
-use crate::{DataError, Format, Options, Problem};
+use super::number::{Kind, Number};
+use crate::whole_file::{cannot_read, replace_file};
+use crate::{DataError, Problem};
 
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -63,23 +61,6 @@ fn preamble(descr: &str, fortran_order: bool, shape: &str) -> Vec<u8> {
     bytes.extend((padded as u16 + 1).to_le_bytes());
     bytes.extend(format!("{header:padded$}\n").as_bytes());
     bytes
-}
-
-pub(crate) struct Npy;
-
-impl Reader for Npy {
-    fn format(&self) -> Format {
-        Format::Npy
-    }
-
-    fn recognises(&self, source: &Source) -> bool {
-        source.head.starts_with(MAGIC)
-    }
-
-    fn read(&self, source: &Source, _: &Options) -> Result<Draft, Problem> {
-        let values = read_array(&source.path, "array")?;
-        Ok(Draft::bare("array", values))
-    }
 }
 
 /// The array of a .npy file; `object` is what errors call it.

@@ -1,14 +1,22 @@
 //! suite2p's output folder: fluorescence less neuropil, of the accepted regions; and such a
 //! folder written.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Axis, Ix2};
 
-use crate::clock::Clock;
-use crate::recording::Draft;
-use crate::source::{Reader, Source, cannot_read};
-use crate::{AxisOrder, DataError, Format, Options, Problem, Units, npy, pickle};
+use crate::format::npy_matrix::Matrix;
+use crate::format::{npy, pickle};
+use crate::recording::clock::Clock;
+use crate::recording::draft::Draft;
+use crate::recording::options::{AxisOrder, Options};
+use crate::recording::reader::{Opened, Reader, Store, choose};
+use crate::recording::source::Source;
+use crate::recording::traces::Format;
+use crate::recording::units::Units;
+use crate::whole_file::{cannot_read, replace_file};
+use crate::{DataError, Problem};
 
 /// What [`write_suite2p`] writes.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,11 +90,11 @@ pub fn write_suite2p(folder: &Path, suite2p: &Suite2pFolder) -> Result<(), DataE
         ("nframes", traces.ncols() as f64),
         ("neucoeff", 0.7),
     ];
-    crate::hdf5::replace_file(&path, &npy::encode_object(&pickle::dictionary(&settings)))
+    replace_file(&path, &npy::encode_object(&pickle::dictionary(&settings)))
         .map_err(|problem| DataError::from(problem).in_file(&path))
 }
 
-pub(crate) struct Suite2p;
+pub(super) struct Suite2p;
 
 impl Reader for Suite2p {
     fn format(&self) -> Format {
@@ -132,10 +140,74 @@ impl Reader for Suite2p {
         ));
         Ok(draft)
     }
+
+    fn in_blocks(&self, source: &Source, options: &Options) -> Result<Option<Opened>, Problem> {
+        let folder = plane(&source.path, options)?;
+        let open = |name: &str| {
+            let matrix = Matrix::open(&folder.join(name), name);
+            matrix.map_err(|problem| problem.of_member(name))
+        };
+        // Of another kind of matrix the whole reader says what is wrong.
+        let Some(fluorescence) = open("F.npy")? else {
+            return Ok(None);
+        };
+        let shape = fluorescence.shape();
+        let mut neuropil = None;
+        if has_neuropil(&folder, options)? {
+            let Some(matrix) = open("Fneu.npy")? else {
+                return Ok(None);
+            };
+            let found = matrix.shape();
+            if found != shape {
+                return Err(disagree(&shape, "Fneu.npy", &found, "regions and frames"));
+            }
+            neuropil = Some(matrix);
+        }
+        let kept = accepted(&folder, &shape, options)?;
+        let ids = kept.iter().map(ToString::to_string).collect();
+        let n_kept = kept.len();
+        let regions = Regions {
+            fluorescence,
+            neuropil,
+            share: options.neuropil,
+            kept,
+        };
+        let mut opened = Opened::bare("F.npy", Box::new(regions), [n_kept, shape[1]]);
+        opened.clock = match options.rate_hz {
+            Some(rate_hz) => Clock::RateHz(rate_hz),
+            None => frame_rate(&folder)?,
+        };
+        opened.units = Some(Units::Fluorescence);
+        opened.neuron_ids = Some(ids);
+        Ok(Some(opened))
+    }
+}
+
+/// F and, where some of it is subtracted, Fneu, of the regions that are kept.
+struct Regions {
+    fluorescence: Matrix,
+    neuropil: Option<Matrix>,
+    share: f32,
+    kept: Vec<usize>,
+}
+
+impl Store for Regions {
+    fn read(&mut self, neurons: Range<usize>) -> Result<Array2<f32>, Problem> {
+        let n_frames = self.fluorescence.shape()[1];
+        let mut traces = Array2::zeros((neurons.len(), n_frames));
+        for (mut to, &region) in traces.outer_iter_mut().zip(&self.kept[neurons]) {
+            let mut trace = self.fluorescence.lines(0, region..region + 1)?;
+            if let Some(neuropil) = &mut self.neuropil {
+                trace.scaled_add(-self.share, &neuropil.lines(0, region..region + 1)?);
+            }
+            to.assign(&trace.row(0));
+        }
+        Ok(traces)
+    }
 }
 
 /// The folder that holds `F.npy`: the one given, the plane named, or its only plane.
-pub(crate) fn plane(folder: &Path, options: &Options) -> Result<PathBuf, Problem> {
+fn plane(folder: &Path, options: &Options) -> Result<PathBuf, Problem> {
     if folder.join("F.npy").is_file() {
         return Ok(folder.to_owned());
     }
@@ -148,7 +220,7 @@ pub(crate) fn plane(folder: &Path, options: &Options) -> Result<PathBuf, Problem
     if planes.is_empty() {
         return Err(Problem::NotSuite2p);
     }
-    crate::source::choose(&planes, options, "plane folder").map(|name| folder.join(name))
+    choose(&planes, options, "plane folder").map(|name| folder.join(name))
 }
 
 /// `[roi, time]`.
@@ -172,7 +244,7 @@ fn matrix(folder: &Path, name: &str) -> Result<Array2<f32>, Problem> {
 }
 
 /// Whether there is neuropil to subtract.
-pub(crate) fn has_neuropil(folder: &Path, options: &Options) -> Result<bool, Problem> {
+fn has_neuropil(folder: &Path, options: &Options) -> Result<bool, Problem> {
     if options.neuropil == 0.0 {
         return Ok(false);
     }
@@ -194,11 +266,7 @@ fn array(folder: &Path, name: &str) -> Result<ndarray::ArrayD<f32>, Problem> {
 }
 
 /// Regions that a person or the classifier took for cells.
-pub(crate) fn accepted(
-    folder: &Path,
-    shape: &[usize],
-    options: &Options,
-) -> Result<Vec<usize>, Problem> {
+fn accepted(folder: &Path, shape: &[usize], options: &Options) -> Result<Vec<usize>, Problem> {
     let n_regions = shape.first().copied().unwrap_or_default();
     let every = 0..n_regions;
     if !options.cells_only {
@@ -223,12 +291,7 @@ pub(crate) fn accepted(
     Ok(kept)
 }
 
-pub(crate) fn disagree(
-    fluorescence: &[usize],
-    name: &str,
-    shape: &[usize],
-    axis: &'static str,
-) -> Problem {
+fn disagree(fluorescence: &[usize], name: &str, shape: &[usize], axis: &'static str) -> Problem {
     Problem::Disagree {
         a: "F.npy".to_owned(),
         a_shape: fluorescence.to_vec(),
@@ -239,7 +302,7 @@ pub(crate) fn disagree(
 }
 
 /// `fs` of `ops.npy`, frames per second of each plane; unstated where it cannot be found.
-pub(crate) fn frame_rate(folder: &Path) -> Result<Clock, Problem> {
+fn frame_rate(folder: &Path) -> Result<Clock, Problem> {
     let path = folder.join("ops.npy");
     if !path.is_file() {
         return Ok(Clock::Unstated);

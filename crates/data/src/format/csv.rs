@@ -1,14 +1,11 @@
-//! Text tables: one row per frame, one column per neuron.
+//! Text tables: in and out.
 
 use std::path::Path;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::ArrayView2;
 
-use crate::clock::Clock;
-use crate::hdf5::replace_file;
-use crate::recording::Draft;
-use crate::source::{Reader, Source, cannot_read};
-use crate::{AxisOrder, DataError, Format, Options, Problem};
+use crate::whole_file::replace_file;
+use crate::{DataError, Problem};
 
 /// Writes `[time, column]` as comma-separated text, shortest digits that read back the same.
 ///
@@ -49,36 +46,19 @@ fn encode(names: &[String], values: ArrayView2<'_, f32>) -> Result<Vec<u8>, Prob
     })
 }
 
-pub(crate) struct Csv;
-
-impl Reader for Csv {
-    fn format(&self) -> Format {
-        Format::Csv
-    }
-
-    fn recognises(&self, source: &Source) -> bool {
-        let head = &source.head;
-        let is_text = match std::str::from_utf8(head) {
-            Ok(_) => true,
-            // A character may be cut in two where the head ends.
-            Err(e) => e.error_len().is_none() && head.len() > 16_000,
-        };
-        is_text && !head.is_empty() && !head.contains(&0)
-    }
-
-    fn read(&self, source: &Source, _: &Options) -> Result<Draft, Problem> {
-        let text = std::fs::read(&source.path).map_err(cannot_read)?;
-        parse(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))
-    }
+/// A table of numbers.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Names of the columns, where there is a header.
+    pub(crate) names: Option<Vec<String>>,
+    /// Number of columns.
+    pub(crate) width: usize,
+    /// Row by row.
+    pub(crate) cells: Vec<f64>,
 }
 
-/// A column name that means frame times in seconds, not a neuron.
-fn is_time(name: &str) -> bool {
-    let name = name.trim().to_ascii_lowercase();
-    ["time", "t", "time_s", "timestamp", "timestamps"].contains(&name.as_str())
-}
-
-fn parse(text: &[u8]) -> Result<Draft, Problem> {
+/// Reads a text table; an empty cell is NaN.
+pub(crate) fn parse(text: &[u8]) -> Result<Table, Problem> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -114,31 +94,12 @@ fn parse(text: &[u8]) -> Result<Draft, Problem> {
     }
     match cells.is_empty() {
         true => Err(Problem::NoRows),
-        false => Ok(table(names, width.unwrap_or_default(), cells)),
+        false => Ok(Table {
+            names,
+            width: width.unwrap_or_default(),
+            cells,
+        }),
     }
-}
-
-fn table(names: Option<Vec<String>>, width: usize, cells: Vec<f64>) -> Draft {
-    let n_rows = cells.len() / width.max(1);
-    let times = names
-        .as_ref()
-        .and_then(|names| names.iter().position(|n| is_time(n)));
-    let kept: Vec<usize> = (0..width).filter(|&c| Some(c) != times).collect();
-    let values = Array2::from_shape_fn((n_rows, kept.len()), |(row, column)| {
-        cells[row * width + kept[column]] as f32
-    });
-    let mut draft = Draft::bare("table", values.into_dyn());
-    if let Some(names) = names {
-        // With a header, rows are frames.
-        draft.order = Some(AxisOrder::TimeNeuron);
-        draft.neuron_ids = Some(kept.iter().map(|&c| names[c].clone()).collect());
-    }
-    if let Some(column) = times {
-        let times: Vec<f64> = cells.iter().skip(column).step_by(width).copied().collect();
-        draft.start_s = times.first().copied().unwrap_or_default();
-        draft.clock = Clock::TimesS(times);
-    }
-    draft
 }
 
 /// Whichever of tab, semicolon, comma and space the first line of data holds.

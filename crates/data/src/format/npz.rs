@@ -9,12 +9,9 @@ use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-use crate::clock::Clock;
-use crate::hdf5::replace_file;
-use crate::npy::{self, Header};
-use crate::recording::Draft;
-use crate::source::{Reader, Source, cannot_read, choose};
-use crate::{DataError, Format, Options, Problem};
+use super::npy::{self, Header};
+use crate::whole_file::{cannot_read, replace_file};
+use crate::{DataError, Problem};
 
 /// Writes named arrays as a .npz file of 32-bit floats, uncompressed, as `numpy.savez` does.
 ///
@@ -61,48 +58,20 @@ pub(crate) fn read_all(path: &Path) -> Result<Vec<(String, ArrayD<f32>)>, Proble
         .collect()
 }
 
-pub(crate) struct Npz;
-
-impl Reader for Npz {
-    fn format(&self) -> Format {
-        Format::Npz
-    }
-
-    fn recognises(&self, source: &Source) -> bool {
-        source.head.starts_with(b"PK\x03\x04") || source.head.starts_with(b"PK\x05\x06")
-    }
-
-    fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
-        let mut members = Members::open(&source.path)?;
-        let headers = members.headers()?;
-        let traces: Vec<String> = headers
-            .iter()
-            .filter(|(_, header)| matches!(header.shape[..], [_, _] | [_, _, _]))
-            .map(|(name, _)| name.clone())
-            .collect();
-        let name = choose(&traces, options, "array of two or three axes")?;
-        let mut draft = Draft::bare(name, members.array(name, |x| x as f32)?);
-        draft.clock = members.clock(&headers)?;
-        if let Clock::TimesS(times) = &draft.clock {
-            draft.start_s = times.first().copied().unwrap_or_default();
-        }
-        Ok(draft)
-    }
-}
-
-struct Members {
+/// The arrays of an archive.
+pub(crate) struct Members {
     archive: ZipArchive<BufReader<File>>,
 }
 
 impl Members {
-    fn open(path: &Path) -> Result<Self, Problem> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Problem> {
         let file = BufReader::new(File::open(path).map_err(cannot_read)?);
         let archive = ZipArchive::new(file).map_err(damaged)?;
         Ok(Self { archive })
     }
 
     /// Arrays of numbers, in the archive's order.
-    fn headers(&mut self) -> Result<Vec<(String, Header)>, Problem> {
+    pub(crate) fn headers(&mut self) -> Result<Vec<(String, Header)>, Problem> {
         let names: Vec<String> = self
             .archive
             .file_names()
@@ -132,31 +101,18 @@ impl Members {
         Ok(bytes)
     }
 
-    fn array<T>(&mut self, name: &str, cast: impl Fn(f64) -> T) -> Result<ArrayD<T>, Problem> {
+    /// One array, each number cast.
+    pub(crate) fn array<T>(
+        &mut self,
+        name: &str,
+        cast: impl Fn(f64) -> T,
+    ) -> Result<ArrayD<T>, Problem> {
         let object = object(name);
         let head = self.bytes(name, npy::MAX_HEADER)?;
         let n_bytes = Header::parse(&head, &object)?.n_bytes;
         // One byte more, so that the archive checks its checksum at the end.
         let bytes = self.bytes(name, n_bytes.saturating_add(1))?;
         Header::parse(&bytes, &object)?.decode(&bytes, &object, cast)
-    }
-
-    /// A rate or frame times, under the names that people give them.
-    fn clock(&mut self, headers: &[(String, Header)]) -> Result<Clock, Problem> {
-        let shape_of = |name: &str| {
-            let found = headers.iter().find(|(n, _)| n == name);
-            found.map(|(_, header)| header.shape.as_slice())
-        };
-        for name in ["timestamps", "time", "t"] {
-            if matches!(shape_of(name), Some([_])) {
-                let times = self.array(name, |x| x)?;
-                return Ok(Clock::TimesS(times.into_iter().collect()));
-            }
-        }
-        Clock::from_scalars(|name| match shape_of(name) {
-            Some([] | [1] | [1, 1]) => Ok(self.array(name, |x| x)?.first().copied()),
-            _ => Ok(None),
-        })
     }
 }
 

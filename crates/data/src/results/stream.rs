@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::arrays::is_npz;
-use crate::hdf5_stream::Hdf5Sink;
-use crate::npz_stream::NpzSink;
-use crate::{Arrays, DataError, Problem};
+use super::arrays::{Arrays, is_npz};
+use super::hdf5_stream::Hdf5Sink;
+use super::npz_stream::NpzSink;
+use super::sink::Sink;
+use crate::{DataError, Problem};
 
 /// Writes arrays `[1, time, neuron]` neuron by neuron, in memory of the size of a few traces.
 ///
@@ -39,15 +40,6 @@ pub struct TraceStream {
     /// Frames and neurons.
     shape: [usize; 2],
     sink: Box<dyn Sink>,
-}
-
-/// A format that takes traces one at a time.
-pub(crate) trait Sink: Send {
-    /// Takes the next trace of an array.
-    fn append(&mut self, array: usize, trace: &[f32]) -> Result<(), Problem>;
-
-    /// Puts the arrays, all of them complete, and others under the name of the file.
-    fn finish(&mut self, path: &Path, others: &Arrays) -> Result<(), Problem>;
 }
 
 impl TraceStream {

@@ -14,10 +14,10 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use hdf5_writer::{AttributeBuilder, DatasetBuilder, Hdf5Builder, WriteOptions, jenkins_lookup3};
 
-use crate::arrays::{CHUNK_BYTES, DEFLATE_LEVEL, compressed};
-use crate::hdf5::{cannot_write, folder_of, sync_folder, temporary_in};
-use crate::trace_stream::Sink;
-use crate::{Arrays, Problem};
+use super::arrays::{Arrays, CHUNK_BYTES, DEFLATE_LEVEL, compressed};
+use super::sink::Sink;
+use crate::Problem;
+use crate::whole_file::{cannot_write, folder_of, sync_folder, temporary_in};
 
 /// Fewest neurons of a chunk: what is read of one neuron wastes the rest.
 const MIN_WIDTH: usize = 16;
@@ -81,13 +81,19 @@ impl Hdf5Sink {
             n_neurons_stored: 0,
             stored: Vec::new(),
         };
-        Ok(Self {
+        let sink = Self {
             arrays: arrays.iter().map(begin).collect(),
             shape,
             chunk: chunk(shape),
             chunks: BufWriter::new(file),
             n_bytes: 0,
-        })
+        };
+        // A writer that lays out its headers in another way is found out before the work.
+        let mut head = sink
+            .describe(&Arrays::default())
+            .map_err(Problem::unwritable)?;
+        link(&mut head, &vec![Some(UNDEFINED); arrays.len()], UNDEFINED)?;
+        Ok(sink)
     }
 
     /// Stores the pending traces of an array as chunks, padded with 0 to their full width.
@@ -136,25 +142,24 @@ impl Hdf5Sink {
     }
 
     fn assemble(&mut self, path: &Path, others: &Arrays) -> Result<(), Problem> {
-        let mut head = self.describe(others)?;
+        let mut head = self.describe(others).map_err(Problem::unwritable)?;
         head.resize(head.len().next_multiple_of(8), 0);
         let first_chunk = head.len() as u64;
         let padding = (self.n_bytes.next_multiple_of(8) - self.n_bytes) as usize;
         let mut end = first_chunk + self.n_bytes.next_multiple_of(8);
         let mut indices = Vec::new();
-        let mut header = object_header(&head, FIRST_HEADER)?;
+        let mut places = Vec::new();
         for array in &mut self.arrays {
-            header = object_header(&head, header.next())?;
-            if array.stored.is_empty() {
-                continue;
-            }
             array.stored.sort_unstable();
-            header.set_index(&mut head, end)?;
-            let index = encode_index(&array.stored, self.chunk, first_chunk, end);
+            places.push((!array.stored.is_empty()).then_some(end));
+            let index = match array.stored[..] {
+                [] => Vec::new(),
+                _ => encode_index(&array.stored, self.chunk, first_chunk, end),
+            };
             end += index.len() as u64;
             indices.extend(index);
         }
-        set_end_of_file(&mut head, end);
+        link(&mut head, &places, end)?;
         self.write(path, [&head, &vec![0; padding], &indices])
             .map_err(cannot_write)
     }
@@ -339,16 +344,34 @@ impl ObjectHeader {
     }
 }
 
+/// Gives the datasets, in their order, the B-trees at these places, and the file its length.
+fn link(head: &mut [u8], indices: &[Option<u64>], end: u64) -> Result<(), Problem> {
+    // The root group comes first.
+    let mut header = object_header(head, FIRST_HEADER)?;
+    for &index in indices {
+        header = object_header(head, header.next())?;
+        if let Some(address) = index {
+            header.set_index(head, address)?;
+        }
+    }
+    set_end_of_file(head, end)
+}
+
 /// Makes the superblock say how long the file is.
-fn set_end_of_file(file: &mut [u8], end: u64) {
+fn set_end_of_file(file: &mut [u8], end: u64) -> Result<(), Problem> {
+    // Signature, version 2, addresses of eight bytes.
+    if !file.starts_with(b"\x89HDF\r\n\x1a\n\x02\x08") || file.len() < FIRST_HEADER {
+        return Err(unexpected());
+    }
     file[28..36].copy_from_slice(&end.to_le_bytes());
     let checksum = jenkins_lookup3(&file[..44]);
     file[44..48].copy_from_slice(&checksum.to_le_bytes());
+    Ok(())
 }
 
 fn unexpected() -> Problem {
     let found = "its writer lays out object headers in another way than expected".to_owned();
-    hdf5_writer::Error::UnsupportedFeature(found).into()
+    Problem::unwritable(found)
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! MATLAB v7.3 files: HDF5 with the axes reversed.
 
-use ndarray::ArrayD;
+use crate::Problem;
+use crate::format::hdf5::{self, Node};
+use crate::recording::clock::Clock;
+use crate::recording::draft::Draft;
+use crate::recording::options::Options;
+use crate::recording::reader::{Reader, choose};
+use crate::recording::source::Source;
+use crate::recording::traces::Format;
 
-use crate::clock::Clock;
-use crate::hdf5::{self, Node, Stored};
-use crate::recording::Draft;
-use crate::source::{Reader, Source, choose};
-use crate::{Format, Options, Problem};
-
-pub(crate) struct Matlab;
+pub(super) struct Matlab;
 
 impl Reader for Matlab {
     fn format(&self) -> Format {
@@ -30,7 +31,12 @@ impl Reader for Matlab {
         let stored = stored.ok_or(Problem::NoTraces {
             kind: "numeric variable",
         })?;
-        let mut draft = Draft::bare(name, as_matlab(name, stored)?);
+        let mut draft = Draft::bare(
+            name,
+            stored
+                .into_array(&format!("variable `{name}`"))?
+                .reversed_axes(),
+        );
         draft.clock = Clock::from_scalars(|name| hdf5::scalar(&root, name))?;
         Ok(draft)
     }
@@ -61,15 +67,4 @@ fn variables(root: &Node) -> Result<Vec<String>, Problem> {
         }
     }
     Ok(found)
-}
-
-/// The array with the axes in the order that MATLAB shows.
-fn as_matlab(name: &str, stored: Stored) -> Result<ArrayD<f32>, Problem> {
-    let found = stored.shape.clone();
-    let array = ArrayD::from_shape_vec(stored.shape, stored.values);
-    array.map(ArrayD::reversed_axes).map_err(|_| Problem::Rank {
-        object: format!("variable `{name}`"),
-        found,
-        axes: "[time, neuron]",
-    })
 }

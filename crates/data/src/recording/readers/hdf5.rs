@@ -1,12 +1,18 @@
 //! Plain HDF5: `train_…` and `valid_…` as LFADS and our benchmarks have them, or one dataset.
 
-use ndarray::{ArrayD, Axis, concatenate};
+use std::ops::Range;
 
-use crate::clock::Clock;
-use crate::hdf5::{self, Node, Stored};
-use crate::recording::Draft;
-use crate::source::{Reader, Source, choose};
-use crate::{Format, Options, Problem, Units};
+use ndarray::{Array2, ArrayD, Axis, concatenate};
+
+use crate::Problem;
+use crate::format::hdf5::{self, Node};
+use crate::recording::clock::Clock;
+use crate::recording::draft::{Draft, guess_order};
+use crate::recording::options::{AxisOrder, Options};
+use crate::recording::reader::{Opened, Reader, Store, choose};
+use crate::recording::source::Source;
+use crate::recording::traces::Format;
+use crate::recording::units::Units;
 
 /// What the traces are called after `train_`, most wanted first.
 const NAMES: [&str; 5] = ["fluor", "data", "encod_data", "recon_data", "spikes"];
@@ -14,7 +20,7 @@ const NAMES: [&str; 5] = ["fluor", "data", "encod_data", "recon_data", "spikes"]
 /// How many times their own size trials may take when padded to one length.
 const MOST_PADDED: usize = 16;
 
-pub(crate) struct PlainHdf5;
+pub(super) struct PlainHdf5;
 
 impl Reader for PlainHdf5 {
     fn format(&self) -> Format {
@@ -39,10 +45,60 @@ impl Reader for PlainHdf5 {
         draft.discretisation = root.text("discretisation").ok().flatten();
         Ok(draft)
     }
+
+    fn in_blocks(&self, source: &Source, options: &Options) -> Result<Option<Opened>, Problem> {
+        let root = Node::root(&hdf5::open(&source.path)?)?;
+        let tables = tables(&root)?;
+        if split_name(&tables, options).is_some() {
+            return Ok(None);
+        }
+        let name = choose(&tables, options, "dataset of two or three axes")?;
+        let dataset = dataset_at(&root, name)?.ok_or(Problem::NoTraces { kind: "dataset" })?;
+        let number = hdf5::number_of(dataset.dtype(), &format!("dataset `{name}`"))?;
+        let shape: Vec<usize> = dataset.shape().iter().map(|&n| n as usize).collect();
+        let &[rows, columns] = &shape[..] else {
+            return Ok(None);
+        };
+        if !number.is_f32() || rows == 0 || columns == 0 {
+            return Ok(None);
+        }
+        hdf5::check_size(&source.path, dataset.shape(), number.size.into())?;
+        let order = match options.order {
+            Some(order) => order,
+            None => guess_order(name, &shape, &Clock::Unstated)?,
+        };
+        let (axis, shape) = match order {
+            AxisOrder::NeuronTime => (0, [rows, columns]),
+            AxisOrder::TimeNeuron => (1, [columns, rows]),
+        };
+        let store = Lines {
+            dataset,
+            object: format!("dataset `{name}`"),
+            axis,
+        };
+        let mut opened = Opened::bare(name, Box::new(store), shape);
+        opened.clock = Clock::from_scalars(|name| hdf5::scalar(&root, name))?;
+        opened.tau_s = hdf5::scalar(&root, "tau")?;
+        opened.discretisation = root.text("discretisation").ok().flatten();
+        Ok(Some(opened))
+    }
+}
+
+/// Neurons along one axis of a dataset.
+struct Lines {
+    dataset: hdf5_reader::Dataset,
+    object: String,
+    axis: usize,
+}
+
+impl Store for Lines {
+    fn read(&mut self, neurons: Range<usize>) -> Result<Array2<f32>, Problem> {
+        hdf5::lines(&self.dataset, &self.object, self.axis, neurons)
+    }
 }
 
 /// Datasets of the root group, and of the groups in it, with two or three axes.
-pub(crate) fn tables(root: &Node) -> Result<Vec<String>, Problem> {
+fn tables(root: &Node) -> Result<Vec<String>, Problem> {
     let (groups, mut names) = root.members()?;
     for group in groups {
         if let Some(node) = root.child(&group)? {
@@ -60,7 +116,7 @@ pub(crate) fn tables(root: &Node) -> Result<Vec<String>, Problem> {
     Ok(found)
 }
 
-pub(crate) fn dataset_at(root: &Node, path: &str) -> Result<Option<hdf5_reader::Dataset>, Problem> {
+fn dataset_at(root: &Node, path: &str) -> Result<Option<hdf5_reader::Dataset>, Problem> {
     let object = format!("dataset `{path}`");
     match path.split_once('/') {
         Some((group, name)) => match root.child(group)? {
@@ -72,7 +128,7 @@ pub(crate) fn dataset_at(root: &Node, path: &str) -> Result<Option<hdf5_reader::
 }
 
 /// The name after `train_`: the caller's, or the most wanted there is.
-pub(crate) fn split_name(tables: &[String], options: &Options) -> Option<String> {
+fn split_name(tables: &[String], options: &Options) -> Option<String> {
     let has = |name: &str| tables.iter().any(|t| *t == format!("train_{name}"));
     match &options.dataset {
         Some(wanted) => has(wanted).then(|| wanted.clone()),
@@ -84,7 +140,7 @@ fn read_splits(root: &Node, name: &str) -> Result<Draft, Problem> {
     let train_name = format!("train_{name}");
     let train = require(root, &train_name)?;
     let valid = match root.numbers(&format!("valid_{name}"), |x| x as f32)? {
-        Some(stored) => Some(array(&format!("valid_{name}"), stored)?),
+        Some(stored) => Some(stored.into_array(&format!("dataset `valid_{name}`"))?),
         None => None,
     };
     let n_train = train.shape().first().copied();
@@ -148,15 +204,5 @@ fn require(root: &Node, path: &str) -> Result<ArrayD<f32>, Problem> {
         None => root.numbers(path, |x| x as f32)?,
     };
     let stored = stored.ok_or(Problem::NoTraces { kind: "dataset" })?;
-    array(path, stored)
-}
-
-fn array(name: &str, stored: Stored) -> Result<ArrayD<f32>, Problem> {
-    let found = stored.shape.clone();
-    let array = ArrayD::from_shape_vec(stored.shape, stored.values);
-    array.map_err(|_| Problem::Rank {
-        object: format!("dataset `{name}`"),
-        found,
-        axes: "[trial, time, neuron]",
-    })
+    stored.into_array(&format!("dataset `{path}`"))
 }

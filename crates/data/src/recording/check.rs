@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use ndarray::{ArrayView1, ArrayView2};
 
-use crate::{DataError, Problem, Recording, Units};
+use super::traces::Recording;
+use super::units::Units;
+use crate::{DataError, Problem};
 
 /// What a model takes the values for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +90,7 @@ pub struct BlockCheck {
 }
 
 impl BlockCheck {
-    pub(crate) fn new(
+    pub(super) fn new(
         path: PathBuf,
         dataset: String,
         neuron_ids: Vec<String>,

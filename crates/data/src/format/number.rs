@@ -1,9 +1,5 @@
 //! Stored numbers of every width, kind and byte order, decoded.
 
-use hdf5_reader::{ByteOrder, Datatype};
-
-use crate::Problem;
-
 /// How one number is laid out in the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Number {
@@ -22,26 +18,6 @@ pub(crate) enum Kind {
 }
 
 impl Number {
-    /// The layout of an HDF5 type.
-    pub(crate) fn of(dtype: &Datatype, object: &str) -> Result<Self, Problem> {
-        let (kind, size, order) = match dtype {
-            Datatype::FloatingPoint { size, byte_order } => (Kind::Float, *size, byte_order),
-            Datatype::FixedPoint {
-                size,
-                signed: true,
-                byte_order,
-            } => (Kind::Signed, *size, byte_order),
-            Datatype::FixedPoint {
-                size, byte_order, ..
-            } => (Kind::Unsigned, *size, byte_order),
-            // h5py stores booleans as an enumeration.
-            Datatype::Enum { base, .. } => return Self::of(base, object),
-            other => return Err(not_numeric(object, other)),
-        };
-        let big_endian = *order == ByteOrder::BigEndian;
-        Self::known(kind, size, big_endian).ok_or_else(|| not_numeric(object, dtype))
-    }
-
     /// The layout, if it is one that [`Number::decode`] knows.
     pub(crate) fn known(kind: Kind, size: u8, big_endian: bool) -> Option<Self> {
         let known = match kind {
@@ -109,20 +85,5 @@ fn half(bits: u16) -> f64 {
         31 if fraction == 0.0 => f64::INFINITY,
         31 => f64::NAN,
         _ => (1.0 + fraction) * 2_f64.powi(exponent - 15),
-    }
-}
-
-fn not_numeric(object: &str, dtype: &Datatype) -> Problem {
-    let found = match dtype {
-        Datatype::FloatingPoint { size, .. } => format!("{size}-byte floating-point numbers"),
-        Datatype::FixedPoint { size, .. } => format!("{size}-byte integers"),
-        Datatype::String { .. } => "text".to_owned(),
-        Datatype::Compound { .. } => "a compound type (complex numbers?)".to_owned(),
-        Datatype::VarLen { .. } => "variable-length sequences or text".to_owned(),
-        _ => "a type that holds no plain numbers".to_owned(),
-    };
-    Problem::NotNumeric {
-        object: object.to_owned(),
-        found,
     }
 }

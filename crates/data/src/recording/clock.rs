@@ -3,7 +3,6 @@
 use ndarray::{Array2, s};
 
 use crate::Problem;
-use crate::recording::is_time;
 
 /// What a file says of time.
 pub(crate) enum Clock {
@@ -159,4 +158,9 @@ fn frame_numbers(times: &[f64]) -> Result<Vec<usize>, Problem> {
         frames.push(frame as usize);
     }
     Ok(frames)
+}
+
+/// Whether this is a length of time.
+pub(crate) fn is_time(seconds: f64) -> bool {
+    seconds.is_finite() && seconds > 0.0
 }

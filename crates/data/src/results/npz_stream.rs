@@ -7,9 +7,11 @@ use std::path::Path;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use crate::hdf5::{cannot_write, folder_of, sync_folder, temporary_in};
-use crate::trace_stream::Sink;
-use crate::{Arrays, Problem, npy};
+use super::arrays::Arrays;
+use super::sink::Sink;
+use crate::Problem;
+use crate::format::npy;
+use crate::whole_file::{cannot_write, folder_of, sync_folder, temporary_in};
 
 /// Arrays in Fortran order, so that the frames of a neuron lie together, each in a file of its own.
 pub(crate) struct NpzSink {

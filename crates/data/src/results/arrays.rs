@@ -9,9 +9,10 @@ use hdf5_writer::{
 };
 use ndarray::{ArrayD, CowArray, IxDyn};
 
-use crate::hdf5::{self, Node, replace_file, unreadable};
-use crate::npz;
-use crate::source::Source;
+use crate::format::hdf5::{self, Node};
+use crate::format::npz;
+use crate::recording::source::Source;
+use crate::whole_file::replace_file;
 use crate::{DataError, Problem, write_npz};
 
 /// Bytes of a chunk of a compressed dataset, before compression.
@@ -99,7 +100,7 @@ impl Arrays {
             return self.write_npz(path);
         }
         self.encode()
-            .map_err(Problem::from)
+            .map_err(Problem::unwritable)
             .and_then(|bytes| replace_file(path, &bytes))
             .map_err(|problem| DataError::from(problem).in_file(path))
     }
@@ -243,12 +244,7 @@ fn read_hdf5(path: &Path) -> Result<Arrays, Problem> {
         let unit = dataset
             .attribute("unit")
             .and_then(|unit| unit.read_string());
-        let values = ArrayD::from_shape_vec(stored.shape, stored.values).map_err(|error| {
-            unreadable(
-                &object,
-                hdf5_reader::error::Error::InvalidData(error.to_string()),
-            )
-        })?;
+        let values = stored.into_array(&object)?;
         found.insert(&name, &unit.unwrap_or_default(), values);
     }
     Ok(found)

@@ -1,0 +1,282 @@
+//! HDF5: groups, datasets of every type of number, attributes.
+
+use std::ops::Range;
+use std::path::Path;
+
+use hdf5_reader::{
+    Attribute, ByteOrder, Datatype, Hdf5File, OpenOptions, SliceInfo, SliceInfoElem, group::Group,
+};
+use ndarray::{Array2, ArrayD, Ix2};
+
+use crate::Problem;
+use crate::format::number::{Kind, Number};
+use crate::whole_file::cannot_read;
+
+/// Deflate's: no dataset decodes to more bytes than this many times the file's.
+const BEST_RATIO: u64 = 1032;
+
+/// Opens the file and checks that it is as long as its own header says.
+pub(crate) fn open(path: &Path) -> Result<Hdf5File, Problem> {
+    let length = std::fs::metadata(path)
+        .and_then(|found| {
+            if found.is_dir() {
+                return Err(std::io::ErrorKind::IsADirectory.into());
+            }
+            Ok(found.len())
+        })
+        .map_err(cannot_read)?;
+    // A damaged shape is refused before memory is asked for.
+    let limit = usize::try_from(length.saturating_mul(BEST_RATIO)).unwrap_or(usize::MAX);
+    let options = OpenOptions::default().with_max_read_bytes(limit);
+    let file = Hdf5File::open_with_options(path, options).map_err(|e| match e {
+        hdf5_reader::error::Error::Io(source) => cannot_read(source),
+        hdf5_reader::error::Error::InvalidMagic => Problem::NotHdf5 { length },
+        other => unreadable("the HDF5 header", other),
+    })?;
+    let expected = file.superblock().eof_address;
+    if expected > length {
+        return Err(Problem::CutShort {
+            expected,
+            found: length,
+        });
+    }
+    Ok(file)
+}
+
+/// Refuses a shape of which the file cannot hold the values: those of a damaged header.
+pub(crate) fn check_size(path: &Path, shape: &[u64], bytes_each: u64) -> Result<(), Problem> {
+    let found = std::fs::metadata(path).map_err(cannot_read)?.len();
+    let expected = shape
+        .iter()
+        .fold(bytes_each, |bytes, &n| bytes.saturating_mul(n));
+    if expected > found.saturating_mul(BEST_RATIO) {
+        return Err(Problem::CutShort { expected, found });
+    }
+    Ok(())
+}
+
+/// An array as it lies in the file, of any rank.
+pub(crate) struct Stored<T = f32> {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<T>,
+}
+
+impl<T> Stored<T> {
+    /// The values in their shape; `object` is what errors call them.
+    pub(crate) fn into_array(self, object: &str) -> Result<ArrayD<T>, Problem> {
+        ArrayD::from_shape_vec(self.shape, self.values).map_err(|error| {
+            unreadable(
+                object,
+                hdf5_reader::error::Error::InvalidData(error.to_string()),
+            )
+        })
+    }
+}
+
+/// Some of the lines along an axis (0: rows, 1: columns) of a matrix of 32-bit floats, `[line, place]`.
+pub(crate) fn lines(
+    dataset: &hdf5_reader::Dataset,
+    object: &str,
+    axis: usize,
+    lines: Range<usize>,
+) -> Result<Array2<f32>, Problem> {
+    let selection = |of_axis: usize| {
+        let (start, end) = match of_axis == axis {
+            true => (lines.start as u64, lines.end as u64),
+            false => (0, dataset.shape()[of_axis]),
+        };
+        SliceInfoElem::Slice {
+            start,
+            end,
+            step: 1,
+        }
+    };
+    let selections = vec![selection(0), selection(1)];
+    let values = dataset
+        .read_slice::<f32>(&SliceInfo { selections })
+        .map_err(|e| unreadable(object, e))?;
+    let found = values.shape().to_vec();
+    let matrix = values
+        .into_dimensionality::<Ix2>()
+        .map_err(|_| Problem::Rank {
+            object: object.to_owned(),
+            found,
+            axes: "[time, neuron]",
+        })?;
+    Ok(match axis {
+        0 => matrix,
+        _ => matrix.reversed_axes().as_standard_layout().into_owned(),
+    })
+}
+
+/// A group, with its attributes read once.
+pub(crate) struct Node {
+    pub(crate) group: Group,
+    attributes: Vec<Attribute>,
+}
+
+impl Node {
+    pub(crate) fn root(file: &Hdf5File) -> Result<Self, Problem> {
+        let group = file
+            .root_group()
+            .map_err(|e| unreadable("the root group", e))?;
+        Self::of(group, "the root group")
+    }
+
+    fn of(group: Group, object: &str) -> Result<Self, Problem> {
+        let attributes = group
+            .attributes()
+            .map_err(|e| unreadable(&format!("the attributes of {object}"), e))?;
+        Ok(Self { group, attributes })
+    }
+
+    /// The group `name` in this one, if there is one.
+    pub(crate) fn child(&self, name: &str) -> Result<Option<Self>, Problem> {
+        let object = format!("group `{name}`");
+        match self.group.group(name) {
+            Ok(group) => Self::of(group, &object).map(Some),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(unreadable(&object, e)),
+        }
+    }
+
+    /// Names of the groups and of the datasets in this group.
+    pub(crate) fn members(&self) -> Result<(Vec<String>, Vec<String>), Problem> {
+        let listed = self.group.member_names();
+        listed.map_err(|e| unreadable("the list of members of a group", e))
+    }
+
+    /// The dataset `name`, if there is one, each number cast.
+    pub(crate) fn numbers<T>(
+        &self,
+        name: &str,
+        cast: impl Fn(f64) -> T,
+    ) -> Result<Option<Stored<T>>, Problem> {
+        let object = format!("dataset `{name}`");
+        let Some(stored) = self.dataset(name, &object)? else {
+            return Ok(None);
+        };
+        let number = number_of(stored.dtype(), &object)?;
+        let bytes = stored
+            .read_raw_bytes()
+            .map_err(|e| unreadable(&object, e))?;
+        let shape = stored.shape().iter().map(|&n| n as usize).collect();
+        let values = number.decode(&bytes, cast);
+        Ok(Some(Stored { shape, values }))
+    }
+
+    /// A scalar, from an attribute or else from a dataset of one element.
+    pub(crate) fn number(&self, name: &'static str) -> Result<Option<f64>, Problem> {
+        let (object, dtype, bytes) = if let Some(found) = self.attribute(name) {
+            let object = format!("attribute `{name}`");
+            (object, found.datatype.clone(), found.raw_data.clone())
+        } else {
+            let object = format!("dataset `{name}`");
+            let Some(found) = self.dataset(name, &object)? else {
+                return Ok(None);
+            };
+            let bytes = found.read_raw_bytes().map_err(|e| unreadable(&object, e))?;
+            (object, found.dtype().clone(), bytes)
+        };
+        match number_of(&dtype, &object)?.decode(&bytes, |x| x)[..] {
+            [value] => Ok(Some(value)),
+            ref values => Err(Problem::BadParameter {
+                name,
+                found: format!("an array of {} elements", values.len()),
+                expected: "one number",
+            }),
+        }
+    }
+
+    pub(crate) fn text(&self, name: &'static str) -> Result<Option<String>, Problem> {
+        self.attribute(name)
+            .map(|a| a.read_string().map_err(|_| Problem::NotText { name }))
+            .transpose()
+    }
+
+    pub(crate) fn attributes(&self) -> &[Attribute] {
+        &self.attributes
+    }
+
+    pub(crate) fn attribute(&self, name: &str) -> Option<&Attribute> {
+        self.attributes.iter().find(|a| a.name == name)
+    }
+
+    pub(crate) fn dataset(
+        &self,
+        name: &str,
+        object: &str,
+    ) -> Result<Option<hdf5_reader::Dataset>, Problem> {
+        match self.group.dataset(name) {
+            Ok(dataset) => Ok(Some(dataset)),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(unreadable(object, e)),
+        }
+    }
+}
+
+/// A number under any name, as attribute or dataset; `None` where it is absent or no scalar.
+pub(crate) fn scalar(node: &Node, name: &str) -> Result<Option<f64>, Problem> {
+    if let Some(found) = node.attribute(name) {
+        return Ok(found.read_as_f64().ok());
+    }
+    let is_scalar = |d: hdf5_reader::Dataset| d.shape().iter().all(|&n| n == 1);
+    let object = format!("dataset `{name}`");
+    match node.dataset(name, &object)?.is_some_and(is_scalar) {
+        true => Ok(node
+            .numbers(name, |x| x)?
+            .and_then(|s| s.values.first().copied())),
+        false => Ok(None),
+    }
+}
+
+pub(crate) fn is_absent(error: &hdf5_reader::error::Error) -> bool {
+    match error {
+        hdf5_reader::error::Error::DatasetNotFound(_)
+        | hdf5_reader::error::Error::GroupNotFound(_) => true,
+        hdf5_reader::error::Error::Context { source, .. } => is_absent(source),
+        _ => false,
+    }
+}
+
+pub(crate) fn unreadable(object: &str, source: hdf5_reader::error::Error) -> Problem {
+    Problem::Unreadable {
+        object: object.to_owned(),
+        source: Box::new(source),
+    }
+}
+
+/// The layout of an HDF5 type.
+pub(crate) fn number_of(dtype: &Datatype, object: &str) -> Result<Number, Problem> {
+    let (kind, size, order) = match dtype {
+        Datatype::FloatingPoint { size, byte_order } => (Kind::Float, *size, byte_order),
+        Datatype::FixedPoint {
+            size,
+            signed: true,
+            byte_order,
+        } => (Kind::Signed, *size, byte_order),
+        Datatype::FixedPoint {
+            size, byte_order, ..
+        } => (Kind::Unsigned, *size, byte_order),
+        // h5py stores booleans as an enumeration.
+        Datatype::Enum { base, .. } => return number_of(base, object),
+        other => return Err(not_numeric(object, other)),
+    };
+    let big_endian = *order == ByteOrder::BigEndian;
+    Number::known(kind, size, big_endian).ok_or_else(|| not_numeric(object, dtype))
+}
+
+fn not_numeric(object: &str, dtype: &Datatype) -> Problem {
+    let found = match dtype {
+        Datatype::FloatingPoint { size, .. } => format!("{size}-byte floating-point numbers"),
+        Datatype::FixedPoint { size, .. } => format!("{size}-byte integers"),
+        Datatype::String { .. } => "text".to_owned(),
+        Datatype::Compound { .. } => "a compound type (complex numbers?)".to_owned(),
+        Datatype::VarLen { .. } => "variable-length sequences or text".to_owned(),
+        _ => "a type that holds no plain numbers".to_owned(),
+    };
+    Problem::NotNumeric {
+        object: object.to_owned(),
+        found,
+    }
+}

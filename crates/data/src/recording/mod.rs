@@ -1,0 +1,20 @@
+//! A user's own recording: from any known format to traces on equal steps.
+
+mod blocks;
+mod check;
+mod clock;
+mod draft;
+mod open;
+mod options;
+mod reader;
+mod readers;
+pub(crate) mod source;
+mod traces;
+pub(crate) mod units;
+
+pub use blocks::{TraceBlock, TraceBlocks};
+pub use check::{BlockCheck, Likelihood};
+pub use options::{AxisOrder, Options};
+pub use readers::suite2p::{Suite2pFolder, write_suite2p};
+pub use traces::{Format, PaddedTrials, Recording, Traces, TrialInterval};
+pub use units::Units;

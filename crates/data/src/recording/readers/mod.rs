@@ -1,0 +1,42 @@
+//! The registry: every reader there is, and which one a file needs.
+
+#[cfg(feature = "csv")]
+mod csv;
+#[cfg(feature = "hdf5")]
+mod hdf5;
+#[cfg(feature = "hdf5")]
+mod matlab;
+mod npy;
+#[cfg(feature = "zip")]
+mod npz;
+#[cfg(feature = "hdf5")]
+mod nwb;
+pub(super) mod suite2p;
+
+use super::reader::Reader;
+use super::source::Source;
+use crate::Problem;
+
+/// From the most particular to the most general.
+static READERS: &[&dyn Reader] = &[
+    &suite2p::Suite2p,
+    &npy::Npy,
+    #[cfg(feature = "zip")]
+    &npz::Npz,
+    #[cfg(feature = "hdf5")]
+    &matlab::Matlab,
+    #[cfg(feature = "hdf5")]
+    &nwb::Nwb,
+    #[cfg(feature = "hdf5")]
+    &hdf5::PlainHdf5,
+    #[cfg(feature = "csv")]
+    &csv::Csv,
+];
+
+/// The reader of the format that the source is in.
+pub(super) fn reader_of(source: &Source) -> Result<&'static dyn Reader, Problem> {
+    let known = READERS.iter().find(|reader| reader.recognises(source));
+    known.copied().ok_or_else(|| Problem::UnknownFormat {
+        head: source.head.iter().take(8).copied().collect(),
+    })
+}

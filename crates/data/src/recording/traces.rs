@@ -1,0 +1,223 @@
+//! A recording in memory: traces, frame rate, units, neurons and trials.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use ndarray::{Array2, Array3, ArrayView2, Axis, s};
+
+use super::units::Units;
+use crate::{DataError, Problem};
+
+/// A recording of one population.
+///
+/// # Units
+/// Seconds; the traces in `units`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    /// The values.
+    pub traces: Traces,
+    /// Width of a frame.
+    pub dt_s: f64,
+    /// Time of the first frame, on the clock of `trial_table`.
+    pub start_s: f64,
+    /// What the values are, where the file or the caller says.
+    pub units: Option<Units>,
+    /// One name per neuron: the file's own, or its place from 0.
+    pub neuron_ids: Vec<String>,
+    /// Trials of a continuous recording, where the file lists them.
+    pub trial_table: Vec<TrialInterval>,
+    /// How many trials, from the first, are for training, where the file says: the rest
+    /// are held out.
+    pub n_train: Option<usize>,
+    /// Decay time of the indicator, seconds, where the file says.
+    pub tau_s: Option<f64>,
+    /// How tau becomes the AR(1) coefficient, where the file says: "euler", 1 − dt/tau, or
+    /// "exact", exp(−dt/tau).
+    pub discretisation: Option<String>,
+    /// File or folder read.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: Format,
+    /// Dataset, variable or file that held the traces.
+    pub dataset: String,
+    /// What was done that the user should know of, such as a transposition.
+    pub notes: Vec<String>,
+}
+
+/// Values of a recording; NaN where a frame is missing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Traces {
+    /// One stretch `[time, neuron]`.
+    Continuous(Array2<f32>),
+    /// Trials, each `[time, neuron]`, of possibly unequal length.
+    Trials(Vec<Array2<f32>>),
+}
+
+/// Formats that [`Recording::open`] tells apart by their content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// NumPy array.
+    Npy,
+    /// Archive of NumPy arrays.
+    Npz,
+    /// Text table.
+    Csv,
+    /// Folder that suite2p wrote.
+    Suite2p,
+    /// Neurodata Without Borders.
+    Nwb,
+    /// MATLAB v7.3.
+    Matlab,
+    /// Plain HDF5, with `train_…` and `valid_…` or a named dataset.
+    Hdf5,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Npy => "npy",
+            Self::Npz => "npz",
+            Self::Csv => "CSV",
+            Self::Suite2p => "suite2p",
+            Self::Nwb => "NWB",
+            Self::Matlab => "MATLAB v7.3",
+            Self::Hdf5 => "HDF5",
+        })
+    }
+}
+
+/// When a trial was.
+///
+/// # Units
+/// Seconds, on the recording's clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrialInterval {
+    /// Start, included.
+    pub start_s: f64,
+    /// End, excluded.
+    pub stop_s: f64,
+}
+
+/// Trials of unequal length in one array.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PaddedTrials {
+    /// `[trial, time, neuron]`, zero where not observed.
+    pub values: Array3<f32>,
+    /// True where a value was recorded: neither padding nor a missing frame.
+    pub observed: Array3<bool>,
+    /// Frames per trial.
+    pub lengths: Vec<usize>,
+}
+
+impl Recording {
+    /// Number of neurons.
+    pub fn n_neurons(&self) -> usize {
+        self.neuron_ids.len()
+    }
+
+    /// The stretches: every trial, or the one continuous stretch.
+    pub fn stretches(&self) -> Vec<ArrayView2<'_, f32>> {
+        match &self.traces {
+            Traces::Continuous(trace) => vec![trace.view()],
+            Traces::Trials(trials) => trials.iter().map(|trial| trial.view()).collect(),
+        }
+    }
+
+    /// The same recording with only these neurons, in this order.
+    ///
+    /// # Errors
+    /// [`Problem::BadParameter`] for an index that is not of a neuron, or for none at all.
+    pub fn keep(&self, neurons: &[usize]) -> Result<Self, DataError> {
+        let outside = neurons.iter().find(|&&n| n >= self.n_neurons());
+        if neurons.is_empty() || outside.is_some() {
+            let found = outside.map_or("empty".to_owned(), ToString::to_string);
+            return Err(self.problem(Problem::BadParameter {
+                name: "neurons",
+                found,
+                expected: "a list of neurons of the recording, counted from 0",
+            }));
+        }
+        let select = |trace: &Array2<f32>| trace.select(Axis(1), neurons);
+        let ids = neurons.iter().map(|&n| self.neuron_ids[n].clone());
+        Ok(Self {
+            traces: match &self.traces {
+                Traces::Continuous(trace) => Traces::Continuous(select(trace)),
+                Traces::Trials(trials) => Traces::Trials(trials.iter().map(select).collect()),
+            },
+            neuron_ids: ids.collect(),
+            ..self.clone()
+        })
+    }
+
+    /// Cuts a continuous recording into the trials of its table.
+    ///
+    /// A frame belongs to a trial when its time, `start_s + frame · dt_s`, lies in
+    /// `[start, stop)`.
+    ///
+    /// # Errors
+    /// [`Problem::NoTrials`] without a table; [`Problem::EmptyTrial`] for a trial that holds
+    /// no frame.
+    pub fn cut_trials(&self) -> Result<Self, DataError> {
+        let trace = match &self.traces {
+            Traces::Continuous(trace) if !self.trial_table.is_empty() => trace,
+            _ => return Err(self.problem(Problem::NoTrials)),
+        };
+        let n_frames = trace.nrows();
+        let first_from = |time_s: f64| {
+            // Times are decimal and frames binary: a millionth of a frame is not a frame.
+            let frame = ((time_s - self.start_s) / self.dt_s - 1e-6).ceil();
+            frame.clamp(0.0, n_frames as f64) as usize
+        };
+        let trials = self
+            .trial_table
+            .iter()
+            .enumerate()
+            .map(|(trial, interval)| {
+                let (first, end) = (first_from(interval.start_s), first_from(interval.stop_s));
+                if first >= end {
+                    return Err(self.problem(Problem::EmptyTrial {
+                    trial,
+                    found: format!(
+                        "no frame between {} s and {} s (the recording lasts from {} s to {} s)",
+                        interval.start_s,
+                        interval.stop_s,
+                        self.start_s,
+                        self.start_s + n_frames as f64 * self.dt_s,
+                    ),
+                }));
+                }
+                Ok(trace.slice(s![first..end, ..]).to_owned())
+            });
+        Ok(Self {
+            traces: Traces::Trials(trials.collect::<Result<_, _>>()?),
+            ..self.clone()
+        })
+    }
+
+    /// The stretches as one array with a mask.
+    pub fn padded(&self) -> PaddedTrials {
+        let stretches = self.stretches();
+        let lengths: Vec<_> = stretches.iter().map(ArrayView2::nrows).collect();
+        let longest = lengths.iter().copied().max().unwrap_or_default();
+        let mut values = Array3::zeros((lengths.len(), longest, self.n_neurons()));
+        let mut observed = Array3::from_elem(values.dim(), false);
+        for (trial, stretch) in stretches.iter().enumerate() {
+            let place = s![trial, ..stretch.nrows(), ..];
+            values
+                .slice_mut(place)
+                .zip_mut_with(stretch, |to, &v| *to = if v.is_nan() { 0.0 } else { v });
+            observed
+                .slice_mut(place)
+                .zip_mut_with(stretch, |to, v| *to = !v.is_nan());
+        }
+        PaddedTrials {
+            values,
+            observed,
+            lengths,
+        }
+    }
+
+    pub(super) fn problem(&self, problem: Problem) -> DataError {
+        DataError::from(problem).in_file(&self.path)
+    }
+}

@@ -1,0 +1,10 @@
+//! Results: named arrays, whole or a trace at a time, in HDF5 or .npz.
+
+mod arrays;
+mod hdf5_stream;
+mod npz_stream;
+mod sink;
+mod stream;
+
+pub use arrays::{Arrays, UnitArray};
+pub use stream::TraceStream;
