@@ -28,7 +28,8 @@ pub fn performance(args: &[String]) -> ExitCode {
     run(&[&["performance".to_string()], args].concat())
 }
 
-fn cargo() -> Command {
+/// Cargo at the workspace root.
+pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace_root());
     cargo
@@ -66,13 +67,13 @@ fn device(args: &[String]) -> Option<&str> {
 
 /// Replaces this process, so that signals and the exit code are the program's own.
 #[cfg(unix)]
-fn hand_over(mut command: Command) -> ExitCode {
+pub fn hand_over(mut command: Command) -> ExitCode {
     use std::os::unix::process::CommandExt;
     cannot_start(&command.exec())
 }
 
 #[cfg(not(unix))]
-fn hand_over(mut command: Command) -> ExitCode {
+pub fn hand_over(mut command: Command) -> ExitCode {
     match command.status() {
         Ok(status) => status
             .code()

@@ -1,6 +1,7 @@
 //! Developer commands of the workspace: `cargo xtask COMMAND`.
 
 mod bench;
+mod deconvolver;
 mod readme;
 
 use std::process::ExitCode;
@@ -14,6 +15,8 @@ Commands:
   simulate FILE.h5 [OPTIONS]  Write the simulated benchmark to a file
   bench [OPTIONS]             Time kernels, training steps and their growth; write results/performance.md.
                               With --steps: training steps alone, as JSON
+  train-deconvolver [OPTIONS] Train the spike network of `lfads deconvolve` on simulated traces, write its weights;
+                              an interrupted training goes on
   readme                      Copy tables of results into README.md
 
 `cargo xtask COMMAND --help` lists the options.";
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
     match args.first().map(String::as_str) {
         Some("reproduce-table1" | "simulate") => bench::run(&args),
         Some("bench") => bench::performance(&args[1..]),
+        Some("train-deconvolver") => deconvolver::train(&args[1..]),
         Some("readme") => readme::run(bench::workspace_root()),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");

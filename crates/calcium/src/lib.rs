@@ -6,6 +6,7 @@ mod error;
 pub mod estimate;
 mod hill;
 mod kinetics;
+pub mod network;
 pub mod oasis;
 mod posterior;
 mod sample;

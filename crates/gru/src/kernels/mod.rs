@@ -14,6 +14,7 @@ mod affine;
 mod backward;
 mod elementwise;
 mod forward;
+mod gated_block;
 mod gates;
 mod gemm;
 mod pool;
@@ -32,6 +33,11 @@ pub use elementwise::{
     poisson_log_likelihood,
 };
 pub use forward::{GruTrace, forward};
+pub use gated_block::{
+    BlockGradients, BlockShape, BlockSlices, BlockTrace, ConvolutionGradients, ConvolutionShape,
+    add_pool_gradient, convolution, convolution_gradient, convolution_reference, gated_block,
+    gated_block_gradient, gated_block_reference, pool_channels,
+};
 pub use gemm::product_gflops;
 pub use pool::{free_buffers, in_chunks};
 pub use random::box_muller;

@@ -377,7 +377,7 @@ fn fire<F: Real>(log: F, max_log: F) -> F {
     }
 }
 
-fn sigmoid<F: Real>(x: F) -> F {
+pub(super) fn sigmoid<F: Real>(x: F) -> F {
     let one = F::from_f64(1.0);
     one / (one + (-x).exp())
 }

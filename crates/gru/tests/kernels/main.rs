@@ -4,6 +4,7 @@
 mod affine;
 mod common;
 mod elementwise;
+mod gated_block;
 mod gru;
 mod random;
 mod spike_loop;

@@ -1,0 +1,224 @@
+//! Dilated convolutions over time, as matrix products over shifted rows.
+
+use std::ops::Range;
+
+use crate::kernels::BLOCK_ROWS;
+use crate::kernels::gates::add_column_sums;
+use crate::kernels::gemm::{Left, Packed, Right, Size, Start, gemm};
+use crate::kernels::pool::Buffer;
+use crate::kernels::simd::Isa;
+
+/// Rows of a tile: their sums stay in the first-level cache while the taps are added.
+pub(super) const TILE_ROWS: usize = 96;
+
+/// Sizes of a convolution over the time bins of one trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvolutionShape {
+    /// Time bins of the trace, before and after.
+    pub n_bins: usize,
+    /// Channels of x.
+    pub n_inputs: usize,
+    /// Channels of y.
+    pub n_outputs: usize,
+    /// Taps, the middle one at the same bin: odd.
+    pub n_taps: usize,
+    /// Bins from one tap to the next.
+    pub dilation: usize,
+}
+
+impl ConvolutionShape {
+    /// Bins of y that a tap reaches, and the first bin of x that it reads for them.
+    fn reach(&self, tap: usize, bins: &Range<usize>) -> (Range<usize>, usize) {
+        let (ahead, back) = (tap * self.dilation, self.n_taps / 2 * self.dilation);
+        // y of bin t reads x of bin t + ahead − back.
+        let first = bins.start.max(back.saturating_sub(ahead));
+        let end = bins.end.min((self.n_bins + back).saturating_sub(ahead));
+        (first..end.max(first), (first + ahead).saturating_sub(back))
+    }
+
+    /// Taps from the middle outwards: the middle one reaches every bin.
+    fn taps(&self) -> impl Iterator<Item = usize> {
+        let middle = self.n_taps / 2;
+        std::iter::once(middle).chain((0..self.n_taps).filter(move |tap| *tap != middle))
+    }
+
+    fn weights_of_tap<'a>(&self, w: &'a [f32], tap: usize) -> &'a [f32] {
+        let len = self.n_inputs * self.n_outputs;
+        &w[tap * len..(tap + 1) * len]
+    }
+
+    fn pack(&self, isa: Isa, w: &[f32]) -> Vec<Packed> {
+        let pack = |tap| Packed::new(isa, self.weights_of_tap(w, tap), self.n_outputs);
+        (0..self.n_taps).map(pack).collect()
+    }
+}
+
+/// A convolution with its weights laid out for the matrix product.
+pub(super) struct PackedConvolution {
+    shape: ConvolutionShape,
+    taps: Vec<Packed>,
+}
+
+impl PackedConvolution {
+    pub(super) fn new(isa: Isa, shape: ConvolutionShape, w: &[f32]) -> Self {
+        assert!(shape.n_taps % 2 == 1, "a convolution needs a middle tap");
+        Self {
+            shape,
+            taps: shape.pack(isa, w),
+        }
+    }
+
+    /// Some bins of y.
+    pub(super) fn run(&self, isa: Isa, bins: Range<usize>, x: &[f32], row: &[f32], y: &mut [f32]) {
+        let ConvolutionShape {
+            n_inputs,
+            n_outputs,
+            ..
+        } = self.shape;
+        let mut start = Start::Row(row);
+        for tap in self.shape.taps() {
+            let (reached, from) = self.shape.reach(tap, &bins);
+            if !reached.is_empty() {
+                let size = Size {
+                    rows: reached.len(),
+                    columns: n_outputs,
+                    inner: n_inputs,
+                };
+                let left = Left::rows(&x[from * n_inputs..], n_inputs);
+                let right = Right::Packed(&self.taps[tap]);
+                let to = &mut y[(reached.start - bins.start) * n_outputs..];
+                gemm(isa, size, left, right, to, n_outputs, start);
+            }
+            start = Start::Sum;
+        }
+    }
+}
+
+/// Gradients of [`convolution`].
+#[derive(Debug)]
+pub struct ConvolutionGradients {
+    /// `[time, input]`, if asked for.
+    pub x: Option<Vec<f32>>,
+    /// `[tap, input, output]`.
+    pub w: Vec<f32>,
+    /// `[output]`.
+    pub row: Vec<f32>,
+}
+
+/// y_t = row + Σ_k x_{t + d·(k − K/2)} W_k, with K taps, d bins apart, and x = 0 outside the trace.
+///
+/// # Shapes
+/// `x`: `[time, input]`, `w`: `[tap, input, output]`, `row`: `[output]`, result: `[time, output]`.
+/// # Panics
+/// If a slice is shorter than the shape needs, or the number of taps is even.
+pub fn convolution(
+    isa: Isa,
+    shape: ConvolutionShape,
+    x: &[f32],
+    w: &[f32],
+    row: &[f32],
+) -> Vec<f32> {
+    let packed = PackedConvolution::new(isa, shape, w);
+    let mut y = vec![0.0; shape.n_bins * shape.n_outputs];
+    for first in (0..shape.n_bins).step_by(TILE_ROWS) {
+        let bins = first..(first + TILE_ROWS).min(shape.n_bins);
+        let tile = &mut y[first * shape.n_outputs..bins.end * shape.n_outputs];
+        packed.run(isa, bins, x, row, tile);
+    }
+    y
+}
+
+/// Differentiates [`convolution`] from its arguments and the gradient of its result, `dy`; `with_x`
+/// asks for the gradient of `x`.
+///
+/// # Panics
+/// If a slice is shorter than the shape needs, or the number of taps is even.
+pub fn convolution_gradient(
+    isa: Isa,
+    shape: ConvolutionShape,
+    x: &[f32],
+    w: &[f32],
+    dy: &[f32],
+    with_x: bool,
+) -> ConvolutionGradients {
+    let mut gradients = ConvolutionGradients {
+        x: with_x.then(|| vec![0.0; shape.n_bins * shape.n_inputs]),
+        w: vec![0.0; shape.n_taps * shape.n_inputs * shape.n_outputs],
+        row: vec![0.0; shape.n_outputs],
+    };
+    add_column_sums(
+        isa,
+        &dy[..shape.n_bins * shape.n_outputs],
+        &mut gradients.row,
+    );
+    add_weight_gradient(isa, shape, x, dy, &mut gradients.w);
+    if let Some(dx) = &mut gradients.x {
+        add_input_gradient(isa, shape, w, dy, dx);
+    }
+    gradients
+}
+
+/// dW_k += Σ_t x_{t + d·(k − K/2)}ᵀ dy_t.
+pub(super) fn add_weight_gradient(
+    isa: Isa,
+    shape: ConvolutionShape,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) {
+    let ConvolutionShape {
+        n_inputs,
+        n_outputs,
+        ..
+    } = shape;
+    for first in (0..shape.n_bins).step_by(BLOCK_ROWS) {
+        let bins = first..(first + BLOCK_ROWS).min(shape.n_bins);
+        for (tap, dw) in dw.chunks_exact_mut(n_inputs * n_outputs).enumerate() {
+            let (reached, from) = shape.reach(tap, &bins);
+            if reached.is_empty() {
+                continue;
+            }
+            let size = Size {
+                rows: n_inputs,
+                columns: n_outputs,
+                inner: reached.len(),
+            };
+            let left = Left::transposed(&x[from * n_inputs..], n_inputs);
+            let right = Right::Rows(&dy[reached.start * n_outputs..], n_outputs);
+            gemm(isa, size, left, right, dw, n_outputs, Start::Sum);
+        }
+    }
+}
+
+/// dx_{t + d·(k − K/2)} += dy_t W_kᵀ: the convolution with the taps in reverse, transposed.
+pub(super) fn add_input_gradient(
+    isa: Isa,
+    shape: ConvolutionShape,
+    w: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+) {
+    let mirrored = ConvolutionShape {
+        n_inputs: shape.n_outputs,
+        n_outputs: shape.n_inputs,
+        ..shape
+    };
+    let pack = |tap: usize| {
+        let w = shape.weights_of_tap(w, shape.n_taps - 1 - tap);
+        Packed::transposed(isa, w, shape.n_outputs)
+    };
+    let packed = PackedConvolution {
+        shape: mirrored,
+        taps: (0..shape.n_taps).map(pack).collect(),
+    };
+    let zero = Buffer::zeros(shape.n_inputs);
+    let mut tile = Buffer::zeros(TILE_ROWS * shape.n_inputs);
+    for first in (0..shape.n_bins).step_by(TILE_ROWS) {
+        let bins = first..(first + TILE_ROWS).min(shape.n_bins);
+        let len = bins.len() * shape.n_inputs;
+        packed.run(isa, bins, dy, &zero, &mut tile[..len]);
+        for (dx, tile) in dx[first * shape.n_inputs..].iter_mut().zip(&tile[..len]) {
+            *dx += tile;
+        }
+    }
+}
