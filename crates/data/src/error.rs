@@ -57,6 +57,56 @@ pub enum Problem {
         /// The reader's own words.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Compressed in a way that is not read.
+    #[error(
+        "{object} is compressed with {} (HDF5 filter {filter}), which is not read; store it with gzip: h5repack -f GZIP=4 OLD NEW, with HDF5's plugins, or copy it in Python after `import hdf5plugin`",
+        filter_name(*filter)
+    )]
+    UnknownFilter {
+        /// Dataset.
+        object: String,
+        /// Registered number.
+        filter: u16,
+    },
+    /// A dataset put together of others.
+    #[error(
+        "{object} is a virtual dataset, put together of others; copy it into one of its own: f['copy'] = f['name'][:] in h5py"
+    )]
+    VirtualDataset {
+        /// Dataset.
+        object: String,
+    },
+    /// Nothing but what cannot be opened.
+    #[error("there is nothing to read but {found}")]
+    NotOpened {
+        /// Datasets and links, each with the reason.
+        found: String,
+    },
+    /// An NWB file to which nothing can be added.
+    #[error(
+        "the recording's NWB file cannot be added to: it begins behind a block of other data, or uses addresses of less than 64 bits; write the results as .h5"
+    )]
+    NotAppendable,
+    /// A MATLAB file that is damaged.
+    #[error(
+        "{object} of the MATLAB file is damaged: {found}; copy the file again, or save it again"
+    )]
+    BadMatlab {
+        /// Variable, or its place.
+        object: String,
+        /// What was found.
+        found: String,
+    },
+    /// A pipeline accepted no region.
+    #[error(
+        "`{list}` accepts none of {n_regions} regions; accept some, or read them all (`cells_only = false`)"
+    )]
+    NoneAccepted {
+        /// The list.
+        list: String,
+        /// Regions found.
+        n_regions: usize,
+    },
     /// The file cannot be encoded.
     #[error("cannot encode the file: {0}")]
     Unwritable(String),
@@ -214,8 +264,8 @@ pub enum Problem {
         /// Regions found.
         n_regions: usize,
     },
-    /// MATLAB's older format.
-    #[error("this is a MATLAB file older than v7.3; save it with save('file.mat', …, '-v7.3')")]
+    /// MATLAB's oldest format.
+    #[error("this is a MATLAB file of version 4; save it again, with save('file.mat', '-v7')")]
     OldMatlab,
     /// No frame rate anywhere.
     #[error("the file states no frame rate; give `rate`, in frames per second")]
@@ -458,6 +508,19 @@ fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 /// To the hundredth of a millisecond: differences of times have digits that mean nothing.
 fn rounded(seconds: f64) -> f64 {
     (seconds * 1e5).round() / 1e5
+}
+
+/// Compressions that people meet, by their registered numbers.
+fn filter_name(filter: u16) -> &'static str {
+    match filter {
+        307 => "bzip2",
+        32_001 => "Blosc",
+        32_008 => "bitshuffle",
+        32_013 => "ZFP",
+        32_015 => "Zstandard",
+        32_026 => "Blosc2",
+        _ => "a filter of its own",
+    }
 }
 
 /// Bytes as people look them up.

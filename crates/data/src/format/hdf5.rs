@@ -2,18 +2,29 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use hdf5_reader::{
-    Attribute, ByteOrder, Datatype, Hdf5File, OpenOptions, SliceInfo, SliceInfoElem, group::Group,
+    Attribute, ByteOrder, Datatype, FilesystemExternalFileResolver, FilesystemExternalLinkResolver,
+    FilterRegistry, Hdf5File, OpenOptions, SliceInfo, SliceInfoElem, group::Group,
 };
 use ndarray::{Array2, ArrayD, Ix2};
 
 use crate::Problem;
+use crate::format::lzf;
 use crate::format::number::{Kind, Number};
-use crate::whole_file::cannot_read;
+use crate::whole_file::{cannot_read, folder_of};
 
 /// Deflate's: no dataset decodes to more bytes than this many times the file's.
 const BEST_RATIO: u64 = 1032;
+
+/// h5py's own filter, by its registered number.
+const LZF: u16 = 32_000;
+
+fn unpack(bytes: &[u8]) -> Result<Vec<u8>, hdf5_reader::error::Error> {
+    let damaged = || hdf5_reader::error::Error::DecompressionError("a damaged LZF stream".into());
+    lzf::decompress(bytes).ok_or_else(damaged)
+}
 
 /// Opens the file and checks that it is as long as its own header says.
 pub(crate) fn open(path: &Path) -> Result<Hdf5File, Problem> {
@@ -27,7 +38,17 @@ pub(crate) fn open(path: &Path) -> Result<Hdf5File, Problem> {
         .map_err(cannot_read)?;
     // A damaged shape is refused before memory is asked for.
     let limit = usize::try_from(length.saturating_mul(BEST_RATIO)).unwrap_or(usize::MAX);
-    let options = OpenOptions::default().with_max_read_bytes(limit);
+    let mut filters = FilterRegistry::new();
+    filters.register(LZF, Box::new(|_, bytes, _| unpack(bytes)));
+    let options = OpenOptions::default()
+        .with_max_read_bytes(limit)
+        .with_filter_registry(filters)
+        .with_external_link_resolver(Arc::new(FilesystemExternalLinkResolver::new(folder_of(
+            path,
+        ))))
+        .with_external_file_resolver(Arc::new(FilesystemExternalFileResolver::new(folder_of(
+            path,
+        ))));
     let file = Hdf5File::open_with_options(path, options).map_err(|e| match e {
         hdf5_reader::error::Error::Io(source) => cannot_read(source),
         hdf5_reader::error::Error::InvalidMagic => Problem::NotHdf5 { length },
@@ -71,6 +92,21 @@ impl<T> Stored<T> {
             )
         })
     }
+}
+
+/// All of a dataset, each number cast; `object` is what errors call it.
+pub(crate) fn read_dataset<T>(
+    dataset: &hdf5_reader::Dataset,
+    object: &str,
+    cast: impl Fn(f64) -> T,
+) -> Result<Stored<T>, Problem> {
+    let number = number_of(dataset.dtype(), object)?;
+    let bytes = dataset
+        .read_raw_bytes()
+        .map_err(|e| unreadable(object, e))?;
+    let shape = dataset.shape().iter().map(|&n| n as usize).collect();
+    let values = number.decode(&bytes, cast);
+    Ok(Stored { shape, values })
 }
 
 /// Some of the lines along an axis (0: rows, 1: columns) of a matrix of 32-bit floats, `[line, place]`.
@@ -156,13 +192,7 @@ impl Node {
         let Some(stored) = self.dataset(name, &object)? else {
             return Ok(None);
         };
-        let number = number_of(stored.dtype(), &object)?;
-        let bytes = stored
-            .read_raw_bytes()
-            .map_err(|e| unreadable(&object, e))?;
-        let shape = stored.shape().iter().map(|&n| n as usize).collect();
-        let values = number.decode(&bytes, cast);
-        Ok(Some(Stored { shape, values }))
+        read_dataset(&stored, &object, cast).map(Some)
     }
 
     /// A scalar, from an attribute or else from a dataset of one element.
@@ -239,9 +269,37 @@ pub(crate) fn is_absent(error: &hdf5_reader::error::Error) -> bool {
     }
 }
 
+/// Whether this is a dataset put together of others.
+pub(crate) fn is_virtual(error: &hdf5_reader::error::Error) -> bool {
+    match error {
+        // Class 3 of data layouts.
+        hdf5_reader::error::Error::UnsupportedLayoutClass(3) => true,
+        hdf5_reader::error::Error::Context { source, .. } => is_virtual(source),
+        _ => false,
+    }
+}
+
+/// The number of the filter that is missing.
+fn missing_filter(error: &hdf5_reader::error::Error) -> Option<u16> {
+    match error {
+        hdf5_reader::error::Error::UnsupportedFilter(found) => {
+            found.rsplit(' ').next()?.parse().ok()
+        }
+        hdf5_reader::error::Error::Context { source, .. } => missing_filter(source),
+        _ => None,
+    }
+}
+
 pub(crate) fn unreadable(object: &str, source: hdf5_reader::error::Error) -> Problem {
+    let object = object.to_owned();
+    if let Some(filter) = missing_filter(&source) {
+        return Problem::UnknownFilter { object, filter };
+    }
+    if is_virtual(&source) {
+        return Problem::VirtualDataset { object };
+    }
     Problem::Unreadable {
-        object: object.to_owned(),
+        object,
         source: Box::new(source),
     }
 }

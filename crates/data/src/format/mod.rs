@@ -4,9 +4,23 @@
 pub(crate) mod csv;
 #[cfg(feature = "hdf5")]
 pub(crate) mod hdf5;
+#[cfg(feature = "hdf5")]
+pub(crate) mod hdf5_links;
+#[cfg(feature = "hdf5")]
+pub(crate) mod hdf5_out;
+#[cfg(feature = "hdf5")]
+pub(crate) mod hdf5_tree;
+#[cfg(feature = "hdf5")]
+mod lzf;
+#[cfg(feature = "matlab")]
+pub(crate) mod matlab5;
+#[cfg(feature = "matlab")]
+pub(crate) mod matlab5_tree;
 pub(crate) mod npy;
 pub(crate) mod npy_matrix;
 #[cfg(feature = "zip")]
 pub(crate) mod npz;
 pub(crate) mod number;
 pub(crate) mod pickle;
+#[cfg(any(feature = "hdf5", feature = "matlab"))]
+pub(crate) mod tree;

@@ -16,5 +16,6 @@ pub use blocks::{TraceBlock, TraceBlocks};
 pub use check::{BlockCheck, Likelihood};
 pub use options::{AxisOrder, Options};
 pub use readers::suite2p::{Suite2pFolder, write_suite2p};
+pub(crate) use traces::first_frame;
 pub use traces::{Format, PaddedTrials, Recording, Traces, TrialInterval};
 pub use units::Units;

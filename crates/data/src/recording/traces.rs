@@ -66,7 +66,7 @@ pub enum Format {
     Suite2p,
     /// Neurodata Without Borders.
     Nwb,
-    /// MATLAB v7.3.
+    /// MATLAB, versions 5 to 7.3.
     Matlab,
     /// Plain HDF5, with `train_…` and `valid_…` or a named dataset.
     Hdf5,
@@ -80,7 +80,7 @@ impl fmt::Display for Format {
             Self::Csv => "CSV",
             Self::Suite2p => "suite2p",
             Self::Nwb => "NWB",
-            Self::Matlab => "MATLAB v7.3",
+            Self::Matlab => "MATLAB",
             Self::Hdf5 => "HDF5",
         })
     }
@@ -107,6 +107,12 @@ pub struct PaddedTrials {
     pub observed: Array3<bool>,
     /// Frames per trial.
     pub lengths: Vec<usize>,
+}
+
+/// The first frame, from 0, that is not before `time_s`, on a clock on which frame 0 is at `start_s`.
+pub(crate) fn first_frame(time_s: f64, start_s: f64, dt_s: f64) -> usize {
+    // Times are decimal and frames binary: a millionth of a frame is not a frame.
+    ((time_s - start_s) / dt_s - 1e-6).ceil().max(0.0) as usize
 }
 
 impl Recording {
@@ -163,11 +169,7 @@ impl Recording {
             _ => return Err(self.problem(Problem::NoTrials)),
         };
         let n_frames = trace.nrows();
-        let first_from = |time_s: f64| {
-            // Times are decimal and frames binary: a millionth of a frame is not a frame.
-            let frame = ((time_s - self.start_s) / self.dt_s - 1e-6).ceil();
-            frame.clamp(0.0, n_frames as f64) as usize
-        };
+        let first_from = |time_s: f64| first_frame(time_s, self.start_s, self.dt_s).min(n_frames);
         let trials = self
             .trial_table
             .iter()

@@ -3,8 +3,11 @@
 mod arrays;
 mod hdf5_stream;
 mod npz_stream;
+mod nwb;
+mod nwb_objects;
 mod sink;
 mod stream;
 
 pub use arrays::{Arrays, UnitArray};
+pub use nwb::{is_nwb, write_nwb};
 pub use stream::TraceStream;

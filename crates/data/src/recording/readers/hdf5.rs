@@ -4,15 +4,21 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayD, Axis, concatenate};
 
+use super::{pipelines, tables};
 use crate::Problem;
-use crate::format::hdf5::{self, Node};
+use crate::format::hdf5;
+use crate::format::hdf5_tree::Hdf5Tree;
+use crate::format::tree::Tree;
 use crate::recording::clock::Clock;
 use crate::recording::draft::{Draft, guess_order};
 use crate::recording::options::{AxisOrder, Options};
-use crate::recording::reader::{Opened, Reader, Store, choose};
+use crate::recording::reader::{Opened, Reader, Store};
 use crate::recording::source::Source;
 use crate::recording::traces::Format;
 use crate::recording::units::Units;
+
+/// What traces are called in errors.
+const KIND: &str = "dataset of two or three axes";
 
 /// What the traces are called after `train_`, most wanted first.
 const NAMES: [&str; 5] = ["fluor", "data", "encod_data", "recon_data", "spikes"];
@@ -32,29 +38,34 @@ impl Reader for PlainHdf5 {
     }
 
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
-        let root = Node::root(&hdf5::open(&source.path)?)?;
-        let tables = tables(&root)?;
-        let mut draft = if let Some(name) = split_name(&tables, options) {
-            read_splits(&root, &name)?
+        let tree = Hdf5Tree::new(hdf5::open(&source.path)?, false)?;
+        let mut draft = if let Some(name) = split_name(&tree, options) {
+            read_splits(&tree, &name)?
+        } else if let Some(draft) = pipelines::read(&tree, options)? {
+            draft
         } else {
-            let name = choose(&tables, options, "dataset of two or three axes")?;
-            Draft::bare(name, require(&root, name)?)
+            tables::read(&tree, options, KIND).map_err(|problem| without(problem, &tree))?
         };
-        draft.clock = Clock::from_scalars(|name| hdf5::scalar(&root, name))?;
-        draft.tau_s = hdf5::scalar(&root, "tau")?;
-        draft.discretisation = root.text("discretisation").ok().flatten();
+        if !tree.left_out().is_empty() {
+            let left_out = tree.left_out().join(", ");
+            draft.notes.push(format!("not read: {left_out}"));
+        }
+        draft.tau_s = tree.scalar("", "tau")?;
+        draft.discretisation = tree.text("", "discretisation");
         Ok(draft)
     }
 
     fn in_blocks(&self, source: &Source, options: &Options) -> Result<Option<Opened>, Problem> {
-        let root = Node::root(&hdf5::open(&source.path)?)?;
-        let tables = tables(&root)?;
-        if split_name(&tables, options).is_some() {
+        let tree = Hdf5Tree::new(hdf5::open(&source.path)?, false)?;
+        if split_name(&tree, options).is_some() || pipelines::recognises(&tree, options)? {
             return Ok(None);
         }
-        let name = choose(&tables, options, "dataset of two or three axes")?;
-        let dataset = dataset_at(&root, name)?.ok_or(Problem::NoTraces { kind: "dataset" })?;
-        let number = hdf5::number_of(dataset.dtype(), &format!("dataset `{name}`"))?;
+        let name = tables::named(&tree, options, KIND);
+        let name = &name.map_err(|problem| without(problem, &tree))?;
+        let (dataset, object) = tree
+            .dataset(name)?
+            .ok_or(Problem::NoTraces { kind: KIND })?;
+        let number = hdf5::number_of(dataset.dtype(), &object)?;
         let shape: Vec<usize> = dataset.shape().iter().map(|&n| n as usize).collect();
         let &[rows, columns] = &shape[..] else {
             return Ok(None);
@@ -63,9 +74,10 @@ impl Reader for PlainHdf5 {
             return Ok(None);
         }
         hdf5::check_size(&source.path, dataset.shape(), number.size.into())?;
+        let clock = tables::clock_above(&tree, name, &shape)?;
         let order = match options.order {
             Some(order) => order,
-            None => guess_order(name, &shape, &Clock::Unstated)?,
+            None => guess_order(name, &shape, &clock)?,
         };
         let (axis, shape) = match order {
             AxisOrder::NeuronTime => (0, [rows, columns]),
@@ -73,13 +85,13 @@ impl Reader for PlainHdf5 {
         };
         let store = Lines {
             dataset,
-            object: format!("dataset `{name}`"),
+            object,
             axis,
         };
         let mut opened = Opened::bare(name, Box::new(store), shape);
-        opened.clock = Clock::from_scalars(|name| hdf5::scalar(&root, name))?;
-        opened.tau_s = hdf5::scalar(&root, "tau")?;
-        opened.discretisation = root.text("discretisation").ok().flatten();
+        opened.clock = clock;
+        opened.tau_s = tree.scalar("", "tau")?;
+        opened.discretisation = tree.text("", "discretisation");
         Ok(Some(opened))
     }
 }
@@ -97,58 +109,41 @@ impl Store for Lines {
     }
 }
 
-/// Datasets of the root group, and of the groups in it, with two or three axes.
-fn tables(root: &Node) -> Result<Vec<String>, Problem> {
-    let (groups, mut names) = root.members()?;
-    for group in groups {
-        if let Some(node) = root.child(&group)? {
-            let inner = node.members()?.1;
-            names.extend(inner.iter().map(|name| format!("{group}/{name}")));
-        }
-    }
-    let mut found = Vec::new();
-    for name in names {
-        let n_axes = dataset_at(root, &name)?.map_or(0, |d| d.shape().len());
-        if matches!(n_axes, 2 | 3) {
-            found.push(name);
-        }
-    }
-    Ok(found)
-}
-
-fn dataset_at(root: &Node, path: &str) -> Result<Option<hdf5_reader::Dataset>, Problem> {
-    let object = format!("dataset `{path}`");
-    match path.split_once('/') {
-        Some((group, name)) => match root.child(group)? {
-            Some(node) => node.dataset(name, &object),
-            None => Ok(None),
+/// Where nothing can be read: with what was not opened, which may be what is meant.
+fn without(problem: Problem, tree: &Hdf5Tree) -> Problem {
+    match problem {
+        Problem::NoTraces { .. } if !tree.left_out().is_empty() => Problem::NotOpened {
+            found: tree.left_out().join(", "),
         },
-        None => root.dataset(path, &object),
+        other => other,
     }
 }
 
 /// The name after `train_`: the caller's, or the most wanted there is.
-fn split_name(tables: &[String], options: &Options) -> Option<String> {
-    let has = |name: &str| tables.iter().any(|t| *t == format!("train_{name}"));
+fn split_name(tree: &Hdf5Tree, options: &Options) -> Option<String> {
+    let is_table = |name: &str| {
+        tree.shape(name)
+            .is_some_and(|s| matches!(s, [_, _] | [_, _, _]))
+    };
+    let has = |name: &str| is_table(&format!("train_{name}"));
     match &options.dataset {
         Some(wanted) => has(wanted).then(|| wanted.clone()),
         None => NAMES.into_iter().find(|n| has(n)).map(str::to_owned),
     }
 }
 
-fn read_splits(root: &Node, name: &str) -> Result<Draft, Problem> {
+fn read_splits(tree: &Hdf5Tree, name: &str) -> Result<Draft, Problem> {
     let train_name = format!("train_{name}");
-    let train = require(root, &train_name)?;
-    let valid = match root.numbers(&format!("valid_{name}"), |x| x as f32)? {
-        Some(stored) => Some(stored.into_array(&format!("dataset `valid_{name}`"))?),
-        None => None,
-    };
+    let train = tree.values(&train_name)?;
+    let train = train.ok_or(Problem::NoTraces { kind: "dataset" })?;
+    let valid = tree.values(&format!("valid_{name}"))?;
     let n_train = train.shape().first().copied();
     let values = match &valid {
         Some(valid) => join(&train_name, &train, name, valid)?,
         None => train,
     };
     let mut draft = Draft::bare(&train_name, values);
+    draft.clock = Clock::from_scalars(|name| tree.scalar("", name))?;
     draft.n_train = n_train.filter(|_| valid.is_some());
     draft.units = match name {
         "spikes" => Some(Units::SpikeCounts),
@@ -193,16 +188,4 @@ fn join(
     };
     let (train, valid) = (lengthen(train), lengthen(valid));
     concatenate(Axis(0), &[train.view(), valid.view()]).map_err(|_| disagree("trials"))
-}
-
-fn require(root: &Node, path: &str) -> Result<ArrayD<f32>, Problem> {
-    let stored = match path.split_once('/') {
-        Some((group, name)) => match root.child(group)? {
-            Some(node) => node.numbers(name, |x| x as f32)?,
-            None => None,
-        },
-        None => root.numbers(path, |x| x as f32)?,
-    };
-    let stored = stored.ok_or(Problem::NoTraces { kind: "dataset" })?;
-    stored.into_array(&format!("dataset `{path}`"))
 }

@@ -4,14 +4,18 @@
 mod csv;
 #[cfg(feature = "hdf5")]
 mod hdf5;
-#[cfg(feature = "hdf5")]
+#[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod matlab;
 mod npy;
 #[cfg(feature = "zip")]
 mod npz;
 #[cfg(feature = "hdf5")]
 mod nwb;
+#[cfg(any(feature = "hdf5", feature = "matlab"))]
+mod pipelines;
 pub(super) mod suite2p;
+#[cfg(any(feature = "hdf5", feature = "matlab"))]
+mod tables;
 
 use super::reader::Reader;
 use super::source::Source;
@@ -23,7 +27,7 @@ static READERS: &[&dyn Reader] = &[
     &npy::Npy,
     #[cfg(feature = "zip")]
     &npz::Npz,
-    #[cfg(feature = "hdf5")]
+    #[cfg(any(feature = "hdf5", feature = "matlab"))]
     &matlab::Matlab,
     #[cfg(feature = "hdf5")]
     &nwb::Nwb,

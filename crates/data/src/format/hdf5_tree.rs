@@ -1,0 +1,236 @@
+//! Every array of an HDF5 file, at any depth, whether or not all of the file can be read.
+
+use std::collections::HashSet;
+
+use hdf5_reader::group::Group;
+use hdf5_reader::messages::link::LinkTarget;
+use hdf5_reader::{Dataset, Hdf5File};
+use ndarray::ArrayD;
+
+use super::hdf5::{self, Node, number_of, unreadable};
+use super::hdf5_links::links;
+use super::tree::{Listed, Tree};
+use crate::Problem;
+
+/// Groups within groups that are looked into.
+const MAX_DEPTH: usize = 24;
+/// Objects that are looked at: a file of a million does not hang.
+const MAX_OBJECTS: usize = 100_000;
+/// What MATLAB keeps for itself.
+const MATLAB_OWN: [&str; 2] = ["#refs#", "#subsystem#"];
+
+/// The arrays of a file.
+pub(crate) struct Hdf5Tree {
+    file: Hdf5File,
+    arrays: Vec<Listed>,
+    left_out: Vec<String>,
+    of_matlab: bool,
+}
+
+impl Hdf5Tree {
+    /// Lists the arrays; those of MATLAB files have their axes as MATLAB shows them.
+    ///
+    /// # Errors
+    /// [`Problem::Unreadable`] if the root group cannot be listed.
+    pub(crate) fn new(file: Hdf5File, of_matlab: bool) -> Result<Self, Problem> {
+        let root = file.root_group();
+        let root = root.map_err(|e| unreadable("the root group", e))?;
+        let mut tree = Self {
+            file,
+            arrays: Vec::new(),
+            left_out: Vec::new(),
+            of_matlab,
+        };
+        let mut walk = Walk {
+            seen: HashSet::from([root.address()]),
+            n_objects: 0,
+        };
+        tree.list(&root, "", 0, &mut walk)
+            .map_err(|e| unreadable("the root group", e))?;
+        Ok(tree)
+    }
+
+    /// What could not be opened, and why, each as a line.
+    pub(crate) fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// The dataset called so, with what errors call it.
+    pub(crate) fn dataset(&self, name: &str) -> Result<Option<(Dataset, String)>, Problem> {
+        if !self.arrays.iter().any(|listed| listed.name == name) {
+            return Ok(None);
+        }
+        let object = self.object(name);
+        match self.file.dataset(&self.path(name)) {
+            Ok(dataset) => Ok(Some((dataset, object))),
+            Err(e) => Err(unreadable(&object, e)),
+        }
+    }
+
+    /// The group called so; the root has no name.
+    pub(crate) fn node(&self, group: &str) -> Result<Option<Node>, Problem> {
+        let mut node = Node::root(&self.file)?;
+        for name in group
+            .split(self.separator())
+            .filter(|name| !name.is_empty())
+        {
+            match node.child(name)? {
+                Some(child) => node = child,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(node))
+    }
+
+    fn object(&self, name: &str) -> String {
+        let kind = if self.of_matlab {
+            "variable"
+        } else {
+            "dataset"
+        };
+        format!("{kind} `{name}`")
+    }
+
+    fn path(&self, name: &str) -> String {
+        match self.of_matlab {
+            true => name.replace('.', "/"),
+            false => name.to_owned(),
+        }
+    }
+
+    fn list(
+        &mut self,
+        group: &Group,
+        prefix: &str,
+        depth: usize,
+        walk: &mut Walk,
+    ) -> Result<(), hdf5_reader::error::Error> {
+        let mut links = links(group)?;
+        // As they were made where that is known, else by name, as h5py lists them.
+        links.sort_by(|a, b| (a.creation_order, &a.name).cmp(&(b.creation_order, &b.name)));
+        for link in links {
+            if MATLAB_OWN.contains(&link.name.as_str()) {
+                continue;
+            }
+            walk.n_objects += 1;
+            if walk.n_objects > MAX_OBJECTS {
+                self.left_out
+                    .push(format!("what follows the first {MAX_OBJECTS} objects"));
+                return Ok(());
+            }
+            let name = self.join(prefix, &link.name);
+            if let Ok(inner) = group.group(&link.name) {
+                // A group that contains itself, or is linked to twice, is listed once.
+                if depth < MAX_DEPTH && walk.seen.insert(inner.address()) {
+                    let listed = self.list(&inner, &name, depth + 1, walk);
+                    listed.unwrap_or_else(|e| self.left_out.push(format!("`{name}` ({e})")));
+                }
+                continue;
+            }
+            match group.dataset(&link.name) {
+                Ok(dataset) => self.add(name, &dataset),
+                Err(e) => self.left_out.push(why_not(&name, &link.target, &e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: String, dataset: &Dataset) {
+        if number_of(dataset.dtype(), &name).is_err() {
+            return;
+        }
+        let mut shape: Vec<usize> = dataset.shape().iter().map(|&n| n as usize).collect();
+        if self.of_matlab {
+            // Text is stored as integers too, and an empty array as its shape.
+            let class = dataset.attribute("MATLAB_class");
+            let class = class.and_then(|a| a.read_string()).unwrap_or_default();
+            let is_text = matches!(
+                class.as_str(),
+                "char" | "cell" | "struct" | "function_handle"
+            );
+            if is_text || dataset.attribute("MATLAB_empty").is_ok() {
+                return;
+            }
+            shape.reverse();
+        }
+        self.arrays.push(Listed { name, shape });
+    }
+}
+
+/// Where a walk through a file has been.
+struct Walk {
+    /// Addresses of groups.
+    seen: HashSet<u64>,
+    n_objects: usize,
+}
+
+fn why_not(name: &str, target: &LinkTarget, error: &hdf5_reader::error::Error) -> String {
+    let reason = match target {
+        LinkTarget::External { filename, .. } => {
+            format!("a link to {filename}, which is not there; put that file into the same folder")
+        }
+        LinkTarget::Soft { path } => format!("a link to {path}, which is not there"),
+        LinkTarget::Hard { .. } if hdf5::is_virtual(error) => {
+            "a virtual dataset, put together of others; copy it into one of its own".to_owned()
+        }
+        LinkTarget::Hard { .. } => error.to_string(),
+    };
+    format!("`{name}` ({reason})")
+}
+
+impl Tree for Hdf5Tree {
+    fn separator(&self) -> char {
+        if self.of_matlab { '.' } else { '/' }
+    }
+
+    fn arrays(&self) -> &[Listed] {
+        &self.arrays
+    }
+
+    fn values(&self, name: &str) -> Result<Option<ArrayD<f32>>, Problem> {
+        let Some((dataset, object)) = self.dataset(name)? else {
+            return Ok(None);
+        };
+        let values = hdf5::read_dataset(&dataset, &object, |x| x as f32)?.into_array(&object)?;
+        Ok(Some(match self.of_matlab {
+            true => values.reversed_axes(),
+            false => values,
+        }))
+    }
+
+    fn numbers(&self, name: &str) -> Result<Option<Vec<f64>>, Problem> {
+        let Some((dataset, object)) = self.dataset(name)? else {
+            return Ok(None);
+        };
+        hdf5::read_dataset(&dataset, &object, |x| x).map(|stored| Some(stored.values))
+    }
+
+    fn scalar(&self, group: &str, name: &str) -> Result<Option<f64>, Problem> {
+        if let Some((dataset, _)) = self.dataset(group)? {
+            return Ok(dataset
+                .attribute(name)
+                .ok()
+                .and_then(|a| a.read_as_f64().ok()));
+        }
+        match self.node(group)? {
+            Some(node) => hdf5::scalar(&node, name),
+            None => Ok(None),
+        }
+    }
+
+    fn text(&self, group: &str, name: &str) -> Option<String> {
+        let node = self.node(group).ok()??;
+        if let Some(attribute) = node.attribute(name) {
+            return attribute.read_string().ok();
+        }
+        node.dataset(name, name).ok()??.read_string().ok()
+    }
+
+    fn texts(&self, name: &str) -> Option<Vec<String>> {
+        self.file
+            .dataset(&self.path(name))
+            .ok()?
+            .read_strings()
+            .ok()
+    }
+}

@@ -1,0 +1,127 @@
+"""Makes layouts/: the recording of make_recordings.py as the usual tools lay it out.
+
+python -m venv venv && venv/bin/pip install scipy h5py hdf5plugin && venv/bin/python make_layouts.py
+
+Frame t of neuron n holds t / 4 - n, 12 frames of 3 neurons, 8 Hz.
+"""
+
+import shutil
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+import numpy as np
+from scipy.io import savemat
+
+HERE = Path(__file__).parent / "layouts"
+shutil.rmtree(HERE, ignore_errors=True)
+HERE.mkdir()
+t, n = np.meshgrid(np.arange(12), np.arange(3), indexing="ij")
+X = t / 4.0 - n
+RATE = 8.0
+
+# MATLAB v5 to v7 and v4: variables, structs to any depth, cells, what is no number.
+session = {
+    "imaging": {"fs": RATE, "dff": X, "name": "mouse 7"},
+    "quality": np.array([[1, 0, 1]], bool),
+}
+cells = np.empty((1, 2), object)
+cells[:] = [[np.eye(3), "text"]]
+for name, compressed in [("plain", False), ("deflated", True)]:
+    savemat(
+        HERE / f"struct_{name}.mat",
+        {"session": session, "cells": cells, "note": "a note", "day": 3},
+        do_compression=compressed,
+    )
+savemat(HERE / "single.mat", {"F": X.astype("f4"), "fs": np.int16(8)})
+savemat(HERE / "int16.mat", {"F": (4 * X).astype("i2"), "fs": RATE})
+savemat(HERE / "version4.mat", {"F": X}, format="4")
+# Of two trials, [trial, time, neuron].
+savemat(HERE / "trials.mat", {"F": X.reshape(2, 6, 3), "dt": 1 / RATE})
+
+
+def swapped(name, variable, values):
+    """A big-endian file, which only old machines write: one matrix of doubles."""
+    matrix = b"".join(
+        kind.to_bytes(4, "big") + len(part).to_bytes(4, "big") + part + bytes(-len(part) % 8)
+        for kind, part in [
+            (6, (6).to_bytes(4, "big") + bytes(4)),
+            (5, np.array(values.shape, ">i4").tobytes()),
+            (1, variable.encode()),
+            (9, values.astype(">f8").tobytes(order="F")),
+        ]
+    )
+    header = b"MATLAB 5.0 MAT-file, Platform: SOL2".ljust(124) + b"\x01\x00MI"
+    tag = (14).to_bytes(4, "big") + len(matrix).to_bytes(4, "big")
+    (HERE / name).write_bytes(header + tag + matrix)
+
+
+swapped("big_endian.mat", "dff", X)
+
+# CNMF-E and EXTRACT in MATLAB v7, and CNMF-E in v7.3.
+cnmfe = {"A": np.ones((20, 3)), "C_raw": X.T, "C": X.T + 1, "S": X.T * 0, "Fs": RATE}
+savemat(HERE / "cnmfe.mat", {"neuron": cnmfe})
+savemat(
+    HERE / "extract.mat",
+    {"output": {"spatial_weights": np.ones((4, 5, 3)), "temporal_weights": X}},
+)
+with h5py.File(HERE / "cnmfe73.mat", "w", userblock_size=512) as f:
+    for name, values in cnmfe.items():
+        f[f"neuron/{name}"] = np.atleast_2d(values).T
+        f[f"neuron/{name}"].attrs["MATLAB_class"] = np.bytes_("double")
+    f["neuron"].attrs["MATLAB_class"] = np.bytes_("struct")
+with open(HERE / "cnmfe73.mat", "r+b") as f:
+    text = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, HDF5 schema 1.00 ."
+    f.write(text.ljust(116) + bytes(8) + b"\x00\x02IM")
+
+# CaImAn: [roi, time], region 1 rejected; the second file has no dF/F.
+for name, with_ratio in [("caiman.hdf5", True), ("caiman_no_dff.hdf5", False)]:
+    with h5py.File(HERE / name, "w") as f:
+        f["estimates/C"] = X.T - 0.5
+        f["estimates/YrA"] = np.full((3, 12), 0.5)
+        f["estimates/S"] = np.zeros((3, 12))
+        f["estimates/F_dff"] = X.T / 2 if with_ratio else "NoneType"
+        f["estimates/idx_components"] = np.array([0, 2])
+        for part, values in [("data", [1.0]), ("indices", [0]), ("indptr", [0, 1])]:
+            f[f"estimates/A/{part}"] = np.array(values)
+        f["params/data/fr"] = RATE
+        f["params/data/decay_time"] = 0.4
+
+# AllenSDK: [roi, time] with names; nothing says the rate.
+with h5py.File(HERE / "allen_dff.h5", "w") as f:
+    f["data"] = X.T
+    f["roi_names"] = np.array([b"517", b"518", b"521"])
+    f["sigma_dff"] = np.ones(3)
+with h5py.File(HERE / "allen_events.h5", "w") as f:
+    f["events"] = np.abs(X.T)
+    f["filtered_events"] = np.abs(X.T) / 2
+    f["roi_names"] = np.array([517, 518, 521])
+
+# HDF5: deep, with times beside it or a rate on it; compressions; links; a virtual dataset.
+with h5py.File(HERE / "deep.h5", "w") as f:
+    f["a/b/c/d/dff"] = X
+    f["a/b/c/d/timestamps"] = 2 + np.arange(12) / RATE
+    f["a/b/labels"] = np.array([["x", "y"], ["z", "w"]], dtype=object)
+with h5py.File(HERE / "rate_on_it.h5", "w") as f:
+    f["mouse/day1/dff"] = X
+    f["mouse/day1/dff"].attrs["sampling_rate"] = RATE
+with h5py.File(HERE / "lzf.h5", "w") as f:
+    # Long enough that it does not stay as it is.
+    f.create_dataset("dff", data=np.repeat(X, 40, axis=0), compression="lzf", shuffle=True)
+    f.attrs["fs"] = RATE
+for name, compression in [("blosc", hdf5plugin.Blosc()), ("zstd", hdf5plugin.Zstd())]:
+    with h5py.File(HERE / f"{name}.h5", "w") as f:
+        f.create_dataset("dff", data=X, **compression)
+        f.attrs["fs"] = RATE
+with h5py.File(HERE / "linked.h5", "w") as f:
+    f["dff"] = h5py.ExternalLink("deep.h5", "/a/b/c/d/dff")
+    f["lost"] = h5py.ExternalLink("elsewhere.h5", "/dff")
+    f.attrs["fs"] = RATE
+layout = h5py.VirtualLayout((12, 3), "f8")
+layout[:] = h5py.VirtualSource("deep.h5", "a/b/c/d/dff", (12, 3))
+with h5py.File(HERE / "virtual.h5", "w") as f:
+    f.create_virtual_dataset("movie", layout)
+    f["dff"] = X
+    f.attrs["fs"] = RATE
+with h5py.File(HERE / "only_virtual.h5", "w") as f:
+    f.create_virtual_dataset("dff", layout)
