@@ -33,5 +33,5 @@ pub use recording::{
     TraceBlock, TraceBlocks, Traces, TrialInterval, Units, write_suite2p,
 };
 #[cfg(all(feature = "hdf5", feature = "zip"))]
-pub use results::{Arrays, TraceStream, UnitArray, is_nwb, write_nwb};
+pub use results::{Arrays, TraceStream, UnitArray};
 pub use windows::Windows;

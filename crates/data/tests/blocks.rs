@@ -220,7 +220,9 @@ fn a_check_in_blocks_says_what_it_says_of_the_whole() {
 fn results([n_bins, n_neurons]: [usize; 2]) -> Arrays {
     let mut results = Arrays::default();
     results.numbers.insert("dt".into(), 0.1);
-    results.texts.insert("neuron_ids".into(), "a,b".into());
+    results
+        .lists
+        .insert("neuron_ids".into(), vec!["a".into(), "b".into()]);
     for (scale, name) in [(1.0, "spikes"), (-0.5, "calcium")] {
         let values = Array3::from_shape_fn((1, n_bins, n_neurons), |(_, t, n)| match (t, n) {
             (3, 1) => f32::NAN,

@@ -9,7 +9,10 @@ use data::{AxisOrder, Options, Recording, TraceBlocks, Windows};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 13] = [
+    "../layouts/struct_plain.mat",
+    "../layouts/struct_deflated.mat",
+    "../layouts/lzf.h5",
     "f4.npy",
     "i8_fortran.npy",
     "version2.npy",
@@ -164,8 +167,36 @@ fn matlab() {
 }
 
 #[test]
+fn matlab_5() {
+    damage_each(
+        &[
+            "../layouts/struct_plain.mat",
+            "../layouts/struct_deflated.mat",
+            "../layouts/big_endian.mat",
+            "../layouts/cnmfe.mat",
+        ],
+        900,
+        None,
+    );
+}
+
+#[test]
 fn hdf5() {
     damage_each(&["lfads.h5", "plain.h5"], 900, None);
+}
+
+#[test]
+fn hdf5_of_pipelines() {
+    damage_each(
+        &[
+            "../layouts/caiman.hdf5",
+            "../layouts/lzf.h5",
+            "../layouts/deep.h5",
+            "../layouts/virtual.h5",
+        ],
+        900,
+        None,
+    );
 }
 
 #[test]
@@ -220,6 +251,7 @@ fn every_word_huge() {
         "plain.h5",
         "lfads.h5",
         "session.mat",
+        "../layouts/struct_plain.mat",
         "f4.npy",
         "stored.npz",
     ] {

@@ -205,7 +205,7 @@ fn a_table_of_bad_files() {
         (
             Box::new(|| golden("old.mat")),
             given.clone(),
-            "this is a MATLAB file older than v7.3; save it with save('file.mat', …, '-v7.3')",
+            "there is no numeric variable of two or three axes; store the traces as one, [time, neuron]",
         ),
         (
             Box::new(|| golden("session.mat")),

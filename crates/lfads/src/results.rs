@@ -10,8 +10,8 @@ pub fn heading(path: &Path, dt_s: f64, neuron_ids: &[String]) -> Arrays {
     heading.numbers.insert("dt".into(), dt_s);
     let source = path.display().to_string();
     heading.texts.insert("source".into(), source);
-    let ids = neuron_ids.join(",");
-    heading.texts.insert("neuron_ids".into(), ids);
+    let ids = neuron_ids.to_vec();
+    heading.lists.insert("neuron_ids".into(), ids);
     heading
 }
 

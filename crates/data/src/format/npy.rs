@@ -33,6 +33,28 @@ pub(crate) fn encode<D: Dimension>(values: ArrayView<'_, f32, D>) -> Vec<u8> {
     bytes
 }
 
+/// The bytes of a .npy file of 64-bit floats along one axis.
+#[cfg(feature = "zip")]
+pub(crate) fn encode_f64(values: &[f64]) -> Vec<u8> {
+    let mut bytes = preamble("<f8", false, &format!("({},)", values.len()));
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+/// The bytes of a .npy file of texts along one axis, padded with zeros to the longest.
+#[cfg(feature = "zip")]
+pub(crate) fn encode_texts<S: AsRef<str>>(texts: &[S]) -> Vec<u8> {
+    let lengths = texts.iter().map(|text| text.as_ref().chars().count());
+    let width = lengths.max().unwrap_or_default().max(1);
+    let mut bytes = preamble(&format!("<U{width}"), false, &format!("({},)", texts.len()));
+    for text in texts {
+        let padding = std::iter::repeat('\0');
+        let characters = text.as_ref().chars().chain(padding).take(width);
+        bytes.extend(characters.flat_map(|c| u32::from(c).to_le_bytes()));
+    }
+    bytes
+}
+
 /// The bytes of a .npy file that holds one pickled object.
 pub(crate) fn encode_object(pickle: &[u8]) -> Vec<u8> {
     let mut bytes = preamble("|O", false, "()");

@@ -20,21 +20,32 @@ use crate::{DataError, Problem};
 /// # Errors
 /// A problem of the disk, or two arrays of one name.
 pub fn write_npz(path: &Path, arrays: &[(&str, ArrayViewD<'_, f32>)]) -> Result<(), DataError> {
-    encode(arrays)
-        .map_err(damaged)
-        .and_then(|bytes| replace_file(path, &bytes))
-        .map_err(|e| DataError::from(e).in_file(path))
+    let members = arrays.iter();
+    let members: Vec<Member> = members
+        .map(|(name, values)| ((*name).to_owned(), npy::encode(values.view())))
+        .collect();
+    write_members(path, &members).map_err(|e| DataError::from(e).in_file(path))
 }
 
-fn encode(arrays: &[(&str, ArrayViewD<'_, f32>)]) -> Result<Vec<u8>, ZipError> {
+/// A member of an archive: its name, and the bytes of its .npy file.
+pub(crate) type Member = (String, Vec<u8>);
+
+/// Writes an archive whole or not at all.
+pub(crate) fn write_members(path: &Path, members: &[Member]) -> Result<(), Problem> {
+    encode(members)
+        .map_err(damaged)
+        .and_then(|bytes| replace_file(path, &bytes))
+}
+
+fn encode(members: &[Member]) -> Result<Vec<u8>, ZipError> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, values) in arrays {
+    for (name, bytes) in members {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .last_modified_time(DateTime::default())
-            .large_file(values.len() >= 1 << 29);
+            .large_file(bytes.len() >= 1 << 31);
         zip.start_file(format!("{name}.npy"), options)?;
-        zip.write_all(&npy::encode(values.view()))?;
+        zip.write_all(bytes)?;
     }
     Ok(zip.finish()?.into_inner())
 }

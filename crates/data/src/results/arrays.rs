@@ -7,13 +7,13 @@ use hdf5_writer::{
     AttributeBuilder, DatasetBuilder, FILTER_DEFLATE, FILTER_SHUFFLE, FilterDescription,
     Hdf5Builder, WriteOptions,
 };
-use ndarray::{ArrayD, CowArray, IxDyn};
+use ndarray::{ArrayD, IxDyn};
 
 use crate::format::hdf5::{self, Node};
-use crate::format::npz;
+use crate::format::{npy, npz};
 use crate::recording::source::Source;
 use crate::whole_file::replace_file;
-use crate::{DataError, Problem, write_npz};
+use crate::{DataError, Problem};
 
 /// Bytes of a chunk of a compressed dataset, before compression.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
@@ -26,8 +26,8 @@ const ATTRIBUTE_BYTES: usize = 60_000;
 ///
 /// In HDF5 the arrays are datasets, chunked and compressed (shuffle, deflate), with their unit as
 /// attribute `unit`; the numbers and texts are attributes of the file, texts too long for one (ids of
-/// many neurons) datasets without axes. In .npz the numbers are arrays without axes, and texts and
-/// units are left out.
+/// many neurons) datasets without axes, the lists datasets of one axis. In .npz the numbers are arrays
+/// without axes, and texts and units are left out; lists are written, and not read.
 ///
 /// # Example
 /// ```
@@ -51,6 +51,8 @@ pub struct Arrays {
     pub numbers: BTreeMap<String, f64>,
     /// Texts, by name.
     pub texts: BTreeMap<String, String>,
+    /// Lists of texts, such as the ids of the neurons, by name.
+    pub lists: BTreeMap<String, Vec<String>>,
     /// Arrays, by name.
     pub arrays: BTreeMap<String, UnitArray>,
 }
@@ -70,6 +72,17 @@ impl Arrays {
         let unit = unit.to_owned();
         self.arrays
             .insert(name.to_owned(), UnitArray { unit, values });
+    }
+
+    /// Adds what a dataset of text holds, if it can be read.
+    fn insert_text(&mut self, name: String, dataset: &hdf5_reader::Dataset) {
+        if dataset.ndim() == 0 {
+            if let Ok(text) = dataset.read_string() {
+                self.texts.insert(name, text);
+            }
+        } else if let Ok(texts) = dataset.read_strings() {
+            self.lists.insert(name, texts);
+        }
     }
 
     /// The array called `name`.
@@ -97,7 +110,9 @@ impl Arrays {
     /// A problem of the disk, or an array too large to encode.
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
         if is_npz(path) {
-            return self.write_npz(path);
+            let members: Vec<_> = self.members().collect();
+            let written = npz::write_members(path, &members);
+            return written.map_err(|problem| DataError::from(problem).in_file(path));
         }
         self.encode()
             .map_err(Problem::unwritable)
@@ -126,20 +141,17 @@ impl Arrays {
         read().map_err(|problem| DataError::from(problem).in_file(path))
     }
 
-    fn write_npz(&self, path: &Path) -> Result<(), DataError> {
-        let arrays: Vec<_> = self.members().collect();
-        let views: Vec<_> = arrays.iter().map(|(name, a)| (*name, a.view())).collect();
-        write_npz(path, &views)
-    }
-
-    /// Numbers and arrays as an archive holds them.
-    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, CowArray<'_, f32, IxDyn>)> {
+    /// Numbers, lists and arrays as an archive holds them.
+    pub(crate) fn members(&self) -> impl Iterator<Item = npz::Member> {
         let numbers = self.numbers.iter().map(|(name, &value)| {
             let value = ArrayD::from_elem(IxDyn(&[]), value as f32);
-            (name.as_str(), value.into())
+            (name.clone(), npy::encode(value.view()))
         });
+        let lists = self.lists.iter();
+        let lists = lists.map(|(name, texts)| (name.clone(), npy::encode_texts(texts)));
         let arrays = self.arrays.iter();
-        numbers.chain(arrays.map(|(name, array)| (name.as_str(), array.values.view().into())))
+        let arrays = arrays.map(|(name, array)| (name.clone(), npy::encode(array.values.view())));
+        numbers.chain(lists).chain(arrays)
     }
 
     fn encode(&self) -> Result<Vec<u8>, hdf5_writer::Error> {
@@ -160,6 +172,10 @@ impl Arrays {
                 0..ATTRIBUTE_BYTES => file.attribute(AttributeBuilder::fixed_string(name, text)),
                 _ => file.dataset(DatasetBuilder::fixed_string_data(name, [], &[text])?),
             };
+        }
+        for (name, texts) in &self.lists {
+            let shape = [texts.len() as u64];
+            file = file.dataset(DatasetBuilder::fixed_string_data(name, shape, texts)?);
         }
         for (name, array) in &self.arrays {
             file = file.dataset(array.encode(name)?);
@@ -230,9 +246,8 @@ fn read_hdf5(path: &Path) -> Result<Arrays, Problem> {
         let object = format!("dataset `{name}`");
         let stored = match root.numbers(&name, |x| x as f32) {
             Err(Problem::NotNumeric { .. }) => {
-                let text = root.dataset(&name, &object)?.filter(|d| d.ndim() == 0);
-                if let Some(text) = text.and_then(|d| d.read_string().ok()) {
-                    found.texts.insert(name, text);
+                if let Some(dataset) = root.dataset(&name, &object)? {
+                    found.insert_text(name, &dataset);
                 }
                 continue;
             }
@@ -315,7 +330,8 @@ mod tests {
         for n_neurons in [1, 10_000, 50_000] {
             let ids: Vec<String> = (0..n_neurons).map(|n: usize| n.to_string()).collect();
             let mut results = Arrays::default();
-            results.texts.insert("neuron_ids".into(), ids.join(","));
+            results.texts.insert("joined".into(), ids.join(","));
+            results.lists.insert("neuron_ids".into(), ids);
             results.write(&path).unwrap();
             assert_eq!(Arrays::read(&path).unwrap(), results);
         }

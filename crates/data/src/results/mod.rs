@@ -5,9 +5,11 @@ mod hdf5_stream;
 mod npz_stream;
 mod nwb;
 mod nwb_objects;
+mod pynapple;
 mod sink;
 mod stream;
+mod timeline;
+mod write;
 
 pub use arrays::{Arrays, UnitArray};
-pub use nwb::{is_nwb, write_nwb};
 pub use stream::TraceStream;

@@ -46,9 +46,9 @@ impl NpzSink {
             file.seek(SeekFrom::Start(0))?;
             std::io::copy(file, &mut zip)?;
         }
-        for (name, values) in others.members() {
+        for (name, bytes) in others.members() {
             zip.start_file(format!("{name}.npy"), options())?;
-            zip.write_all(&npy::encode(values.view()))?;
+            zip.write_all(&bytes)?;
         }
         zip.finish()?.flush()?;
         target.as_file().sync_all()?;

@@ -7,38 +7,28 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use hdf5_reader::Hdf5File;
-use hdf5_reader::messages::link::LinkTarget;
-use ndarray::{ArrayD, Axis, Slice};
-
 use super::arrays::{Arrays, UnitArray};
 use super::nwb_objects::{Objects, PLANE, column, dataset, new_file};
+use super::timeline::Timeline;
 use crate::format::hdf5::{self, Node, unreadable};
 use crate::format::hdf5_links::links;
 use crate::format::hdf5_out::{self, GroupOut, MemberOut, Target, Value};
-use crate::recording::first_frame;
 use crate::whole_file::{cannot_write, folder_of, sync_folder, temporary_in};
-use crate::{DataError, Format, Problem, Recording};
+use crate::{Format, Problem, Recording};
+use hdf5_reader::Hdf5File;
+use hdf5_reader::messages::link::LinkTarget;
 
 /// Where results go.
 const MODULE: &str = "processing/ophys";
 /// Arrays whose last axis is none of neurons.
 const NOT_OF_NEURONS: [&str; 3] = ["factors", "inferred_inputs", "inputs"];
 
-/// Writes results as NWB: behind all that the recording's own file holds if that is NWB, else as a new file.
-///
-/// Arrays `[trial, time, neuron]` become `RoiResponseSeries` in `processing/ophys`, the trials end to end,
-/// linked to the regions of the recording; factors and inputs become `TimeSeries`, and numbers of each
-/// neuron the table `neurons`. The file appears whole or not at all, and the recording's is not changed.
-///
-/// # Errors
-/// A problem of the disk; a file to which nothing can be added ([`Problem::NotAppendable`]).
-pub fn write_nwb(path: &Path, results: &Arrays, recording: &Recording) -> Result<(), DataError> {
-    let write = || match recording.format {
+/// Writes results behind what the recording's own file holds, or into a new one.
+pub(super) fn write(path: &Path, results: &Arrays, recording: &Recording) -> Result<(), Problem> {
+    match recording.format {
         Format::Nwb => append(path, results, recording),
         _ => create(path, results, recording),
-    };
-    write().map_err(|problem| DataError::from(problem).in_file(path))
+    }
 }
 
 fn create(path: &Path, results: &Arrays, recording: &Recording) -> Result<(), Problem> {
@@ -239,7 +229,8 @@ fn series(
     ] {
         group.attributes.push((key.into(), Value::Text(text)));
     }
-    let (values, shape) = end_to_end(&array.values, recording);
+    let timeline = Timeline::of(recording);
+    let (values, shape) = timeline.end_to_end(&array.values);
     let unit = match array.unit.as_str() {
         "" => "a.u.",
         unit => unit,
@@ -254,7 +245,7 @@ fn series(
     group
         .members
         .insert("data".into(), MemberOut::Dataset(data));
-    let (clock, times) = clock(recording);
+    let (clock, times) = clock(recording, &timeline);
     group
         .members
         .insert(clock.into(), MemberOut::Dataset(times));
@@ -267,36 +258,17 @@ fn series(
     group
 }
 
-/// `[trial, time, column]` as `[time, column]`, without what lies behind the end of a trial.
-fn end_to_end(values: &ArrayD<f32>, recording: &Recording) -> (Vec<f32>, [usize; 2]) {
-    let width = values.shape()[2];
-    let mut all = Vec::new();
-    for (trial, stretch) in values.outer_iter().zip(recording.stretches()) {
-        let end = stretch.nrows().min(trial.shape()[0]);
-        all.extend(trial.slice_axis(Axis(0), Slice::from(..end)));
-    }
-    let n_frames = all.len() / width.max(1);
-    (all, [n_frames, width])
-}
-
 /// Rate and start of a recording without breaks, or the time of every frame.
-fn clock(recording: &Recording) -> (&'static str, hdf5_out::DatasetOut) {
-    let lengths: Vec<usize> = recording.stretches().iter().map(|s| s.nrows()).collect();
-    let (dt_s, start_s) = (recording.dt_s, recording.start_s);
-    let table = &recording.trial_table;
-    if lengths.len() == 1 || table.len() != lengths.len() {
-        let mut start = dataset(&[], Value::F64(vec![start_s]));
+fn clock(recording: &Recording, timeline: &Timeline) -> (&'static str, hdf5_out::DatasetOut) {
+    if timeline.is_regular {
+        let mut start = dataset(&[], Value::F64(vec![recording.start_s]));
         start.attributes = vec![
-            ("rate".into(), Value::F64(vec![1.0 / dt_s])),
+            ("rate".into(), Value::F64(vec![1.0 / recording.dt_s])),
             ("unit".into(), "seconds".into()),
         ];
         return ("starting_time", start);
     }
-    let mut times = Vec::new();
-    for (interval, length) in table.iter().zip(lengths) {
-        let first = first_frame(interval.start_s, start_s, dt_s);
-        times.extend((0..length).map(|frame| start_s + (first + frame) as f64 * dt_s));
-    }
+    let times = timeline.times();
     let mut stamps = dataset(&[times.len()], Value::F64(times));
     stamps.attributes = vec![
         ("interval".into(), Value::I64(vec![1])),
@@ -352,7 +324,7 @@ fn neuron_table(
 }
 
 /// Whether results are to be written as NWB.
-pub fn is_nwb(path: &Path) -> bool {
+pub(super) fn is_nwb(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("nwb"))
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::arrays::Arrays;
+use super::timeline::Timeline;
 use crate::format::hdf5_out::{DatasetOut, GroupOut, MemberOut, Value};
 use crate::whole_file::cannot_read;
 use crate::{Problem, Recording};
@@ -14,6 +15,7 @@ pub(super) const PLANE: &str = "processing/ophys/ImageSegmentation/PlaneSegmenta
 /// Version of the schema that a new file follows.
 const NWB_VERSION: &str = "2.8.0";
 const IMAGING_PLANE: &str = "general/optophysiology/imaging_plane";
+const UNSTATED: &str = "not stated by the recording";
 const DEVICE: &str = "general/devices/microscope";
 
 type Attributes = Vec<(String, Value)>;
@@ -154,16 +156,32 @@ pub(super) fn new_file(objects: &Objects, recording: &Recording) -> Result<Group
     ] {
         root.group(path);
     }
+    subject(&mut root, objects);
     imaging_plane(&mut root, objects, recording);
     regions(&mut root, objects, recording);
     trials(&mut root, objects, recording);
     Ok(root)
 }
 
+/// Somebody of whom nothing is known, as the schema says that: of an age from zero days up.
+fn subject(root: &mut GroupOut, objects: &Objects) {
+    let subject = objects.typed(root, "general/subject", "Subject");
+    for (name, text) in [
+        ("age", "P0D/"),
+        ("description", UNSTATED),
+        ("sex", "U"),
+        ("subject_id", "unknown"),
+    ] {
+        put_text(subject, name, text.into());
+    }
+}
+
 fn imaging_plane(root: &mut GroupOut, objects: &Objects, recording: &Recording) {
-    objects.typed(root, DEVICE, "Device");
+    let device = objects.typed(root, DEVICE, "Device");
+    let text = Value::Text(UNSTATED.into());
+    device.attributes.push(("description".into(), text));
     let plane = objects.typed(root, IMAGING_PLANE, "ImagingPlane");
-    put_text(plane, "description", "not stated by the recording".into());
+    put_text(plane, "description", UNSTATED.into());
     put_text(plane, "indicator", "unknown".into());
     put_text(plane, "location", "unknown".into());
     put_number(plane, "imaging_rate", 1.0 / recording.dt_s);
@@ -175,7 +193,7 @@ fn imaging_plane(root: &mut GroupOut, objects: &Objects, recording: &Recording) 
         &format!("{IMAGING_PLANE}/optical_channel"),
         "OpticalChannel",
     );
-    put_text(channel, "description", "not stated by the recording".into());
+    put_text(channel, "description", UNSTATED.into());
     put_number(channel, "emission_lambda", f64::NAN);
 }
 
@@ -189,11 +207,21 @@ fn regions(root: &mut GroupOut, objects: &Objects, recording: &Recording) {
     let ids = Value::Texts(recording.neuron_ids.clone());
     let text = "the neuron's name in the recording";
     let ids = column(ids, text, &format!("{PLANE}/neuron_id"), objects);
-    table
-        .members
-        .insert("neuron_id".into(), MemberOut::Dataset(ids));
+    // The schema's readers want masks; where the neurons are, the recording does not say.
+    let n_neurons = recording.n_neurons();
+    let text = "one empty pixel: the masks are not known";
+    let path = format!("{PLANE}/image_mask");
+    let mut masks = column(Value::F32(vec![0.0; n_neurons]), text, &path, objects);
+    masks.shape = vec![n_neurons, 1, 1];
+    for (name, column) in [("neuron_id", ids), ("image_mask", masks)] {
+        table
+            .members
+            .insert(name.into(), MemberOut::Dataset(column));
+    }
+    table.group("reference_images");
+    let names = ["neuron_id", "image_mask"].map(str::to_owned);
     table.attributes.extend([
-        ("colnames".into(), Value::Texts(vec!["neuron_id".into()])),
+        ("colnames".into(), Value::Texts(names.into())),
         ("description".into(), "neurons of the recording".into()),
     ]);
     let plane = MemberOut::Soft(format!("/{IMAGING_PLANE}"));
@@ -203,24 +231,14 @@ fn regions(root: &mut GroupOut, objects: &Objects, recording: &Recording) {
 
 /// The trials, where there are several.
 fn trials(root: &mut GroupOut, objects: &Objects, recording: &Recording) {
-    let lengths: Vec<usize> = recording.stretches().iter().map(|s| s.nrows()).collect();
-    if lengths.len() < 2 {
+    let timeline = Timeline::of(recording);
+    let n_trials = timeline.lengths.len();
+    if n_trials < 2 {
         return;
     }
-    let (mut starts, mut stops) = (Vec::new(), Vec::new());
-    if recording.trial_table.len() == lengths.len() {
-        starts.extend(recording.trial_table.iter().map(|trial| trial.start_s));
-        stops.extend(recording.trial_table.iter().map(|trial| trial.stop_s));
-    } else {
-        let mut frame = 0;
-        for length in &lengths {
-            starts.push(recording.start_s + frame as f64 * recording.dt_s);
-            frame += length;
-            stops.push(recording.start_s + frame as f64 * recording.dt_s);
-        }
-    }
+    let (starts, stops) = timeline.trials();
     let path = "intervals/trials";
-    let mut table = objects.table(path, "TimeIntervals", "core", lengths.len());
+    let mut table = objects.table(path, "TimeIntervals", "core", n_trials);
     for (name, times, text) in [
         ("start_time", starts, "start of the trial, seconds"),
         ("stop_time", stops, "end of the trial, seconds"),

@@ -179,7 +179,8 @@ impl Deconvolve {
             .collect();
         bar.finish_and_clear();
         let solved = solved.into_iter().collect::<Result<Vec<_>>>()?;
-        results(&recording, &layout, names(&kinetics), &solved).write(&self.output)?;
+        let results = results(&recording, &layout, names(&kinetics), &solved);
+        results.write_for(&recording, &self.output)?;
         Ok(solved.iter().map(|solved| solved.found).collect())
     }
 

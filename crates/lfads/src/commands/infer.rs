@@ -74,7 +74,7 @@ impl Infer {
             n_samples,
             record.config.seed,
         )?;
-        results.write(&self.output)?;
+        results.write_for(&recording, &self.output)?;
         let (n_pieces, n_bins) = observations.cut.dim();
         let value = json!({
             "output": self.output,

@@ -21,8 +21,10 @@ struct Signal {
 /// The output of a pipeline, as far as it matters here.
 struct Output {
     pipeline: &'static str,
-    /// Where rates are looked for first.
+    /// Where a rate is looked for, and above it.
     group: String,
+    /// Where the pipeline has a place of its own for it.
+    rate_hz: Option<f64>,
     /// Most wanted first.
     signals: Vec<Signal>,
     order: AxisOrder,
@@ -95,9 +97,9 @@ impl Output {
         notes.insert(0, format!("`{dataset}` of {}", self.pipeline));
         let shape = values.shape().to_vec();
         let mut draft = Draft::bare(&dataset, values);
-        draft.clock = match tables::clock_in(tree, &self.group, &shape)? {
-            Clock::Unstated => tables::clock_above(tree, &self.group, &shape)?,
-            stated => stated,
+        draft.clock = match self.rate_hz {
+            Some(rate_hz) => Clock::RateHz(rate_hz),
+            None => tables::clock_above(tree, &self.group, &shape)?,
         };
         draft.order = Some(self.order);
         draft.units = signal.units;
@@ -192,6 +194,7 @@ fn caiman(tree: &dyn Tree) -> Result<Option<Output>, Problem> {
     Ok(Some(Output {
         pipeline: "CaImAn",
         group,
+        rate_hz: tree.scalar(&tree.join("params", "data"), "fr")?,
         signals,
         order: AxisOrder::NeuronTime,
         // A list that lists nothing was not made: Python's None is stored as text.
@@ -227,6 +230,10 @@ fn cnmf_e(tree: &dyn Tree) -> Result<Option<Output>, Problem> {
         order: AxisOrder::NeuronTime,
         accepted: None,
         ids: None,
+        rate_hz: match tree.scalar(&tree.join(&group, "options"), "Fs")? {
+            Some(rate_hz) => Some(rate_hz),
+            None => tree.scalar(&tree.join(&group, "P"), "Fs")?,
+        },
         group,
     }))
 }
@@ -249,6 +256,7 @@ fn extract(tree: &dyn Tree) -> Result<Option<Output>, Problem> {
         order: AxisOrder::TimeNeuron,
         accepted: None,
         ids: None,
+        rate_hz: None,
         group,
     }))
 }
@@ -287,6 +295,7 @@ fn allen(tree: &dyn Tree) -> Result<Option<Output>, Problem> {
     Ok(Some(Output {
         pipeline: "AllenSDK",
         group: String::new(),
+        rate_hz: None,
         signals,
         order: AxisOrder::NeuronTime,
         accepted: None,

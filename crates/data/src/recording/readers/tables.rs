@@ -17,6 +17,17 @@ const TIMES: [&str; 6] = [
     "timestamp",
 ];
 
+/// What the programs that keep arrays in groups call their rate, besides the usual names.
+const RATES: [&str; 7] = [
+    "sampling_rate",
+    "samplingRate",
+    "sample_rate",
+    "imaging_rate",
+    "frameRate",
+    "fps",
+    "fr",
+];
+
 /// Arrays that could be traces.
 pub(super) fn candidates(tree: &dyn Tree) -> Vec<String> {
     let tables = tree.arrays().iter().filter(|listed| listed.is_table());
@@ -73,6 +84,11 @@ pub(super) fn clock_in(tree: &dyn Tree, group: &str, shape: &[usize]) -> Result<
     let stated = Clock::from_scalars(|name| tree.scalar(group, name))?;
     if !matches!(stated, Clock::Unstated) {
         return Ok(stated);
+    }
+    for name in RATES {
+        if let Some(rate_hz) = tree.scalar(group, name)? {
+            return Ok(Clock::RateHz(rate_hz));
+        }
     }
     for name in TIMES {
         let name = tree.join(group, name);

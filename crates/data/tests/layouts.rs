@@ -1,0 +1,192 @@
+//! What the usual tools write, one test per row of the README's table of layouts.
+//!
+//! The files are made by `golden/make_layouts.py`, with the tools' own libraries.
+
+#![cfg(all(feature = "hdf5", feature = "matlab", feature = "csv"))]
+
+use std::path::{Path, PathBuf};
+
+use data::{AxisOrder, Format, Options, Recording, Traces, Units};
+use ndarray::{Array2, Axis};
+
+fn layout(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/layouts");
+    folder.join(name)
+}
+
+/// Frame t of neuron n holds t / 4 - n.
+fn truth() -> Array2<f32> {
+    Array2::from_shape_fn((12, 3), |(t, n)| t as f32 / 4.0 - n as f32)
+}
+
+fn at_8_hz() -> Options {
+    Options {
+        rate_hz: Some(8.0),
+        ..Options::default()
+    }
+}
+
+fn named(dataset: &str) -> Options {
+    Options {
+        dataset: Some(dataset.to_owned()),
+        ..Options::default()
+    }
+}
+
+fn open(name: &str, options: &Options) -> Recording {
+    Recording::open(&layout(name), options).unwrap()
+}
+
+fn refusal(name: &str, options: &Options) -> String {
+    Recording::open(&layout(name), options)
+        .unwrap_err()
+        .to_string()
+}
+
+fn trace(recording: &Recording) -> &Array2<f32> {
+    match &recording.traces {
+        Traces::Continuous(trace) => trace,
+        Traces::Trials(_) => panic!("trials"),
+    }
+}
+
+/// The recording, by everything that a layout can say of it.
+fn assert_is_truth(recording: &Recording) {
+    assert_eq!(trace(recording), truth());
+    assert_eq!(recording.dt_s, 0.125, "{:?}", recording.notes);
+}
+
+#[test]
+fn matlab_5_to_7_structs_and_what_is_beside_them() {
+    for name in ["struct_plain.mat", "struct_deflated.mat"] {
+        let recording = open(name, &named("session.imaging.dff"));
+        assert_is_truth(&recording);
+        assert_eq!(recording.format, Format::Matlab);
+        let by_end = open(name, &named("session/imaging/dff"));
+        assert_is_truth(&by_end);
+        // The identity matrix in a cell is a table too.
+        let said = refusal(name, &Options::default());
+        assert!(said.contains("session.imaging.dff, cells{1}"), "{said}");
+    }
+}
+
+#[test]
+fn matlab_5_numbers_of_every_kind_and_both_byte_orders() {
+    assert_is_truth(&open("single.mat", &Options::default()));
+    let recording = open("int16.mat", &Options::default());
+    assert_eq!(trace(&recording), truth() * 4.0);
+    assert_eq!(trace(&open("big_endian.mat", &at_8_hz())), truth());
+    let trials = open("trials.mat", &Options::default());
+    assert_eq!(trials.stretches().len(), 2);
+    assert_eq!(trials.stretches()[1], truth().slice(ndarray::s![6.., ..]));
+}
+
+#[test]
+fn matlab_4_is_told_apart() {
+    let said = refusal("version4.mat", &Options::default());
+    assert!(said.contains("version 4; save it again"), "{said}");
+}
+
+#[test]
+fn cnmf_e_in_both_matlab_formats() {
+    for name in ["cnmfe.mat", "cnmfe73.mat"] {
+        let recording = open(name, &Options::default());
+        assert_is_truth(&recording);
+        assert_eq!(recording.dataset, "neuron.C_raw");
+        assert_eq!(recording.units, Some(Units::Fluorescence));
+        let denoised = open(name, &named("neuron.C"));
+        assert_eq!(trace(&denoised), truth() + 1.0);
+    }
+}
+
+#[test]
+fn extract_stores_time_first() {
+    let recording = open("extract.mat", &at_8_hz());
+    assert_is_truth(&recording);
+    assert_eq!(recording.dataset, "output.temporal_weights");
+}
+
+#[test]
+fn caiman_accepted_components() {
+    let kept = truth().select(Axis(1), &[0, 2]);
+    let recording = open("caiman.hdf5", &Options::default());
+    assert_eq!(trace(&recording), &kept / 2.0);
+    assert_eq!(recording.units, Some(Units::DeltaFOverF));
+    assert_eq!(
+        (recording.dt_s, recording.neuron_ids),
+        (0.125, vec!["0".into(), "2".into()])
+    );
+    // Denoised and residual together are what was recorded.
+    let recording = open("caiman_no_dff.hdf5", &Options::default());
+    assert_eq!(trace(&recording), kept);
+    assert_eq!(recording.units, Some(Units::Fluorescence));
+    let all = Options {
+        cells_only: false,
+        ..named("C+YrA")
+    };
+    assert_eq!(trace(&open("caiman.hdf5", &all)), truth());
+}
+
+#[test]
+fn allen_traces_and_events() {
+    let recording = open("allen_dff.h5", &at_8_hz());
+    assert_is_truth(&recording);
+    assert_eq!(recording.units, Some(Units::DeltaFOverF));
+    assert_eq!(recording.neuron_ids, ["517", "518", "521"]);
+    let events = open("allen_events.h5", &at_8_hz());
+    assert_eq!(trace(&events), truth().mapv(f32::abs));
+    assert_eq!(events.neuron_ids, ["517", "518", "521"]);
+}
+
+#[test]
+fn hdf5_at_any_depth_with_its_rate_or_times() {
+    let recording = open("deep.h5", &Options::default());
+    assert_is_truth(&recording);
+    assert_eq!(recording.start_s, 2.0);
+    assert_is_truth(&open("deep.h5", &named("/a/b/c/d/dff")));
+    assert_is_truth(&open("rate_on_it.h5", &Options::default()));
+}
+
+#[test]
+fn hdf5_compressions() {
+    let recording = open("lzf.h5", &Options::default());
+    let repeated = Array2::from_shape_fn((480, 3), |(t, n)| (t / 40) as f32 / 4.0 - n as f32);
+    assert_eq!(trace(&recording), repeated);
+    for (name, compression) in [("blosc.h5", "Blosc"), ("zstd.h5", "Zstandard")] {
+        let said = refusal(name, &Options::default());
+        let told = said.contains(compression) && said.contains("h5repack -f GZIP=4");
+        assert!(told, "{said}");
+    }
+}
+
+#[test]
+fn hdf5_links_are_followed_in_the_folder_and_named_otherwise() {
+    let recording = open("linked.h5", &Options::default());
+    assert_is_truth(&recording);
+    let named_lost = |note: &String| note.contains("`lost` (a link to elsewhere.h5");
+    assert!(
+        recording.notes.iter().any(named_lost),
+        "{:?}",
+        recording.notes
+    );
+}
+
+#[test]
+fn hdf5_with_a_virtual_dataset() {
+    let recording = open("virtual.h5", &Options::default());
+    assert_is_truth(&recording);
+    let named = |note: &String| note.contains("`movie` (a virtual dataset");
+    assert!(recording.notes.iter().any(named), "{:?}", recording.notes);
+    let said = refusal("only_virtual.h5", &Options::default());
+    assert!(said.contains("`dff` (a virtual dataset"), "{said}");
+}
+
+#[test]
+fn the_caller_may_still_say_the_order() {
+    let options = Options {
+        order: Some(AxisOrder::NeuronTime),
+        ..at_8_hz()
+    };
+    let recording = open("single.mat", &options);
+    assert_eq!(recording.n_neurons(), 12);
+}
