@@ -87,6 +87,11 @@ pub enum Problem {
         "the recording's NWB file cannot be added to: it begins behind a block of other data, or uses addresses of less than 64 bits; write the results as .h5"
     )]
     NotAppendable,
+    /// A format of which every trace is needed at once.
+    #[error(
+        "NWB and pynapple's archives are written whole, not a block at a time; name a .h5 or .npz file, or do without blocks"
+    )]
+    NotStreamed,
     /// A MATLAB file that is damaged.
     #[error(
         "{object} of the MATLAB file is damaged: {found}; copy the file again, or save it again"

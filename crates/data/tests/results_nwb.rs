@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use data::{Arrays, DataError, Options, Recording, Traces};
+use data::{Arrays, DataError, Options, Recording, TraceStream, Traces};
 use ndarray::{Array1, Array3, s};
 
 fn golden(name: &str) -> PathBuf {
@@ -168,6 +168,16 @@ fn ids_of_neurons_are_an_array_of_texts() {
     results.lists.insert("neuron_ids".into(), ids);
     results.write(&path).unwrap();
     assert_eq!(Arrays::read(&path).unwrap(), results);
+}
+
+#[test]
+fn what_is_written_whole_is_no_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["out.nwb", "out.tsd.npz"] {
+        let path = folder.path().join(name);
+        let refused = TraceStream::create(&path, &[("spikes", "F")], [3, 2]).unwrap_err();
+        assert!(refused.to_string().contains("written whole"), "{refused}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn main() -> Result<()> {
         "suite2p",
         "nwb",
         "matlab",
+        "matlab5",
         "hdf5",
         "benchmark",
         "blocks",
@@ -148,6 +149,18 @@ fn golden(golden: &Path, corpus: &Path) -> Result<()> {
             Some("nwb") => "nwb",
             Some("mat") => "matlab",
             Some("h5") => "hdf5",
+            _ => continue,
+        };
+        let name = path.file_name().unwrap_or_default();
+        std::fs::copy(&path, corpus.join(target).join(name))?;
+    }
+    for entry in std::fs::read_dir(golden.join("layouts"))? {
+        let path = entry?.path();
+        let head = std::fs::read(&path)?;
+        let target = match path.extension().and_then(|e| e.to_str()) {
+            Some("mat") if head.starts_with(b"MATLAB 5.0") => "matlab5",
+            Some("mat") if head.starts_with(b"MATLAB 7.3") => "matlab",
+            Some("h5" | "hdf5") => "hdf5",
             _ => continue,
         };
         let name = path.file_name().unwrap_or_default();

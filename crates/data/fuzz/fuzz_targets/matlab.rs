@@ -5,7 +5,7 @@ use data_fuzz::Scratch;
 use libfuzzer_sys::{Corpus, fuzz_target};
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
-    match bytes.starts_with(b"MATLAB ") {
+    match bytes.starts_with(b"MATLAB 7.3") {
         true => Scratch::file(bytes).open(),
         false => Corpus::Reject,
     }

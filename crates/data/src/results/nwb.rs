@@ -8,7 +8,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::arrays::{Arrays, UnitArray};
-use super::nwb_objects::{Objects, PLANE, column, dataset, new_file};
+use super::nwb_objects::{Objects, PLANE, column, dataset, description, new_file};
 use super::timeline::Timeline;
 use crate::format::hdf5::{self, Node, unreadable};
 use crate::format::hdf5_links::links;
@@ -221,10 +221,12 @@ fn series(
         Some(_) => "RoiResponseSeries",
         None => "TimeSeries",
     };
-    let mut group = GroupOut::default();
-    group.attributes = objects.attributes(&path, "core", kind);
+    let mut group = GroupOut {
+        attributes: objects.attributes(&path, "core", kind),
+        ..GroupOut::default()
+    };
     for (key, text) in [
-        ("description", objects.description(name)),
+        ("description", description(name)),
         ("comments", objects.comments.clone()),
     ] {
         group.attributes.push((key.into(), Value::Text(text)));

@@ -75,22 +75,6 @@ impl Objects {
         ]
     }
 
-    pub(super) fn description(&self, name: &str) -> String {
-        let known = match name.trim_end_matches(|c: char| c == '_' || c.is_ascii_digit()) {
-            "spikes" => "spikes, deconvolved or inferred",
-            "activity" => "expected spikes, deconvolved without a threshold",
-            "calcium" => "denoised calcium",
-            "baseline" => "baseline of the fluorescence",
-            "rates" => "inferred firing rates",
-            "fluor" => "fluorescence as the model explains it",
-            "observed" => "fluorescence as recorded",
-            "factors" => "inferred factors",
-            "inferred_inputs" | "inputs" => "inferred inputs",
-            other => other,
-        };
-        format!("{known}, by lfads")
-    }
-
     /// A table without columns, of so many rows.
     pub(super) fn table(&self, path: &str, kind: &str, namespace: &str, n_rows: usize) -> GroupOut {
         let mut id = dataset(&[n_rows], Value::I64((0..n_rows as i64).collect()));
@@ -109,6 +93,23 @@ impl Objects {
         group.attributes = self.attributes(path, "core", kind);
         group
     }
+}
+
+/// What an array of results is called.
+pub(super) fn description(name: &str) -> String {
+    let known = match name.trim_end_matches(|c: char| c == '_' || c.is_ascii_digit()) {
+        "spikes" => "spikes, deconvolved or inferred",
+        "activity" => "expected spikes, deconvolved without a threshold",
+        "calcium" => "denoised calcium",
+        "baseline" => "baseline of the fluorescence",
+        "rates" => "inferred firing rates",
+        "fluor" => "fluorescence as the model explains it",
+        "observed" => "fluorescence as recorded",
+        "factors" => "inferred factors",
+        "inferred_inputs" | "inputs" => "inferred inputs",
+        other => other,
+    };
+    format!("{known}, by lfads")
 }
 
 /// A column of a table.

@@ -7,6 +7,7 @@ use super::arrays::{Arrays, is_npz};
 use super::hdf5_stream::Hdf5Sink;
 use super::npz_stream::NpzSink;
 use super::sink::Sink;
+use super::{nwb, pynapple};
 use crate::{DataError, Problem};
 
 /// Writes arrays `[1, time, neuron]` neuron by neuron, in memory of the size of a few traces.
@@ -46,13 +47,16 @@ impl TraceStream {
     /// Begins a file of arrays with their units, all with `shape` frames and neurons.
     ///
     /// # Errors
-    /// A problem of the disk, naming the file.
+    /// A problem of the disk, naming the file; [`Problem::NotStreamed`] for NWB and pynapple's archives.
     pub fn create(
         path: &Path,
         arrays: &[(&str, &str)],
         shape: [usize; 2],
     ) -> Result<Self, DataError> {
         let sink = || -> Result<Box<dyn Sink>, Problem> {
+            if nwb::is_nwb(path) || pynapple::is_frame(path) {
+                return Err(Problem::NotStreamed);
+            }
             Ok(match is_npz(path) {
                 true => Box::new(NpzSink::create(path, arrays, shape)?),
                 false => Box::new(Hdf5Sink::create(path, arrays, shape)?),

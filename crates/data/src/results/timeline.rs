@@ -1,6 +1,6 @@
 //! When the frames of results were, trial by trial.
 
-use ndarray::{ArrayD, Axis, Slice};
+use ndarray::{ArrayD, ArrayView2, Axis, Slice};
 
 use crate::Recording;
 use crate::recording::first_frame;
@@ -20,7 +20,8 @@ pub(super) struct Timeline {
 impl Timeline {
     /// Trials of which no times are known lie end to end.
     pub(super) fn of(recording: &Recording) -> Self {
-        let lengths: Vec<usize> = recording.stretches().iter().map(|s| s.nrows()).collect();
+        let stretches = recording.stretches();
+        let lengths: Vec<usize> = stretches.iter().map(ArrayView2::nrows).collect();
         let (start_s, dt_s) = (recording.start_s, recording.dt_s);
         let table = &recording.trial_table;
         let end_to_end = || {

@@ -35,7 +35,7 @@ pub struct Deconvolve {
     /// Recording: a suite2p folder, NWB, MATLAB v7.3, .npy, .npz, CSV or HDF5
     path: PathBuf,
 
-    /// File to write: HDF5, or .npz if it ends so
+    /// File to write: HDF5; or, by its ending, .npz, .nwb or .tsd.npz (for pynapple)
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 

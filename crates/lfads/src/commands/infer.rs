@@ -28,7 +28,7 @@ pub struct Infer {
     /// Recording of the same neurons
     path: PathBuf,
 
-    /// File to write: HDF5, or .npz if it ends so
+    /// File to write: HDF5; or, by its ending, .npz, .nwb or .tsd.npz (for pynapple)
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 

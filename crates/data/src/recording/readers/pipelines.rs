@@ -34,9 +34,15 @@ struct Output {
     ids: Option<Vec<String>>,
 }
 
+/// Finds the output of a pipeline.
+type Recognise = fn(&dyn Tree) -> Result<Option<Output>, Problem>;
+
+/// From the most particular to the most general.
+const PIPELINES: [Recognise; 4] = [caiman, cnmf_e, |tree| Ok(extract(tree)), allen];
+
 /// The traces of a pipeline's output; `None` where the file is none, or the caller names something else.
 pub(super) fn read(tree: &dyn Tree, options: &Options) -> Result<Option<Draft>, Problem> {
-    for recognise in [caiman, cnmf_e, extract, allen] {
+    for recognise in PIPELINES {
         let Some(output) = recognise(tree)? else {
             continue;
         };
@@ -49,7 +55,7 @@ pub(super) fn read(tree: &dyn Tree, options: &Options) -> Result<Option<Draft>, 
 
 /// Whether [`read`] would read the file.
 pub(super) fn recognises(tree: &dyn Tree, options: &Options) -> Result<bool, Problem> {
-    for recognise in [caiman, cnmf_e, extract, allen] {
+    for recognise in PIPELINES {
         if recognise(tree)?.is_some_and(|output| output.named(options).is_some()) {
             return Ok(true);
         }
@@ -74,7 +80,7 @@ impl Output {
         let mut values = sum(tree, &signal.parts)?;
         let roi_axis = match self.order {
             AxisOrder::NeuronTime => 0,
-            _ => 1,
+            AxisOrder::TimeNeuron => 1,
         };
         let n_regions = values.shape()[roi_axis];
         let mut kept: Vec<usize> = (0..n_regions).collect();
@@ -239,14 +245,12 @@ fn cnmf_e(tree: &dyn Tree) -> Result<Option<Output>, Problem> {
 }
 
 /// EXTRACT's struct: `temporal_weights`, `[time, roi]`, beside `spatial_weights`.
-fn extract(tree: &dyn Tree) -> Result<Option<Output>, Problem> {
+fn extract(tree: &dyn Tree) -> Option<Output> {
     const NAME: &str = "temporal_weights";
     let mut groups = groups_with(tree, NAME).into_iter();
     let has_matrix = |group: &String| matrix_shape(tree, &tree.join(group, NAME)).is_some();
-    let Some(group) = groups.find(has_matrix) else {
-        return Ok(None);
-    };
-    Ok(Some(Output {
+    let group = groups.find(has_matrix)?;
+    Some(Output {
         pipeline: "EXTRACT",
         signals: vec![Signal {
             name: NAME,
@@ -258,7 +262,7 @@ fn extract(tree: &dyn Tree) -> Result<Option<Output>, Problem> {
         ids: None,
         rate_hz: None,
         group,
-    }))
+    })
 }
 
 /// AllenSDK's trace files: `data` or `events`, `[roi, time]`, with `roi_names`.
