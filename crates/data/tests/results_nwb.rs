@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use data::{Arrays, DataError, Options, Recording, TraceStream, Traces};
-use ndarray::{Array1, Array3, s};
+use ndarray::{Array1, Array3, ArrayView2, s};
 
 fn golden(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/recordings");
@@ -32,7 +32,7 @@ fn named(dataset: &str) -> Options {
 /// Rates that tell trial, frame and neuron, factors, and a number for each neuron.
 fn results(recording: &Recording) -> Arrays {
     let stretches = recording.stretches();
-    let longest = stretches.iter().map(|s| s.nrows()).max().unwrap();
+    let longest = stretches.iter().map(ArrayView2::nrows).max().unwrap();
     let mut rates = Array3::from_elem((stretches.len(), longest, recording.n_neurons()), f32::NAN);
     for (trial, stretch) in stretches.iter().enumerate() {
         for ((frame, neuron), _) in stretch.indexed_iter() {
@@ -147,7 +147,8 @@ fn an_archive_for_pynapple_holds_times_and_values() {
         (vec![2.0, 2.625], vec![2.375, 3.125])
     );
     assert_eq!(archive.require("d").unwrap().shape(), [9, 3]);
-    assert_eq!(archive.require("d").unwrap()[[4, 2]], 102.0);
+    let fifth = archive.require("d").unwrap().slice(s![4, ..]).to_owned();
+    assert_eq!(fifth.into_raw_vec_and_offset().0, [100.0, 101.0, 102.0]);
     let bytes = std::fs::read(&path).unwrap();
     let holds = |text: &str| {
         let wide: Vec<u8> = text
