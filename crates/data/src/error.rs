@@ -275,17 +275,81 @@ pub enum Problem {
     /// No frame rate anywhere.
     #[error("the file states no frame rate; give `rate`, in frames per second")]
     MissingRate,
-    /// More neurons than frames, and nothing that says whether it is meant.
+    /// Times that are hardly seconds.
     #[error(
-        "dataset `{dataset}` has shape [{rows}, {columns}]: read as [time, neuron], {rows} frames of {columns} neurons; if it is [neuron, time], say so with `order`; if not, set `order` to [time, neuron]"
+        "a frame would last {} s: milliseconds? Give `rate`, in frames per second",
+        rounded(*step)
+    )]
+    Milliseconds {
+        /// Step between frames, or their length.
+        step: f64,
+    },
+    /// An order of axes that the shape leaves open, or the values contradict.
+    #[error(
+        "dataset `{dataset}` has shape {shape:?}: read as {}{why}; say with `order` which axis is which",
+        as_read(shape)
     )]
     AxisOrder {
         /// Dataset name.
         dataset: String,
-        /// Length of the first axis.
-        rows: usize,
-        /// Length of the second.
-        columns: usize,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// What speaks against it.
+        why: &'static str,
+    },
+    /// Images over time.
+    #[error(
+        "dataset `{dataset}`, {shape:?}, looks like a movie [time, y, x]; extract the traces first, with suite2p or CaImAn, or say with `order` which axes are trials, time and neurons"
+    )]
+    Movie {
+        /// Dataset name.
+        dataset: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// Columns that rise by themselves, and no other.
+    #[error(
+        "dataset `{dataset}` holds nothing but counters or times, rising all the way: no neuron; name another with `dataset`"
+    )]
+    OnlyCounters {
+        /// Dataset name.
+        dataset: String,
+    },
+    /// A mask that does not suit the recording.
+    #[error(
+        "the mask {name} holds {found}; it must hold a number for each of {n_frames} frames, 1 where there is no data and 0 elsewhere, or the numbers of such frames, counted from 0"
+    )]
+    Mask {
+        /// Its file.
+        name: String,
+        /// What it holds.
+        found: String,
+        /// Frames of the recording.
+        n_frames: usize,
+    },
+    /// A part that is none of the recording's.
+    #[error(
+        "the part from {from} to {to} holds none of the recording, which lasts {n_frames} frames, from {start_s} s to {end_s} s; choose another"
+    )]
+    Part {
+        /// Where it begins.
+        from: String,
+        /// Where it ends.
+        to: String,
+        /// Frames of the recording, or of its shortest trial.
+        n_frames: usize,
+        /// Time of the first frame.
+        start_s: f64,
+        /// Time of the end.
+        end_s: f64,
+    },
+    /// A format that is known and not read.
+    #[error("this is {format}; {remedy}")]
+    OtherFormat {
+        /// The format.
+        format: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// Nothing that could be traces.
     #[error("there is no {kind}; store the traces as one, [time, neuron]")]
@@ -420,29 +484,28 @@ pub enum Problem {
         /// Bins to cover.
         n_bins: usize,
     },
-    /// A neuron never observed.
-    #[error("dataset `{dataset}`: neuron {neuron} (`{id}`) is NaN in every frame; leave it out")]
-    AllMissing {
-        /// Dataset name.
-        dataset: String,
-        /// Neuron, from 0.
-        neuron: usize,
-        /// Its name.
-        id: String,
-    },
-    /// A neuron of which a model learns nothing.
+    /// Neurons of which a model learns nothing.
     #[error(
-        "dataset `{dataset}`: neuron {neuron} (`{id}`) is {value} in every frame; leave it out, a silent neuron has no rate to infer"
+        "dataset `{dataset}`: {}; leave them out, a silent neuron has no rate to infer",
+        silences(neurons)
     )]
-    Constant {
+    Silent {
+        /// Dataset name.
+        dataset: String,
+        /// Every one of them.
+        neurons: Vec<Silent>,
+    },
+    /// A column that rises by itself.
+    #[error(
+        "dataset `{dataset}`: neuron {neuron} (`{id}`) rises all the way, as a counter or a time does; leave it out"
+    )]
+    Counter {
         /// Dataset name.
         dataset: String,
         /// Neuron, from 0.
         neuron: usize,
         /// Its name.
         id: String,
-        /// Its one value.
-        value: f32,
     },
     /// Units that the likelihood cannot have produced.
     #[error(
@@ -472,6 +535,17 @@ pub enum Problem {
         /// Arrays present.
         held: String,
     },
+}
+
+/// A neuron that is the same in every frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Silent {
+    /// Its place in the file, from 0.
+    pub number: usize,
+    /// Its name.
+    pub id: String,
+    /// Its one value; NaN where it was never recorded.
+    pub value: f32,
 }
 
 impl DataError {
@@ -508,6 +582,43 @@ fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
         true => write!(f, "{}", c.escape_default()),
         false => f.write_char(c),
     })
+}
+
+/// A shape with what its axes would be, unless another order is stated.
+fn as_read(shape: &[usize]) -> String {
+    match shape {
+        [time, neuron] => format!("[time, neuron], {time} frames of {neuron} neurons, "),
+        [trial, time, neuron] => {
+            format!("[trial, time, neuron], {trial} trials of {time} frames of {neuron} neurons, ")
+        }
+        _ => String::new(),
+    }
+}
+
+/// Neurons listed in an error.
+const MOST_LISTED: usize = 12;
+
+fn silences(neurons: &[Silent]) -> String {
+    let value = |silent: &Silent| match silent.value.is_nan() {
+        true => "NaN".to_owned(),
+        false => silent.value.to_string(),
+    };
+    let one = |silent: &Silent| {
+        format!(
+            "neuron {} (`{}`) is {} in every frame",
+            silent.number,
+            silent.id,
+            value(silent)
+        )
+    };
+    let mut listed: Vec<String> = neurons.iter().take(MOST_LISTED).map(one).collect();
+    if neurons.len() > MOST_LISTED {
+        listed.push(format!(
+            "and {} more are silent",
+            neurons.len() - MOST_LISTED
+        ));
+    }
+    listed.join(", ")
 }
 
 /// To the hundredth of a millisecond: differences of times have digits that mean nothing.

@@ -22,15 +22,15 @@ mod whole_file;
 mod windows;
 
 pub use benchmark::{Dataset, NamedArray, Quantity, Split};
-pub use error::{DataError, Problem};
+pub use error::{DataError, Problem, Silent};
 #[cfg(feature = "csv")]
 pub use format::csv::write_csv;
 pub use format::npy::write_npy;
 #[cfg(feature = "zip")]
 pub use format::npz::write_npz;
 pub use recording::{
-    AxisOrder, BlockCheck, Format, Likelihood, Options, PaddedTrials, Recording, Suite2pFolder,
-    TraceBlock, TraceBlocks, Traces, TrialInterval, Units, write_suite2p,
+    AxisOrder, BlockCheck, Format, Likelihood, Options, PaddedTrials, Part, Recording,
+    Suite2pFolder, TraceBlock, TraceBlocks, Traces, TrialInterval, Units, silence, write_suite2p,
 };
 #[cfg(all(feature = "hdf5", feature = "zip"))]
 pub use results::{Arrays, TraceStream, UnitArray};

@@ -77,7 +77,7 @@ fn matrices_of_numpy() {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("f.npy");
-    let values = Array2::from_shape_fn((40, 7), |(t, n)| (t * 7 + n) as f32);
+    let values = Array2::from_shape_fn((40, 7), |(t, n)| (t * (n + 3)) as f32 % 11.0);
     write_npy(&path, values.view()).unwrap();
     agree(&path, &options(Some(30.0), None));
     agree(&path, &options(Some(30.0), Some(AxisOrder::NeuronTime)));
@@ -88,7 +88,7 @@ fn suite2p_folders() {
     agree(&golden("suite2p"), &Options::default());
     let every = Options {
         cells_only: false,
-        neuropil: 0.3,
+        neuropil: Some(0.3),
         ..Options::default()
     };
     agree(&golden("suite2p"), &every);
@@ -101,7 +101,7 @@ fn suite2p_folders() {
 fn datasets_of_hdf5() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("f.h5");
-    let values: Vec<f32> = (0..40 * 7).map(|i| i as f32).collect();
+    let values: Vec<f32> = (0..40 * 7).map(|i| (i * i) as f32 % 13.0).collect();
     for chunked in [false, true] {
         let dataset = DatasetBuilder::typed_data("dff", [40, 7], &values).unwrap();
         let dataset = if chunked {

@@ -7,7 +7,7 @@ use data::{
     AxisOrder, Likelihood, Options, Recording, TraceBlocks, Traces, Units, write_npy, write_npz,
 };
 use hdf5_writer::{AttributeBuilder, DatasetBuilder, Hdf5Builder, WriteOptions};
-use ndarray::{Array2, Array3, array};
+use ndarray::{Array, Array2, Array3};
 
 /// The file, made when its turn comes; the options; what is said.
 type Case<'a> = (Box<dyn Fn() -> PathBuf + 'a>, Options, &'a str);
@@ -98,8 +98,8 @@ fn a_table_of_bad_files() {
         (
             Box::new(wide),
             given.clone(),
-            "dataset `array` has shape [3, 9]: read as [time, neuron], 3 frames of 9 neurons; \
-             if it is [neuron, time], say so with `order`; if not, set `order` to [time, neuron]",
+            "dataset `array` has shape [3, 9]: read as [time, neuron], 3 frames of 9 neurons, \
+             more neurons than frames; say with `order` which axis is which",
         ),
         (
             Box::new(|| desk.npy(tall.clone())),
@@ -126,11 +126,11 @@ fn a_table_of_bad_files() {
         (
             Box::new(|| {
                 let path = desk.path("recording");
-                write_npy(&path, array![1.0, 2.0].view()).unwrap();
+                write_npy(&path, Array::<f32, _>::zeros((2, 2, 2, 2)).view()).unwrap();
                 path
             }),
             given.clone(),
-            "dataset `array` has shape [2]; its axes must be [time, neuron] or [trial, time, neuron]",
+            "dataset `array` has shape [2, 2, 2, 2]; its axes must be [time, neuron] or [trial, time, neuron]",
         ),
         (
             Box::new(|| desk.bytes(&f4[..f4.len() - 4])),
@@ -153,12 +153,12 @@ fn a_table_of_bad_files() {
         (
             Box::new(|| golden("two.npz")),
             Options::default(),
-            "there is more than one array of two or three axes: f, dff; name one with `dataset`",
+            "there is more than one array of one to three axes: f, dff; name one with `dataset`",
         ),
         (
             Box::new(|| golden("two.npz")),
             named("F"),
-            "there is no array of two or three axes `F` (there is: f, dff); \
+            "there is no array of one to three axes `F` (there is: f, dff); \
              name one of these with `dataset`",
         ),
         (
@@ -229,8 +229,7 @@ fn a_table_of_bad_files() {
         (
             Box::new(|| desk.bytes(b"II*\0\x08\0\0\0\0\0 a TIFF")),
             given.clone(),
-            "the format is not known (it begins with 49 49 2a 00 08 00 00 00); \
-             give .npy, .npz, CSV, a suite2p folder, NWB, MATLAB v7.3 or HDF5",
+            "this is a TIFF image or movie; extract the traces first, with suite2p or CaImAn",
         ),
         (
             Box::new(|| desk.bytes("")),
@@ -312,7 +311,7 @@ fn suite2p_folders_with_something_wrong() {
                   (`neuropil = 0`)";
     assert_eq!(complaint(&plane, &at_8_hz()), wanted);
     let traces_alone = Options {
-        neuropil: 0.0,
+        neuropil: Some(0.0),
         cells_only: false,
         ..at_8_hz()
     };
@@ -343,7 +342,7 @@ fn suite2p_regions_without_frames() {
     bytes[10..127].copy_from_slice(&text.as_bytes()[..117]);
     std::fs::write(plane.join("F.npy"), &bytes).unwrap();
     let every = Options {
-        neuropil: 0.0,
+        neuropil: Some(0.0),
         cells_only: false,
         ..at_8_hz()
     };
@@ -478,11 +477,11 @@ fn values_that_do_not_suit_a_poisson_model() {
             verdict(Poisson, |x, _| x[[2, 1]] = 0.5),
         ),
         (
-            "dataset `array`: neuron 1 (`1`) is 0 in every frame; leave it out",
+            "dataset `array`: neuron 1 (`1`) is 0 in every frame; leave them out",
             verdict(Poisson, |x, _| x.column_mut(1).fill(0.0)),
         ),
         (
-            "dataset `array`: neuron 2 (`2`) is NaN in every frame; leave it out",
+            "dataset `array`: neuron 2 (`2`) is NaN in every frame; leave them out",
             verdict(Poisson, |x, _| x.column_mut(2).fill(f32::NAN)),
         ),
         (

@@ -110,7 +110,7 @@ fn csv_with_header_times_and_an_empty_cell() {
 #[test]
 fn suite2p_from_the_folder_or_the_one_above() {
     let half = Options {
-        neuropil: 0.25,
+        neuropil: Some(0.25),
         ..Options::default()
     };
     for name in ["suite2p", "suite2p/plane0"] {

@@ -1,10 +1,11 @@
 //! Options that say how to read a recording, and the recording read with them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use data::{AxisOrder, DataError, Options, Problem, Recording, Traces, Units};
+use data::{AxisOrder, DataError, Options, Part, Problem, Recording, TraceBlocks, Traces, Units};
 use serde::{Deserialize, Serialize};
 
 /// How to read a recording: only what the file does not say itself.
@@ -27,21 +28,103 @@ pub struct InputArgs {
     #[arg(long, value_enum)]
     pub order: Option<OrderArg>,
 
-    /// suite2p: share of the neuropil's fluorescence to subtract
-    #[arg(long, value_name = "SHARE", default_value_t = 0.7)]
-    pub neuropil: f32,
+    /// Share of the neuropil's fluorescence to subtract [default: as the file says, else 0.7 for suite2p]
+    #[arg(long, value_name = "SHARE")]
+    pub neuropil: Option<f32>,
 
-    /// suite2p: also the regions that iscell.npy rejects
+    /// Also the regions that iscell rejects
     #[arg(long)]
     pub all_rois: bool,
 
-    /// Neurons to leave out, counted from 0, separated by commas
+    /// suite2p: also the frames that it flagged (ops['badframes'])
+    #[arg(long)]
+    #[serde(default)]
+    pub keep_flagged: bool,
+
+    /// File of frames that are no data: a number a frame (.npy or text), 1 where there is no data, or
+    /// a list of frames, counted from 0
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    pub mask: Option<PathBuf>,
+
+    /// Neurons to leave out, counted from 0, separated by commas; `silent`: all that never change
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
-    pub leave_out: Vec<usize>,
+    pub leave_out: Vec<LeaveOut>,
+
+    /// Only from this second on; in an array of trials, of every trial
+    #[arg(long, value_name = "S")]
+    #[serde(default)]
+    pub from: Option<f64>,
+
+    /// Only up to this second
+    #[arg(long, value_name = "S")]
+    #[serde(default)]
+    pub to: Option<f64>,
+
+    /// Only these frames, counted from 0, the end left out: 100:6000, 100: or :6000
+    #[arg(long, value_name = "A:B", conflicts_with_all = ["from", "to"])]
+    #[serde(default)]
+    pub frames: Option<Frames>,
 
     /// Do not cut the recording into the trials of its table
     #[arg(long)]
     pub continuous: bool,
+}
+
+/// Neurons to leave out, on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LeaveOut {
+    /// One, by its place in the file.
+    Neuron(usize),
+    /// All of a kind.
+    All(Kind),
+}
+
+/// Kinds of neurons that can be left out together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// NaN or of one value in every frame.
+    Silent,
+}
+
+impl FromStr for LeaveOut {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "silent" => Ok(Self::All(Kind::Silent)),
+            number => number
+                .parse()
+                .map(Self::Neuron)
+                .map_err(|_| "it must be neurons counted from 0, or `silent`".to_owned()),
+        }
+    }
+}
+
+/// Frames on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frames {
+    first: Option<usize>,
+    end: Option<usize>,
+}
+
+impl FromStr for Frames {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bound = |text: &str| match text.trim() {
+            "" => Ok(None),
+            number => number.parse().map(Some),
+        };
+        let wanted = || "it must be A:B, such as 100:6000, counted from 0".to_owned();
+        let (first, end) = text.split_once(':').ok_or_else(wanted)?;
+        Ok(Self {
+            first: bound(first).map_err(|_| wanted())?,
+            end: bound(end).map_err(|_| wanted())?,
+        })
+    }
 }
 
 /// Units on the command line.
@@ -64,14 +147,54 @@ pub enum OrderArg {
     TimeNeuron,
     /// [neuron, time], or [trial, neuron, time]
     NeuronTime,
+    /// [trial, time, neuron]
+    TrialTimeNeuron,
+    /// [trial, neuron, time]
+    TrialNeuronTime,
+    /// [time, trial, neuron]
+    TimeTrialNeuron,
+    /// [time, neuron, trial]
+    TimeNeuronTrial,
+    /// [neuron, trial, time]
+    NeuronTrialTime,
+    /// [neuron, time, trial]
+    NeuronTimeTrial,
+}
+
+impl From<OrderArg> for AxisOrder {
+    fn from(order: OrderArg) -> Self {
+        match order {
+            OrderArg::TimeNeuron => Self::TimeNeuron,
+            OrderArg::NeuronTime => Self::NeuronTime,
+            OrderArg::TrialTimeNeuron => Self::TrialTimeNeuron,
+            OrderArg::TrialNeuronTime => Self::TrialNeuronTime,
+            OrderArg::TimeTrialNeuron => Self::TimeTrialNeuron,
+            OrderArg::TimeNeuronTrial => Self::TimeNeuronTrial,
+            OrderArg::NeuronTrialTime => Self::NeuronTrialTime,
+            OrderArg::NeuronTimeTrial => Self::NeuronTimeTrial,
+        }
+    }
 }
 
 impl InputArgs {
-    /// Reads `path`, leaves out what is to be left out, and cuts trials where there is a table.
+    /// Reads `path`, leaves out what is to be left out, and cuts trials where there is a table; says
+    /// on the log how the file was understood.
     ///
     /// # Errors
     /// One line naming file, dataset, what was found and what to do.
     pub fn open(&self, path: &Path) -> Result<Recording> {
+        let recording = self.open_quietly(path)?;
+        for note in &recording.notes {
+            tracing::info!("{}", with_flags(note));
+        }
+        Ok(recording)
+    }
+
+    /// The same, saying nothing.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn open_quietly(&self, path: &Path) -> Result<Recording> {
         let recording = Recording::open(path, &self.options()).map_err(with_option_names)?;
         let recording = self.without_left_out(recording)?;
         let has_table = !recording.trial_table.is_empty();
@@ -96,12 +219,17 @@ impl InputArgs {
                 UnitsArg::Counts => Units::SpikeCounts,
             }),
             dataset: self.dataset.clone(),
-            order: self.order.map(|order| match order {
-                OrderArg::TimeNeuron => AxisOrder::TimeNeuron,
-                OrderArg::NeuronTime => AxisOrder::NeuronTime,
-            }),
+            order: self.order.map(AxisOrder::from),
             neuropil: self.neuropil,
             cells_only: !self.all_rois,
+            flagged_frames: self.keep_flagged,
+            mask: self.mask.clone(),
+            part: Part {
+                from_s: self.from,
+                to_s: self.to,
+                first_frame: self.frames.and_then(|frames| frames.first),
+                end_frame: self.frames.and_then(|frames| frames.end),
+            },
         }
     }
 
@@ -109,30 +237,79 @@ impl InputArgs {
         if self.leave_out.is_empty() {
             return Ok(recording);
         }
-        let kept = self.kept(&recording.path, recording.n_neurons())?;
-        Ok(recording.keep(&kept)?)
+        let silent: Vec<usize> = match self.leaves_out_silent() {
+            true => recording.silent().into_iter().map(|s| s.number).collect(),
+            false => Vec::new(),
+        };
+        let kept = self.kept(&recording.path, recording.n_neurons(), &silent)?;
+        let mut recording = recording.keep(&kept)?;
+        if !silent.is_empty() {
+            let list: Vec<String> = silent.iter().map(ToString::to_string).collect();
+            let note = format!("silent neurons left out: {}", list.join(","));
+            recording.notes.push(note);
+        }
+        Ok(recording)
+    }
+
+    fn leaves_out_silent(&self) -> bool {
+        self.leave_out.contains(&LeaveOut::All(Kind::Silent))
+    }
+
+    /// The neurons that are not left out of a recording that is read in blocks.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub fn kept_in_blocks(&self, path: &Path, blocks: &TraceBlocks) -> Result<Vec<usize>> {
+        let mut silent = Vec::new();
+        if self.leaves_out_silent() {
+            let again = TraceBlocks::open(path, &self.options(), 1).map_err(with_option_names)?;
+            for block in again.into_iter().flatten() {
+                let block = block?;
+                if data::silence(block.traces.iter()).is_some() {
+                    silent.push(block.first_neuron);
+                }
+            }
+        }
+        self.kept(path, blocks.n_neurons(), &silent)
     }
 
     /// The neurons that are not left out, of `n_neurons`.
-    ///
-    /// # Errors
-    /// If one to leave out is not there, or none would be left.
-    pub fn kept(&self, path: &Path, n_neurons: usize) -> Result<Vec<usize>> {
+    fn kept(&self, path: &Path, n_neurons: usize, silent: &[usize]) -> Result<Vec<usize>> {
         let path = path.display();
-        if let Some(outside) = self.leave_out.iter().find(|&&n| n >= n_neurons) {
-            anyhow::bail!(
-                "{path}: --leave-out {outside}: the recording has {n_neurons} neurons, 0 to {}",
-                n_neurons.saturating_sub(1)
-            );
+        let mut left_out = silent.to_vec();
+        for out in &self.leave_out {
+            match *out {
+                LeaveOut::Neuron(neuron) if neuron >= n_neurons => anyhow::bail!(
+                    "{path}: --leave-out {neuron}: the recording has {n_neurons} neurons, 0 to {}",
+                    n_neurons.saturating_sub(1)
+                ),
+                LeaveOut::Neuron(neuron) => left_out.push(neuron),
+                LeaveOut::All(Kind::Silent) => {}
+            }
         }
         let kept: Vec<usize> = (0..n_neurons)
-            .filter(|neuron| !self.leave_out.contains(neuron))
+            .filter(|neuron| !left_out.contains(neuron))
             .collect();
         if kept.is_empty() {
             anyhow::bail!("{path}: --leave-out leaves none of {n_neurons} neurons; name fewer");
         }
         Ok(kept)
     }
+}
+
+/// A text of the library's with its options under their names on the command line.
+pub fn with_flags(text: &str) -> String {
+    let flags = [
+        ("`order`", "--order"),
+        ("`rate`", "--rate"),
+        ("`dataset`", "--dataset"),
+        ("`neuropil`", "--neuropil"),
+        ("`cells_only`", "--all-rois"),
+        ("`flagged_frames`", "--keep-flagged"),
+        ("`mask`", "--mask"),
+    ];
+    let replaced = |text: String, (option, flag): (&str, &str)| text.replace(option, flag);
+    flags.into_iter().fold(text.to_owned(), replaced)
 }
 
 /// The library's message and the option that it asks for.
@@ -142,25 +319,64 @@ pub fn with_option_names(error: DataError) -> anyhow::Error {
 }
 
 /// The options that mend a problem, in brackets; nothing where there are none.
-pub fn option_names(problem: &Problem) -> &'static str {
-    match problem {
-        Problem::MissingRate | Problem::Timestamps { .. } => " (--rate HZ)",
-        Problem::AxisOrder { .. } => " (--order neuron-time, or --order time-neuron)",
-        Problem::Ambiguous { .. } | Problem::NotFound { .. } => " (--dataset NAME)",
+pub fn option_names(problem: &Problem) -> String {
+    let hint = match problem {
+        Problem::MissingRate | Problem::Timestamps { .. } | Problem::Milliseconds { .. } => {
+            "--rate HZ"
+        }
+        Problem::AxisOrder { shape, .. } if shape.len() == 2 => {
+            "--order neuron-time, or --order time-neuron"
+        }
+        Problem::AxisOrder { .. } | Problem::Movie { .. } => {
+            "--order trial-time-neuron, trial-neuron-time, neuron-trial-time, …"
+        }
+        Problem::Ambiguous { .. } | Problem::NotFound { .. } | Problem::OnlyCounters { .. } => {
+            "--dataset NAME"
+        }
         Problem::NoCells { .. }
         | Problem::MissingMember {
             name: "iscell.npy", ..
-        } => " (--all-rois)",
+        } => "--all-rois",
         Problem::MissingMember {
             name: "Fneu.npy", ..
-        } => " (--neuropil 0)",
-        Problem::AllMissing { .. } | Problem::Constant { .. } => " (--leave-out N)",
-        Problem::LooksLikeCounts { .. } => {
-            " (--units f, or lfads fit --model lfads --units counts)"
+        } => "--neuropil 0",
+        Problem::Silent { neurons, .. } => {
+            let numbers: Vec<String> = neurons.iter().map(|n| n.number.to_string()).collect();
+            return format!(
+                " (--leave-out {}, or --leave-out silent)",
+                numbers.join(",")
+            );
         }
+        Problem::Counter { neuron, .. } => return format!(" (--leave-out {neuron})"),
+        Problem::Mask { .. } => "--mask FILE",
+        Problem::Part { .. } => "--from, --to, --frames",
+        Problem::LooksLikeCounts { .. } => "--units f, or lfads fit --model lfads --units counts",
         Problem::UnitsDoNotSuit { .. } | Problem::NotACount { .. } => {
-            " (--units; lfads fit --model lfads for spike counts, any other for fluorescence)"
+            "--units; lfads fit --model lfads for spike counts, any other for fluorescence"
         }
-        _ => "",
+        _ => return String::new(),
+    };
+    format!(" ({hint})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_and_neurons_as_they_are_typed() {
+        let frames = |text: &str| text.parse::<Frames>().map(|f| (f.first, f.end));
+        assert_eq!(frames("100:6000"), Ok((Some(100), Some(6000))));
+        assert_eq!(frames(":6000"), Ok((None, Some(6000))));
+        assert_eq!(frames("100:"), Ok((Some(100), None)));
+        assert!(frames("100").is_err() && frames("a:b").is_err());
+        assert_eq!("3".parse(), Ok(LeaveOut::Neuron(3)));
+        assert_eq!("silent".parse(), Ok(LeaveOut::All(Kind::Silent)));
+        assert!("dead".parse::<LeaveOut>().is_err());
+    }
+
+    #[test]
+    fn options_of_the_library_go_by_their_flags() {
+        assert_eq!(with_flags("say so with `order`"), "say so with --order");
     }
 }

@@ -7,6 +7,7 @@ mod config;
 mod inference;
 mod input;
 mod pieces;
+mod reading;
 mod report;
 mod results;
 mod run_folder;

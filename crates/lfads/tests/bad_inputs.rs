@@ -54,7 +54,7 @@ const CASES: &[Case] = &[
             "nan-column.npy",
             "neuron 2",
             "NaN in every frame",
-            "leave it out (--leave-out",
+            "(--leave-out 2, or --leave-out silent)",
         ],
     ),
     (
@@ -63,7 +63,7 @@ const CASES: &[Case] = &[
             "constant.npy",
             "neuron 1",
             "is 3 in every frame",
-            "leave it out",
+            "--leave-out 1",
         ],
     ),
     (
@@ -127,12 +127,38 @@ const CASES: &[Case] = &[
         &["no/such/folder/out.h5", "there is no folder", "make it"],
     ),
     (
-        "inspect vector.npy --rate 30",
-        &[
-            "vector.npy",
-            "[300]",
-            "[time, neuron] or [trial, time, neuron]",
-        ],
+        "inspect vector.npy --rate 30 --frames 400:500",
+        &["frame 400", "300 frames", "--frames"],
+    ),
+    (
+        "inspect vector.npy --rate 30 --from 20",
+        &["20 s", "300 frames, from 0 s to 10 s"],
+    ),
+    (
+        "inspect no-rate.npy --rate 30 --mask short.npy",
+        &["short.npy", "300 frames", "--mask"],
+    ),
+    (
+        "inspect movie.npy --rate 30",
+        &["movie.npy", "[40, 20, 20]", "movie", "suite2p"],
+    ),
+    (
+        "inspect late.csv",
+        &["late.csv", "33.3", "milliseconds?", "--rate HZ"],
+    ),
+    (
+        "inspect book.xlsx",
+        &["book.xlsx", "Excel", "save the sheet as CSV"],
+    ),
+    ("inspect data.pkl", &["data.pkl", "pickle", "numpy.save"]),
+    ("inspect table.csv.gz", &["table.csv.gz", "gunzip"]),
+    (
+        "fit two-silent.npy -o run --rate 30",
+        &["neuron 0", "neuron 2", "--leave-out 0,2"],
+    ),
+    (
+        "fit two-silent.npy -o run --rate 30 --leave-out 0",
+        &["neuron 2 (`2`)", "--leave-out 2,"],
     ),
     (
         "inspect words.h5",
@@ -250,6 +276,17 @@ fn prepare(lfads: &Lfads) {
     npy("no-rate.npy", &wave);
     let vector = wave.column(0);
     data::write_npy(&lfads.path("vector.npy"), vector).unwrap();
+    let camera = Array3::from_shape_fn((40, 20, 20), |(t, y, x)| {
+        ((t * 7919 + y * 104_729 + x * 31) % 4000) as f32
+    });
+    data::write_npy(&lfads.path("movie.npy"), camera.view()).unwrap();
+    let rows: Vec<String> = (0..50)
+        .map(|t| format!("{},0.{}\n", f64::from(t) * 33.3, t * t % 7))
+        .collect();
+    write("late.csv", format!("time,a\n{}", rows.concat()).as_bytes());
+    write("book.xlsx", b"PK\x03\x04 [Content_Types].xml");
+    write("data.pkl", b"\x80\x04\x95\x0c");
+    write("table.csv.gz", &[0x1f, 0x8b, 8, 0]);
     write("words.h5", b"this is no HDF5 file\n");
     npy(
         "wide.npy",
@@ -261,6 +298,10 @@ fn prepare(lfads: &Lfads) {
     changed.clone_from(&wave);
     changed.column_mut(1).fill(3.0);
     npy("constant.npy", &changed);
+    changed.column_mut(0).fill(0.0);
+    changed.column_mut(1).assign(&wave.column(3));
+    changed.column_mut(2).fill(f32::NAN);
+    npy("two-silent.npy", &changed);
     let counts = Array2::from_shape_fn((300, 4), |(t, n)| ((t * (n + 1) + t / 4) % 4) as f32);
     npy("counts.npy", &counts);
     changed = counts;

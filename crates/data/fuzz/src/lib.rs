@@ -203,7 +203,7 @@ fn given(order: AxisOrder) -> Options {
         rate_hz: Some(8.0),
         order: Some(order),
         cells_only: false,
-        neuropil: 0.0,
+        neuropil: Some(0.0),
         ..Options::default()
     }
 }

@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 
 use super::check::BlockCheck;
-use super::clock::{Clock, is_time};
+use super::clock::is_time;
+use super::mask;
 use super::options::Options;
 use super::reader::{Opened, Store};
 use super::units::Units;
@@ -20,7 +21,7 @@ use crate::{DataError, Problem};
 /// # Example
 /// ```
 /// use data::{Options, TraceBlocks, write_npy};
-/// use ndarray::Array2;
+/// use ndarray::{Array2, s};
 ///
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("f.npy");
@@ -37,6 +38,11 @@ pub struct TraceBlocks {
     dataset: String,
     n_neurons: usize,
     n_bins: usize,
+    /// The part of the time that is read.
+    frames: Range<usize>,
+    /// Frames that are no data.
+    hidden: Vec<Vec<bool>>,
+    notes: Vec<String>,
     dt_s: f64,
     units: Option<Units>,
     neuron_ids: Vec<String>,
@@ -70,16 +76,27 @@ impl TraceBlocks {
                 expected: "at least 1",
             });
         }
-        let clock = options.rate_hz.map_or(opened.clock, Clock::RateHz);
-        let [n_neurons, n_bins] = opened.shape;
+        let dt_s = opened.clock.stated(options.rate_hz).dt_s()?;
+        let [n_neurons, n_frames] = opened.shape;
+        let mut notes = opened.notes;
+        let own = opened.no_data.filter(|_| !options.flagged_frames);
+        let stated = match &options.mask {
+            Some(mask) => Some(mask::read(mask, n_frames, &mut notes)?),
+            None => None,
+        };
+        let hidden = own.into_iter().chain(stated).collect();
+        let frames = options.part.frames(n_frames, 0.0, dt_s)?;
         let numbered = || (0..n_neurons).map(|n| n.to_string()).collect();
         Ok(Self {
             store: opened.store,
             path: path.to_owned(),
             dataset: opened.dataset,
             n_neurons,
-            n_bins,
-            dt_s: clock.dt_s()?,
+            n_bins: frames.len(),
+            frames,
+            hidden,
+            notes,
+            dt_s,
             units: options.units.or(opened.units),
             neuron_ids: opened.neuron_ids.unwrap_or_else(numbered),
             tau_s: opened.tau_s.filter(|&tau_s| is_time(tau_s)),
@@ -124,6 +141,11 @@ impl TraceBlocks {
         self.discretisation.as_deref()
     }
 
+    /// What was done that the user should know of, as in [`crate::Recording`].
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Begins to check that a model of fluorescence can be fitted to every neuron.
     ///
     /// # Errors
@@ -150,8 +172,16 @@ impl TraceBlocks {
                     expected: "a range of the recording's neurons",
                 });
             }
-            let traces = store.read(neurons.clone())?;
+            let mut traces = store.read(neurons.clone())?;
             check_finite(&traces, neurons.start, &self.dataset)?;
+            for hidden in &self.hidden {
+                for (frame, _) in hidden.iter().enumerate().filter(|(_, hidden)| **hidden) {
+                    traces.column_mut(frame).fill(f32::NAN);
+                }
+            }
+            if self.frames.len() < traces.ncols() {
+                traces = traces.slice(s![.., self.frames.clone()]).to_owned();
+            }
             Ok(traces)
         };
         read(&mut *self.store).map_err(|problem| DataError::from(problem).in_file(&self.path))

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use ndarray::{ArrayView1, ArrayView2};
 
+use super::columns::is_counter;
 use super::traces::Recording;
 use super::units::Units;
+use crate::error::Silent;
 use crate::{DataError, Problem};
 
 /// What a model takes the values for.
@@ -24,29 +26,72 @@ impl Recording {
     /// Checks that a model with this likelihood can be fitted to every neuron.
     ///
     /// # Errors
-    /// The first problem: a neuron of NaN alone ([`Problem::AllMissing`]) or of one value
-    /// ([`Problem::Constant`]); under Poisson, fluorescence ([`Problem::UnitsDoNotSuit`]) or a
+    /// The first problem: neurons of NaN alone or of one value ([`Problem::Silent`], all of them); under Poisson, fluorescence ([`Problem::UnitsDoNotSuit`]) or a
     /// value that is no count ([`Problem::NotACount`]); under Gaussian, values that are
     /// counts ([`Problem::LooksLikeCounts`], unless `units` says that they are not).
     pub fn check(&self, likelihood: Likelihood) -> Result<(), DataError> {
-        self.find_problem(likelihood)
-            .map_or(Ok(()), |problem| Err(self.problem(problem)))
+        let neurons = self.silent();
+        if !neurons.is_empty() {
+            let dataset = self.dataset.clone();
+            return Err(self.problem(Problem::Silent { dataset, neurons }));
+        }
+        self.check_values(likelihood)
     }
 
-    fn find_problem(&self, likelihood: Likelihood) -> Option<Problem> {
+    /// Checks units and values as [`Self::check`] does, and not whether every neuron is active: a
+    /// trained model knows what a lost neuron does.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`] but for [`Problem::Silent`].
+    pub fn check_values(&self, likelihood: Likelihood) -> Result<(), DataError> {
         let stretches = self.stretches();
-        (0..self.n_neurons())
-            .find_map(|neuron| self.neuron_problem(neuron, &stretches))
-            .or_else(|| match likelihood {
-                Likelihood::Poisson => self.poisson_problem(&stretches),
-                Likelihood::Gaussian => self.gaussian_problem(&stretches),
-            })
+        let problem = match likelihood {
+            Likelihood::Poisson => self.poisson_problem(&stretches),
+            Likelihood::Gaussian => self.gaussian_problem(&stretches),
+        };
+        problem.map_or(Ok(()), |problem| Err(self.problem(problem)))
     }
 
-    fn neuron_problem(&self, neuron: usize, stretches: &[ArrayView2<'_, f32>]) -> Option<Problem> {
-        let columns = stretches.iter().map(|s| s.column(neuron));
-        let id = &self.neuron_ids[neuron];
-        trace_problem(columns.flatten(), &self.dataset, neuron, id)
+    /// Neurons that are NaN or of one value in every frame.
+    pub fn silent(&self) -> Vec<Silent> {
+        let stretches = self.stretches();
+        let silence = |neuron: usize| {
+            let columns = stretches.iter().map(|s| s.column(neuron));
+            Some(Silent {
+                number: self.neuron_numbers[neuron],
+                id: self.neuron_ids[neuron].clone(),
+                value: silence(columns.flatten())?,
+            })
+        };
+        (0..self.n_neurons()).filter_map(silence).collect()
+    }
+
+    /// Neurons with the same value in so many frames on end, more than `share` of all, by their
+    /// place: their longest such run.
+    pub fn constant_stretches(&self, share: f64) -> Vec<(usize, usize)> {
+        let stretches = self.stretches();
+        let n_frames: usize = stretches.iter().map(ArrayView2::nrows).sum();
+        let longest = |neuron: usize| {
+            let runs = stretches.iter().map(|s| longest_run(s.column(neuron)));
+            runs.max().unwrap_or_default()
+        };
+        let is_long = |(_, run): &(usize, usize)| *run as f64 > share * n_frames as f64;
+        (0..self.n_neurons())
+            .map(|neuron| (neuron, longest(neuron)))
+            .filter(is_long)
+            .collect()
+    }
+
+    /// Trials that end in frames in which every neuron is 0: how many, and the most such frames.
+    pub fn zeros_at_ends(&self) -> (usize, usize) {
+        let zeros = |trial: &ArrayView2<'_, f32>| {
+            let rows = trial.outer_iter().rev();
+            rows.take_while(|row| row.iter().all(|v| v.abs() <= 0.0))
+                .count()
+        };
+        let ends = self.stretches().iter().map(zeros).collect::<Vec<_>>();
+        let n_trials = ends.iter().filter(|n| **n > 0).count();
+        (n_trials, ends.into_iter().max().unwrap_or_default())
     }
 
     fn poisson_problem(&self, stretches: &[ArrayView2<'_, f32>]) -> Option<Problem> {
@@ -111,14 +156,29 @@ impl BlockCheck {
     /// Checks the trace of a neuron of the recording, `[time]`.
     ///
     /// # Errors
-    /// [`Problem::AllMissing`] or [`Problem::Constant`].
+    /// [`Problem::Silent`], or [`Problem::Counter`] for what rises all the way.
     ///
     /// # Panics
     /// If the recording has no such neuron.
     pub fn see(&mut self, neuron: usize, trace: ArrayView1<'_, f32>) -> Result<(), DataError> {
         let id = &self.neuron_ids[neuron];
-        if let Some(problem) = trace_problem(trace.iter(), &self.dataset, neuron, id) {
-            return Err(self.problem(problem));
+        if let Some(value) = silence(trace.iter()) {
+            return Err(self.problem(Problem::Silent {
+                dataset: self.dataset.clone(),
+                neurons: vec![Silent {
+                    number: neuron,
+                    id: id.clone(),
+                    value,
+                }],
+            }));
+        }
+        let values: Vec<f64> = trace.iter().map(|&v| f64::from(v)).collect();
+        if is_counter(&values) {
+            return Err(self.problem(Problem::Counter {
+                dataset: self.dataset.clone(),
+                neuron,
+                id: id.clone(),
+            }));
         }
         let observed = || trace.iter().filter(|v| !v.is_nan());
         self.counts = self.counts && observed().copied().all(is_small_count);
@@ -145,29 +205,28 @@ impl BlockCheck {
     }
 }
 
-/// A neuron of which nothing can be learnt.
-fn trace_problem<'a>(
-    values: impl Iterator<Item = &'a f32>,
-    dataset: &str,
-    neuron: usize,
-    id: &str,
-) -> Option<Problem> {
-    let (dataset, id) = (dataset.to_owned(), id.to_owned());
+/// The value of a neuron of which nothing can be learnt: NaN, or the same in every frame.
+pub fn silence<'a>(values: impl Iterator<Item = &'a f32>) -> Option<f32> {
     let mut values = values.copied().filter(|v| !v.is_nan());
     let Some(value) = values.next() else {
-        return Some(Problem::AllMissing {
-            dataset,
-            neuron,
-            id,
-        });
+        return Some(f32::NAN);
     };
     let varies = values.any(|v| (v - value).abs() > 0.0);
-    (!varies).then_some(Problem::Constant {
-        dataset,
-        neuron,
-        id,
-        value,
-    })
+    (!varies).then_some(value)
+}
+
+/// Most frames on end with one value; missing ones end a run.
+fn longest_run(trace: ArrayView1<'_, f32>) -> usize {
+    let (mut longest, mut run, mut last) = (0, 0, f32::NAN);
+    for &value in trace {
+        run = match (value - last).abs() <= 0.0 {
+            true => run + 1,
+            false => usize::from(!value.is_nan()),
+        };
+        longest = longest.max(run);
+        last = value;
+    }
+    longest
 }
 
 fn is_small_count(value: f32) -> bool {

@@ -1,10 +1,27 @@
 //! When frames were: a rate, or the time of each; dropped frames become NaN.
 
+use std::collections::BinaryHeap;
+
 use ndarray::{Array2, s};
 
 use crate::Problem;
 
+/// Seconds a frame above which times are hardly seconds.
+const SLOWEST_S: f64 = 4.0;
+/// A step this many usual steps long may have dropped a frame.
+const LONG_STEP: f64 = 1.5;
+/// How much faster than the frames the grid of the fit runs, so that a clock that drifts by less is
+/// followed.
+const DRIFT: f64 = 1e-4;
+/// Frames on either side of a long step that say whether the time was really lost.
+const NEIGHBOURS: usize = 10;
+/// Steps by which a time must be off its place to be named.
+const OFF: f64 = 0.25;
+/// Most times that may lack a frame, or frames a time, at the end.
+const MOST_UNPAIRED: usize = 2;
+
 /// What a file says of time.
+#[derive(Clone, Debug)]
 pub(crate) enum Clock {
     /// Nothing.
     Unstated,
@@ -14,6 +31,8 @@ pub(crate) enum Clock {
     PeriodS(f64),
     /// Time of each frame, seconds.
     TimesS(Vec<f64>),
+    /// Number of each frame, where some were dropped; how long a frame is must be stated.
+    Numbers(Vec<f64>),
 }
 
 /// A trace with equal steps.
@@ -21,7 +40,7 @@ pub(crate) struct Regular {
     pub(crate) trace: Array2<f32>,
     pub(crate) dt_s: f64,
     pub(crate) start_s: f64,
-    pub(crate) note: Option<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Clock {
@@ -42,17 +61,52 @@ impl Clock {
         Ok(Self::Unstated)
     }
 
+    /// What holds when the caller states a rate: numbers of frames still tell the dropped ones.
+    pub(crate) fn stated(self, rate_hz: Option<f64>) -> Self {
+        match (rate_hz, self) {
+            (None, clock) => clock,
+            (Some(rate_hz), Self::Numbers(numbers)) if rate_hz > 0.0 => {
+                let steps: Vec<f64> = numbers.windows(2).map(|pair| pair[1] - pair[0]).collect();
+                let step = usual_step(&steps).unwrap_or(1.0);
+                Self::TimesS(numbers.iter().map(|n| n / step / rate_hz).collect())
+            }
+            (Some(rate_hz), _) => Self::RateHz(rate_hz),
+        }
+    }
+
+    /// What the times of a trial's frames say of all trials.
+    pub(crate) fn of_trials(self) -> Result<Self, Problem> {
+        match self {
+            Self::TimesS(times) => Ok(Self::PeriodS(Grid::of(&times)?.dt_s)),
+            other => Ok(other),
+        }
+    }
+
+    /// Number of frames that it times.
+    pub(crate) fn n_times(&self) -> Option<usize> {
+        match self {
+            Self::TimesS(times) | Self::Numbers(times) => Some(times.len()),
+            _ => None,
+        }
+    }
+
     /// Width of a frame.
     ///
     /// # Errors
-    /// [`Problem::MissingRate`]; [`Problem::BadParameter`] for one that is not positive.
+    /// [`Problem::MissingRate`]; [`Problem::BadParameter`] for one that is not positive;
+    /// [`Problem::Milliseconds`].
     pub(crate) fn dt_s(&self) -> Result<f64, Problem> {
         let (name, found) = match *self {
             Self::RateHz(rate_hz) => ("rate", rate_hz),
             Self::PeriodS(dt_s) => ("dt", dt_s),
-            Self::Unstated | Self::TimesS(_) => return Err(Problem::MissingRate),
+            Self::Unstated | Self::TimesS(_) | Self::Numbers(_) => {
+                return Err(Problem::MissingRate);
+            }
         };
         let dt_s = if name == "rate" { found.recip() } else { found };
+        if name == "dt" && dt_s > SLOWEST_S {
+            return Err(Problem::Milliseconds { step: dt_s });
+        }
         if is_time(dt_s) {
             return Ok(dt_s);
         }
@@ -64,10 +118,9 @@ impl Clock {
     }
 }
 
-/// Puts a trace `[time, neuron]` on equal steps: where frame times leave a gap, NaN frames.
+/// Puts a trace `[time, neuron]` on equal steps: where frames were dropped, NaN frames.
 ///
-/// The step is the median difference between frames, then refined to the mean over all
-/// steps, so that jitter does not add up.
+/// The clock is judged as a whole: see [`Grid::of`].
 pub(crate) fn regularise(
     clock: Clock,
     trace: Array2<f32>,
@@ -80,87 +133,350 @@ pub(crate) fn regularise(
             trace,
             dt_s,
             start_s,
-            note: None,
+            notes: Vec::new(),
         });
     };
-    if times.len() != trace.nrows() {
-        return Err(Problem::Disagree {
-            a: dataset.to_owned(),
-            a_shape: trace.shape().to_vec(),
-            b: "timestamps".to_owned(),
-            b_shape: vec![times.len()],
-            axis: "frames",
-        });
+    let mut notes = Vec::new();
+    let (times, trace) = paired(times, trace, dataset, &mut notes)?;
+    let grid = Grid::of(&times)?;
+    if grid.dt_s > SLOWEST_S {
+        return Err(Problem::Milliseconds { step: grid.dt_s });
     }
-    let frames = frame_numbers(&times)?;
-    let n_frames = frames.last().map_or(0, |last| last + 1);
+    let n_frames = grid.frames.last().map_or(0, |last| last + 1);
     let n_dropped = n_frames - trace.nrows();
-    let (first, last) = (times[0], times[times.len() - 1]);
-    let dt_s = (last - first) / (n_frames - 1) as f64;
-    if !is_time(dt_s) {
-        return Err(Problem::BadParameter {
-            name: "timestamps",
-            found: format!("from {first} s to {last} s"),
-            expected: "times in seconds, or give `rate` instead",
-        });
-    }
+    notes.extend(grid.note(n_dropped));
     if n_dropped == 0 {
         return Ok(Regular {
             trace,
-            dt_s,
+            dt_s: grid.dt_s,
             start_s: times[0],
-            note: None,
+            notes,
         });
     }
     let mut filled = Array2::from_elem((n_frames, trace.ncols()), f32::NAN);
-    for (row, &frame) in trace.outer_iter().zip(&frames) {
+    for (row, &frame) in trace.outer_iter().zip(&grid.frames) {
         filled.slice_mut(s![frame, ..]).assign(&row);
     }
     Ok(Regular {
         trace: filled,
-        dt_s,
+        dt_s: grid.dt_s,
         start_s: times[0],
-        note: Some(format!(
-            "the timestamps leave out {n_dropped} frames; they are NaN here"
-        )),
+        notes,
     })
 }
 
-/// The place of each time on the grid of equal steps.
-fn frame_numbers(times: &[f64]) -> Result<Vec<usize>, Problem> {
+/// Whether so many times can be those of so many frames, but for one or two at the end.
+pub(crate) fn can_be_paired(n_times: usize, n_frames: usize) -> bool {
+    let most = MOST_UNPAIRED.max(n_frames.min(n_times) / 1000);
+    n_times > 0 && n_times.abs_diff(n_frames) <= most
+}
+
+/// As many times as frames: one or two more of either, at the end, are left out.
+fn paired(
+    mut times: Vec<f64>,
+    mut trace: Array2<f32>,
+    dataset: &str,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<f64>, Array2<f32>), Problem> {
+    let (n_times, n_frames) = (times.len(), trace.nrows());
+    if !can_be_paired(n_times, n_frames) {
+        return Err(Problem::Disagree {
+            a: dataset.to_owned(),
+            a_shape: trace.shape().to_vec(),
+            b: "timestamps".to_owned(),
+            b_shape: vec![n_times],
+            axis: "frames",
+        });
+    }
+    if n_times > n_frames {
+        notes.push(format!(
+            "{n_times} frame times for {n_frames} frames: the first {n_frames} are used, the first time being the first frame's"
+        ));
+        times.truncate(n_frames);
+    } else if n_times < n_frames {
+        notes.push(format!(
+            "{n_times} frame times for {n_frames} frames: the last {} without a time are left out",
+            n_frames - n_times
+        ));
+        trace = trace.slice_move(s![..n_times, ..]);
+    }
+    Ok((times, trace))
+}
+
+/// Frames on a grid of equal steps.
+struct Grid {
+    /// The place of each time.
+    frames: Vec<usize>,
+    dt_s: f64,
+    /// Times off their place by more than a quarter of a step, and the farthest of them.
+    n_off: usize,
+    farthest_s: f64,
+}
+
+impl Grid {
+    /// The place of each time, the clock judged as a whole.
+    ///
+    /// How far the times are behind equal steps is fitted by a rising staircase with the least sum of
+    /// absolute errors: a frame stamped late is an error of one frame, which the next, on time again,
+    /// takes back; a frame that was dropped puts all that follow behind. Where a step is long, the
+    /// staircase on both sides of it says how many frames are missing.
+    fn of(times: &[f64]) -> Result<Self, Problem> {
+        let steps = rising_steps(times)?;
+        let step = usual_step(&steps).ok_or(Problem::MissingRate)?;
+        let lag = |frame: usize| times[frame] - times[0] - frame as f64 * step * (1.0 - DRIFT);
+        let lags: Vec<f64> = (0..times.len()).map(lag).collect();
+        let stairs = rising_fit(&lags);
+        let n_missing = missing(&steps, &stairs, step, times.len())?;
+        let mut frame = 0;
+        let frames: Vec<usize> = std::iter::once(0)
+            .chain(n_missing.iter().map(|missing| {
+                frame += 1 + missing;
+                frame
+            }))
+            .collect();
+        let off = lags
+            .iter()
+            .zip(&stairs)
+            .map(|(lag, stair)| (lag - stair).abs());
+        let off: Vec<f64> = off.collect();
+        let is_off = |off: &f64| *off > OFF * step;
+        let n = times.len();
+        let at_ends = is_off(&off[0]) || is_off(&off[n - 1]);
+        let (first, last) = match at_ends {
+            // Where the fit says that they were.
+            true => (
+                stairs[0] - lags[0],
+                times[n - 1] - times[0] - lags[n - 1] + stairs[n - 1],
+            ),
+            false => (0.0, times[n - 1] - times[0]),
+        };
+        let dt_s = (last - first) / frame as f64;
+        if !is_time(dt_s) {
+            return Err(Problem::BadParameter {
+                name: "timestamps",
+                found: format!("from {} s to {} s", times[0], times[n - 1]),
+                expected: "times in seconds, or give `rate` instead",
+            });
+        }
+        Ok(Self {
+            frames,
+            dt_s,
+            n_off: off.iter().filter(|off| is_off(off)).count(),
+            farthest_s: off.iter().copied().fold(0.0, f64::max),
+        })
+    }
+
+    /// What the user should know of the times.
+    fn note(&self, n_dropped: usize) -> Option<String> {
+        let jitter = (self.n_off > 0).then(|| {
+            format!(
+                "{} times are up to {:.0} ms late or early: jitter of the stamps, no frames left out",
+                self.n_off,
+                1e3 * self.farthest_s
+            )
+        });
+        let dropped = (n_dropped > 0)
+            .then(|| format!("the timestamps leave out {n_dropped} frames; they are NaN here"));
+        match (dropped, jitter) {
+            (None, None) => None,
+            (Some(only), None) | (None, Some(only)) => Some(only),
+            (Some(dropped), Some(jitter)) => Some(format!("{dropped} ({jitter})")),
+        }
+    }
+}
+
+/// The steps between times, all of them above 0.
+fn rising_steps(times: &[f64]) -> Result<Vec<f64>, Problem> {
     let steps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let good = |step: &f64| step.is_finite() && *step > 0.0;
-    if let Some(bad) = steps.iter().position(|step| !good(step)) {
-        return Err(Problem::Timestamps {
+    match steps.iter().position(|step| !good(step)) {
+        None => Ok(steps),
+        Some(bad) => Err(Problem::Timestamps {
             index: bad + 1,
             value: times[bad + 1],
             before: times[bad],
-        });
+        }),
     }
-    let mut sorted = steps.clone();
+}
+
+/// The mean of the steps about as long as the median one: whole milliseconds have no mean of their own.
+fn usual_step(steps: &[f64]) -> Option<f64> {
+    let mut sorted = steps.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let Some(&median) = sorted.get(sorted.len() / 2) else {
-        return Err(Problem::MissingRate);
-    };
-    let mut frames = vec![0];
-    let mut frame = 0.0;
-    for (index, step) in steps.iter().enumerate() {
-        let gap = (step / median).round().max(1.0);
-        frame += gap;
+    let median = *sorted.get(sorted.len() / 2)?;
+    let usual = |step: &&f64| **step > 0.5 * median && **step < LONG_STEP * median;
+    let (sum, n) = steps
+        .iter()
+        .filter(usual)
+        .fold((0.0, 0_usize), |(sum, n), step| (sum + step, n + 1));
+    Some(sum / n as f64)
+}
+
+/// The rising staircase with the least sum of absolute errors.
+///
+/// # Source
+/// Isotonic median regression with a heap: every value pushes the stairs before it down to itself
+/// where they are above.
+fn rising_fit(values: &[f64]) -> Vec<f64> {
+    let mut highest = BinaryHeap::new();
+    let mut stairs: Vec<f64> = values
+        .iter()
+        .map(|&value| {
+            highest.push(Ordered(value));
+            if highest.peek().is_some_and(|top| top.0 > value) {
+                highest.pop();
+                highest.push(Ordered(value));
+            }
+            highest.peek().map_or(value, |top| top.0)
+        })
+        .collect();
+    for i in (1..stairs.len()).rev() {
+        stairs[i - 1] = stairs[i - 1].min(stairs[i]);
+    }
+    stairs
+}
+
+#[derive(PartialEq)]
+struct Ordered(f64);
+
+impl Eq for Ordered {}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+/// Frames missing in each step.
+fn missing(
+    steps: &[f64],
+    stairs: &[f64],
+    step: f64,
+    n_times: usize,
+) -> Result<Vec<usize>, Problem> {
+    let long: Vec<usize> = (0..steps.len())
+        .filter(|&i| steps[i] > LONG_STEP * step)
+        .collect();
+    let mut missing = vec![0; steps.len()];
+    let (mut owed, mut total) = (0.0, 0.0);
+    for (place, &i) in long.iter().enumerate() {
+        // Half way to the next long step at most.
+        let before = place.checked_sub(1).map_or(i, |last| i - long[last] - 1);
+        let after = long
+            .get(place + 1)
+            .map_or(steps.len() - 1 - i, |next| next - i - 1);
+        let reach = (before.min(after) / 2).min(NEIGHBOURS);
+        let lost = (stairs[i + 1 + reach] - stairs[i - reach]) / step;
+        // Gaps are no whole frames: what rounding leaves is owed to the next.
+        let frames = (lost + owed).round();
+        if frames < 1.0 {
+            continue;
+        }
+        owed += lost - frames;
+        total += frames;
         // More frames missing than recorded: not dropped frames but two sessions.
-        if frame >= 2.0 * times.len() as f64 {
+        if total >= n_times as f64 {
             return Err(Problem::LongGap {
-                frame: index,
-                gap_s: *step,
-                dt_s: median,
+                frame: i,
+                gap_s: steps[i],
+                dt_s: step,
             });
         }
-        frames.push(frame as usize);
+        missing[i] = frames as usize;
     }
-    Ok(frames)
+    Ok(missing)
 }
 
 /// Whether this is a length of time.
 pub(crate) fn is_time(seconds: f64) -> bool {
     seconds.is_finite() && seconds > 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frames(times: &[f64]) -> Vec<usize> {
+        Grid::of(times).unwrap().frames
+    }
+
+    /// A number in 0..1 that looks like chance.
+    fn noise(i: usize) -> f64 {
+        ((i as f64 * 12.9898).sin() * 43_758.545).fract().abs()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Dropped frames are found, and late ones invented nowhere.
+        #[test]
+        fn late_stamps_leave_no_frame_out_and_dropped_ones_do(
+            rate_hz in 1.0..200.0_f64,
+            late in 0.0..0.08_f64,
+            dropped in prop::collection::btree_set(50_usize..1950, 0..6),
+            quantum in prop::sample::select(vec![0.0, 1e-3]),
+        ) {
+            let dropped: Vec<usize> = dropped.into_iter().collect();
+            prop_assume!(dropped.windows(2).all(|pair| pair[1] - pair[0] > 30));
+            let kept: Vec<usize> = (0..2000).filter(|i| !dropped.contains(i)).collect();
+            let mut last = -1.0;
+            let stamp = |&i: &usize| {
+                let lateness = if noise(i) < late { 0.9 * noise(i + 7000) } else { 0.02 * noise(i) };
+                let mut time = (i as f64 + lateness) / rate_hz;
+                if quantum > 0.0 && rate_hz < 60.0 {
+                    time = (time / quantum).round() * quantum;
+                }
+                last = f64::max(time, last + 1e-7);
+                last
+            };
+            let times: Vec<f64> = kept.iter().map(stamp).collect();
+            let found = frames(&times);
+            prop_assert_eq!(found.last(), kept.last());
+            // Beside a late frame a dropped one may be either of two.
+            prop_assert!(found.iter().zip(&kept).all(|(a, b)| a.abs_diff(*b) <= 1));
+        }
+    }
+
+    #[test]
+    fn a_stall_that_is_made_up_for_drops_nothing() {
+        // 30 frames come in a burst, a second late.
+        let mut times: Vec<f64> = (0..600).map(|i| f64::from(i) / 30.0).collect();
+        for i in 0..30 {
+            times[300 + i] = times[330] - 0.001 * (30 - i) as f64;
+        }
+        assert_eq!(frames(&times), (0..600).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_clock_that_drifts_is_followed() {
+        // 40 parts in a million over an hour: four frames.
+        let times: Vec<f64> = (0..108_000)
+            .map(|i| {
+                let t = f64::from(i) / 30.0;
+                t + 2e-5 * t * (t / 3600.0)
+            })
+            .collect();
+        assert_eq!(*frames(&times).last().unwrap(), 107_999);
+    }
+
+    #[test]
+    fn the_staircase_is_that_of_least_absolute_error() {
+        let fit = rising_fit(&[0.0, 5.0, 1.0, 1.0, 3.0, 2.0, 9.0]);
+        assert!(fit.windows(2).all(|pair| pair[0] <= pair[1]));
+        let error: f64 = fit
+            .iter()
+            .zip([0.0, 5.0, 1.0, 1.0, 3.0, 2.0, 9.0])
+            .map(|(a, b): (&f64, f64)| (a - b).abs())
+            .sum();
+        // 5 at one, 3 against 2 at one.
+        assert!((error - 5.0).abs() < 1e-9, "{fit:?}");
+    }
 }

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use ndarray::{Array, Array2, ArrayD, ArrayView2, ArrayView3, Dimension, s};
+use ndarray::{Array2, ArrayD, ArrayView2, ArrayView3, Axis, Dimension, Ix2, s};
 
+use super::axes;
 use super::clock::{self, Clock, is_time};
+use super::columns;
+use super::mask;
 use super::options::{AxisOrder, Options};
 use super::traces::{Format, Recording, Traces, TrialInterval};
 use super::units::Units;
@@ -26,6 +29,12 @@ pub(crate) struct Draft {
     pub(crate) n_train: Option<usize>,
     pub(crate) tau_s: Option<f64>,
     pub(crate) discretisation: Option<String>,
+    /// Whether the reader has told counters and times from neurons.
+    pub(crate) sorted: bool,
+    /// Frames of each trial of two axes, where they lie end to end.
+    pub(crate) trial_lengths: Option<Vec<usize>>,
+    /// Frames that the file itself calls no data, `[time]`.
+    pub(crate) no_data: Option<Vec<bool>>,
     pub(crate) notes: Vec<String>,
 }
 
@@ -44,95 +53,209 @@ impl Draft {
             n_train: None,
             tau_s: None,
             discretisation: None,
+            sorted: false,
+            trial_lengths: None,
+            no_data: None,
             notes: Vec::new(),
         }
     }
 
     pub(super) fn finish(
-        self,
+        mut self,
         format: Format,
         path: &Path,
         options: &Options,
     ) -> Result<Recording, Problem> {
-        let Self {
-            dataset,
-            values,
-            clock,
-            mut notes,
-            ..
-        } = self;
-        if values.ndim() > 0 && values.is_empty() {
-            return Err(Problem::Empty {
-                dataset,
-                shape: values.shape().to_vec(),
-            });
+        self.orient(format, options)?;
+        check_finite(&self.dataset, &self.values)?;
+        if !self.sorted {
+            self.set_apart()?;
         }
-        let order = match (format, options.order) {
-            (Format::Suite2p, _) | (_, None) => self.order,
-            (_, stated) => stated,
-        };
-        let order = match order {
-            Some(order) => order,
-            None => guess_order(&dataset, values.shape(), &clock)?,
-        };
-        let values = time_first(values, order);
-        check_finite(&dataset, &values)?;
-        let n_neurons = values.shape().last().copied().unwrap_or_default();
-        let clock = options.rate_hz.map_or(clock, Clock::RateHz);
-        let (traces, dt_s, start_s) = if values.ndim() == 3 {
-            let trials = unpad(with_axes(values, &dataset, "[trial, time, neuron]")?.view())?;
-            (Traces::Trials(trials), clock.dt_s()?, self.start_s)
-        } else {
-            let axes = "[time, neuron] or [trial, time, neuron]";
-            let trace = with_axes(values, &dataset, axes)?;
-            let regular = clock::regularise(clock, trace, self.start_s, &dataset)?;
-            notes.extend(regular.note);
-            (
-                Traces::Continuous(regular.trace),
-                regular.dt_s,
-                regular.start_s,
-            )
-        };
-        let ids = self.neuron_ids.filter(|ids| ids.len() == n_neurons);
-        Ok(Recording {
+        self.hide(options)?;
+        let n_neurons = self.values.shape().last().copied().unwrap_or_default();
+        let ids = self.neuron_ids.take().filter(|ids| ids.len() == n_neurons);
+        let ids = ids.unwrap_or_else(|| (0..n_neurons).map(|n| n.to_string()).collect());
+        let Timed {
+            traces,
+            dt_s,
+            start_s,
+        } = self.timed(options)?;
+        let recording = Recording {
             traces,
             dt_s,
             start_s,
             units: options.units.or(self.units),
-            neuron_ids: ids.unwrap_or_else(|| (0..n_neurons).map(|n| n.to_string()).collect()),
+            neuron_ids: ids,
+            neuron_numbers: (0..n_neurons).collect(),
             trial_table: self.trial_table,
             n_train: self.n_train,
             tau_s: self.tau_s.filter(|&tau_s| is_time(tau_s)),
             discretisation: self.discretisation,
             path: path.to_owned(),
             format,
-            dataset,
-            notes,
+            dataset: self.dataset,
+            notes: self.notes,
+        };
+        recording.part(&options.part)
+    }
+
+    /// Time before neurons, trials before both.
+    fn orient(&mut self, format: Format, options: &Options) -> Result<(), Problem> {
+        if self.values.ndim() > 0 && self.values.is_empty() {
+            return Err(Problem::Empty {
+                dataset: self.dataset.clone(),
+                shape: self.values.shape().to_vec(),
+            });
+        }
+        // suite2p has but one order, and a table's reader has seen to it.
+        let (order, is_own) = match (format, options.order) {
+            (Format::Suite2p, _) | (_, None) => (self.order, true),
+            (Format::Csv, _) => (self.order, true),
+            (_, stated) => (stated, false),
+        };
+        let values = std::mem::take(&mut self.values);
+        let oriented = axes::oriented(&self.dataset, values, order, &self.clock)?;
+        self.values = oriented.values;
+        if !(is_own && self.order.is_some()) {
+            self.notes.extend(oriented.notes);
+        }
+        Ok(())
+    }
+
+    /// Columns that are counters or times leave the neurons.
+    fn set_apart(&mut self) -> Result<(), Problem> {
+        let last = Axis(self.values.ndim() - 1);
+        let first_trial = match self.values.ndim() {
+            2 => self.values.view(),
+            _ => self.values.index_axis(Axis(0), 0),
+        };
+        let column = |place: usize| -> Vec<f64> {
+            let lane = first_trial.index_axis(Axis(1), place);
+            lane.iter().map(|&v| f64::from(v)).collect()
+        };
+        let n_columns = self.values.len_of(last);
+        let sorted = columns::sort(None, n_columns, column);
+        if sorted.neurons.len() == n_columns {
+            return Ok(());
+        }
+        if sorted.neurons.is_empty() {
+            return Err(Problem::OnlyCounters {
+                dataset: self.dataset.clone(),
+            });
+        }
+        self.values = self.values.select(last, &sorted.neurons);
+        if let Some(ids) = self.neuron_ids.take().filter(|ids| ids.len() == n_columns) {
+            let kept = sorted.neurons.iter().map(|&n| ids[n].clone());
+            self.neuron_ids = Some(kept.collect());
+        }
+        if self.values.ndim() == 2 && matches!(self.clock, Clock::Unstated) {
+            self.clock = sorted.clock;
+            self.start_s = sorted.start_s;
+        }
+        self.notes.extend(sorted.notes);
+        Ok(())
+    }
+
+    /// Frames that are no data become NaN: the file's own and those of the mask.
+    fn hide(&mut self, options: &Options) -> Result<(), Problem> {
+        let time = Axis(self.values.ndim() - 2);
+        let n_frames = self.values.len_of(time);
+        let own = self.no_data.take().filter(|_| !options.flagged_frames);
+        let stated = match &options.mask {
+            Some(path) => Some(mask::read(path, n_frames, &mut self.notes)?),
+            None => None,
+        };
+        for hidden in own.into_iter().chain(stated) {
+            for (frame, _) in hidden.iter().enumerate().filter(|(_, hidden)| **hidden) {
+                self.values.index_axis_mut(time, frame).fill(f32::NAN);
+            }
+        }
+        Ok(())
+    }
+
+    /// Time on equal steps.
+    fn timed(&mut self, options: &Options) -> Result<Timed, Problem> {
+        let clock = std::mem::replace(&mut self.clock, Clock::Unstated);
+        let clock = clock.stated(options.rate_hz);
+        let values = std::mem::take(&mut self.values);
+        if values.ndim() == 3 {
+            let trials = unpad(axes::as_trials(values, &self.dataset)?.view())?;
+            return Ok(Timed {
+                traces: Traces::Trials(trials),
+                dt_s: clock.of_trials()?.dt_s()?,
+                start_s: self.start_s,
+            });
+        }
+        let found = values.shape().to_vec();
+        let trace: Array2<f32> =
+            values
+                .into_dimensionality::<Ix2>()
+                .map_err(|_| Problem::Rank {
+                    object: format!("dataset `{}`", self.dataset),
+                    found,
+                    axes: "[time, neuron] or [trial, time, neuron]",
+                })?;
+        match self.trial_lengths.take() {
+            Some(lengths) => self.in_trials(&trace, clock, &lengths),
+            None => {
+                let regular = clock::regularise(clock, trace, self.start_s, &self.dataset)?;
+                self.notes.extend(regular.notes);
+                Ok(Timed {
+                    traces: Traces::Continuous(regular.trace),
+                    dt_s: regular.dt_s,
+                    start_s: regular.start_s,
+                })
+            }
+        }
+    }
+
+    /// Trials that lie end to end, each with its own times.
+    fn in_trials(
+        &mut self,
+        trace: &Array2<f32>,
+        clock: Clock,
+        lengths: &[usize],
+    ) -> Result<Timed, Problem> {
+        let mut trials = Vec::new();
+        let mut steps_s = Vec::new();
+        let mut first = 0;
+        for &length in lengths {
+            let span = first..first + length;
+            first += length;
+            let clock = match &clock {
+                // One frame has no step of its own.
+                Clock::TimesS(_) if length < 2 => continue,
+                Clock::TimesS(times) => Clock::TimesS(times[span.clone()].to_vec()),
+                other => other.clone(),
+            };
+            let trial = trace.slice(s![span, ..]).to_owned();
+            let regular = clock::regularise(clock, trial, self.start_s, &self.dataset)?;
+            self.notes.extend(regular.notes);
+            trials.push(regular.trace);
+            steps_s.push(regular.dt_s);
+        }
+        steps_s.sort_by(f64::total_cmp);
+        let Some(&dt_s) = steps_s.get(steps_s.len() / 2) else {
+            return Err(Problem::MissingRate);
+        };
+        if trials.len() < lengths.len() {
+            let n_short = lengths.len() - trials.len();
+            self.notes
+                .push(format!("{n_short} trials of a single frame are left out"));
+        }
+        Ok(Timed {
+            traces: Traces::Trials(trials),
+            dt_s,
+            start_s: self.start_s,
         })
     }
 }
 
-fn time_first(mut values: ArrayD<f32>, order: AxisOrder) -> ArrayD<f32> {
-    let n_axes = values.ndim();
-    if order == AxisOrder::NeuronTime && n_axes >= 2 {
-        values.swap_axes(n_axes - 2, n_axes - 1);
-    }
-    values
-}
-
-fn with_axes<D: Dimension>(
-    values: ArrayD<f32>,
-    dataset: &str,
-    axes: &'static str,
-) -> Result<Array<f32, D>, Problem> {
-    let found = values.shape().to_vec();
-    let object = format!("dataset `{dataset}`");
-    let array = values.into_dimensionality();
-    array.map_err(|_| Problem::Rank {
-        object,
-        found,
-        axes,
-    })
+/// Traces on equal steps.
+struct Timed {
+    traces: Traces,
+    dt_s: f64,
+    start_s: f64,
 }
 
 /// Trials without the frames at their end in which every neuron is NaN.
@@ -148,29 +271,6 @@ fn unpad(trials: ArrayView3<'_, f32>) -> Result<Vec<Array2<f32>>, Problem> {
         }
     };
     trials.outer_iter().enumerate().map(unpad_one).collect()
-}
-
-/// Time first, unless a clock says otherwise or there would be more neurons than frames.
-pub(crate) fn guess_order(
-    dataset: &str,
-    shape: &[usize],
-    clock: &Clock,
-) -> Result<AxisOrder, Problem> {
-    let &[rows, columns] = shape else {
-        return Ok(AxisOrder::TimeNeuron);
-    };
-    if let Clock::TimesS(times) = clock {
-        if times.len() == columns && columns != rows {
-            return Ok(AxisOrder::NeuronTime);
-        }
-    } else if columns > rows {
-        return Err(Problem::AxisOrder {
-            dataset: dataset.to_owned(),
-            rows,
-            columns,
-        });
-    }
-    Ok(AxisOrder::TimeNeuron)
 }
 
 fn check_finite(dataset: &str, values: &ArrayD<f32>) -> Result<(), Problem> {

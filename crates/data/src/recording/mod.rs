@@ -1,11 +1,15 @@
 //! A user's own recording: from any known format to traces on equal steps.
 
+mod axes;
 mod blocks;
 mod check;
 mod clock;
+mod columns;
 mod draft;
+mod mask;
 mod open;
 mod options;
+mod part;
 mod reader;
 mod readers;
 pub(crate) mod source;
@@ -13,8 +17,8 @@ mod traces;
 pub(crate) mod units;
 
 pub use blocks::{TraceBlock, TraceBlocks};
-pub use check::{BlockCheck, Likelihood};
-pub use options::{AxisOrder, Options};
+pub use check::{BlockCheck, Likelihood, silence};
+pub use options::{AxisOrder, Options, Part};
 pub use readers::suite2p::{Suite2pFolder, write_suite2p};
 pub(crate) use traces::first_frame;
 pub use traces::{Format, PaddedTrials, Recording, Traces, TrialInterval};

@@ -1,14 +1,58 @@
 //! What the caller states of a recording.
 
+use std::path::PathBuf;
+
 use super::units::Units;
 
-/// Order of the last two axes of a stored array, slowest first as NumPy and MATLAB count.
+/// An axis of a stored array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ArrayAxis {
+    Trial,
+    Time,
+    Neuron,
+}
+
+/// Order of the axes of a stored array, slowest first as NumPy and MATLAB count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AxisOrder {
     /// `[time, neuron]`, or `[trial, time, neuron]`.
     TimeNeuron,
     /// `[neuron, time]`, or `[trial, neuron, time]`.
     NeuronTime,
+    /// `[trial, time, neuron]`.
+    TrialTimeNeuron,
+    /// `[trial, neuron, time]`.
+    TrialNeuronTime,
+    /// `[time, trial, neuron]`.
+    TimeTrialNeuron,
+    /// `[time, neuron, trial]`.
+    TimeNeuronTrial,
+    /// `[neuron, trial, time]`.
+    NeuronTrialTime,
+    /// `[neuron, time, trial]`.
+    NeuronTimeTrial,
+}
+
+impl AxisOrder {
+    /// The axes of an array of three axes, as stored.
+    pub(crate) const fn of_three(self) -> [ArrayAxis; 3] {
+        use ArrayAxis::{Neuron, Time, Trial};
+        match self {
+            Self::TimeNeuron | Self::TrialTimeNeuron => [Trial, Time, Neuron],
+            Self::NeuronTime | Self::TrialNeuronTime => [Trial, Neuron, Time],
+            Self::TimeTrialNeuron => [Time, Trial, Neuron],
+            Self::TimeNeuronTrial => [Time, Neuron, Trial],
+            Self::NeuronTrialTime => [Neuron, Trial, Time],
+            Self::NeuronTimeTrial => [Neuron, Time, Trial],
+        }
+    }
+
+    /// Whether neurons come before frames.
+    pub(crate) fn is_neuron_first(self) -> bool {
+        let axes = self.of_three();
+        let place = |wanted| axes.iter().position(|axis| *axis == wanted);
+        place(ArrayAxis::Neuron) < place(ArrayAxis::Time)
+    }
 }
 
 /// What the caller knows better than the file.
@@ -23,10 +67,18 @@ pub struct Options {
     /// Order of the axes; `None`: as the file says, else `[time, neuron]` where plausible. suite2p
     /// has but one.
     pub order: Option<AxisOrder>,
-    /// suite2p: share of the neuropil's fluorescence to subtract.
-    pub neuropil: f32,
-    /// suite2p: only regions that `iscell.npy` accepts.
+    /// Share of the neuropil's fluorescence to subtract, where it is recorded; `None`: as the file
+    /// says, else 0.7 in a suite2p folder.
+    pub neuropil: Option<f32>,
+    /// Only regions that `iscell` accepts.
     pub cells_only: bool,
+    /// suite2p: also the frames that it flagged (`ops['badframes']`).
+    pub flagged_frames: bool,
+    /// File of frames that are no data: an array or column with a number a frame, not 0 where there
+    /// is no data, or a list of frames, counted from 0.
+    pub mask: Option<PathBuf>,
+    /// The part of the time to read.
+    pub part: Part,
 }
 
 impl Default for Options {
@@ -36,8 +88,31 @@ impl Default for Options {
             units: None,
             dataset: None,
             order: None,
-            neuropil: 0.7,
+            neuropil: None,
             cells_only: true,
+            flagged_frames: false,
+            mask: None,
+            part: Part::default(),
         }
+    }
+}
+
+/// A part of the time; of an array of trials, of every trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Part {
+    /// First second, on the recording's clock; `None`: its start.
+    pub from_s: Option<f64>,
+    /// End in seconds, excluded, on the recording's clock; `None`: its end.
+    pub to_s: Option<f64>,
+    /// First frame; `None`: the first of all.
+    pub first_frame: Option<usize>,
+    /// Frame after the last; `None`: as many as there are.
+    pub end_frame: Option<usize>,
+}
+
+impl Part {
+    /// Whether it is the whole.
+    pub fn is_whole(&self) -> bool {
+        *self == Self::default()
     }
 }

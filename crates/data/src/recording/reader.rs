@@ -44,6 +44,9 @@ pub(crate) struct Opened {
     pub(crate) neuron_ids: Option<Vec<String>>,
     pub(crate) tau_s: Option<f64>,
     pub(crate) discretisation: Option<String>,
+    /// Frames that the file itself calls no data, `[time]`.
+    pub(crate) no_data: Option<Vec<bool>>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Opened {
@@ -58,6 +61,8 @@ impl Opened {
             neuron_ids: None,
             tau_s: None,
             discretisation: None,
+            no_data: None,
+            notes: Vec::new(),
         }
     }
 }

@@ -42,4 +42,62 @@ impl Source {
         };
         at(0) || (0..6).any(|power| at(512 << power))
     }
+
+    /// Whether it is text, as far as its head tells.
+    pub(crate) fn is_text(&self) -> bool {
+        let head = &self.head;
+        let is_utf8 = match std::str::from_utf8(head) {
+            Ok(_) => true,
+            // A character may be cut in two where the head ends.
+            Err(e) => e.error_len().is_none() && head.len() > 16_000,
+        };
+        is_utf8 && !head.is_empty() && !head.contains(&0)
+    }
+
+    /// A file of a format that is known and not read, and what to do with it.
+    pub(crate) fn of_other_format(&self) -> Option<Problem> {
+        let begins = |magic: &[u8]| self.head.starts_with(magic);
+        let holds = |text: &[u8]| self.head.windows(text.len()).any(|window| window == text);
+        let (format, remedy) = match self.head[..] {
+            [0x80, 2..=5, ..] => (
+                "a Python pickle, which can run any code",
+                "open it in Python and save the array with numpy.save",
+            ),
+            [0x78, 0x01 | 0x9c | 0xda, ..] => (
+                "compressed with zlib, as joblib does",
+                "open it in Python and save the array with numpy.save",
+            ),
+            [0x1f, 0x8b, ..] => ("compressed with gzip", "unpack it first: gunzip -k FILE"),
+            _ if begins(b"BZh") => ("compressed with bzip2", "unpack it first: bunzip2 -k FILE"),
+            _ if begins(b"\xfd7zXZ") => ("compressed with xz", "unpack it first: unxz -k FILE"),
+            _ if begins(b"7z\xbc\xaf") => ("a 7-Zip archive", "unpack it first"),
+            _ if begins(b"PK\x03\x04") && holds(b"[Content_Types].xml") => (
+                "an Excel workbook (.xlsx)",
+                "save the sheet as CSV, one column per neuron",
+            ),
+            _ if begins(b"\xd0\xcf\x11\xe0") => (
+                "an old Office file (.xls)",
+                "save the sheet as CSV, one column per neuron",
+            ),
+            _ if begins(b"PAR1") => ("Parquet", "save it as CSV, or as .npy"),
+            _ if begins(b"ARROW1") || begins(b"FEA1") => ("Feather", "save it as CSV, or as .npy"),
+            _ if begins(b"CDF\x01") || begins(b"CDF\x02") => {
+                ("netCDF of version 3", "save it as netCDF-4, or as .npy")
+            }
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => (
+                "a TIFF image or movie",
+                "extract the traces first, with suite2p or CaImAn",
+            ),
+            _ => return None,
+        };
+        Some(Problem::OtherFormat { format, remedy })
+    }
+
+    /// That no reader knows it.
+    pub(crate) fn unknown(&self) -> Problem {
+        self.of_other_format()
+            .unwrap_or_else(|| Problem::UnknownFormat {
+                head: self.head.iter().take(8).copied().collect(),
+            })
+    }
 }

@@ -24,6 +24,8 @@ pub struct Recording {
     pub units: Option<Units>,
     /// One name per neuron: the file's own, or its place from 0.
     pub neuron_ids: Vec<String>,
+    /// Place of each neuron in the file, from 0, whatever has been left out since.
+    pub neuron_numbers: Vec<usize>,
     /// Trials of a continuous recording, where the file lists them.
     pub trial_table: Vec<TrialInterval>,
     /// How many trials, from the first, are for training, where the file says: the rest
@@ -151,6 +153,7 @@ impl Recording {
                 Traces::Trials(trials) => Traces::Trials(trials.iter().map(select).collect()),
             },
             neuron_ids: ids.collect(),
+            neuron_numbers: neurons.iter().map(|&n| self.neuron_numbers[n]).collect(),
             ..self.clone()
         })
     }

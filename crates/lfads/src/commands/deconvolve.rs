@@ -194,7 +194,7 @@ impl Deconvolve {
             );
         };
         let kinetics = self.kinetics(blocks.dt_s(), blocks.tau_s(), blocks.discretisation());
-        let kept = self.input.kept(&self.path, blocks.n_neurons())?;
+        let kept = self.input.kept_in_blocks(&self.path, &blocks)?;
         let (n_bins, n_neurons) = (blocks.n_bins(), kept.len());
         let ids = blocks.neuron_ids().to_vec();
         let kept_ids: Vec<String> = kept.iter().map(|&neuron| ids[neuron].clone()).collect();

@@ -111,5 +111,7 @@ fn check(record: &RunRecord, recording: &Recording) -> Result<()> {
         true => Likelihood::Poisson,
         false => Likelihood::Gaussian,
     };
-    recording.check(likelihood).map_err(with_option_names)
+    recording
+        .check_values(likelihood)
+        .map_err(with_option_names)
 }

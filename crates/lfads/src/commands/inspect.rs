@@ -12,7 +12,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Session;
-use crate::input::{InputArgs, option_names};
+use crate::input::{InputArgs, option_names, with_flags};
+use crate::reading;
 use crate::traces::Layout;
 
 /// Neurons listed in the terminal.
@@ -55,6 +56,8 @@ struct Inspection {
     /// Frames of the shortest and of the longest trial.
     n_frames: [usize; 2],
     n_train: Option<usize>,
+    /// What the axes of the array are that was read.
+    axes: &'static str,
     notes: Vec<String>,
     warnings: Vec<String>,
     neurons: Vec<Neuron>,
@@ -75,7 +78,7 @@ struct Neuron {
 
 impl Inspect {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
-        let recording = self.input.open(&self.path)?;
+        let recording = self.input.open_quietly(&self.path)?;
         let automatic = Automatic::new(recording.dt_s)?.with_typical_tau(self.typical_tau)?;
         let layout = Layout::new(&recording, 5.0 * self.typical_tau);
         let is_counts = recording.units == Some(Units::SpikeCounts);
@@ -170,7 +173,8 @@ impl Inspection {
             continuous: matches!(recording.traces, Traces::Continuous(_)),
             n_frames: [extreme(lengths.iter().min()), extreme(lengths.iter().max())],
             n_train: recording.n_train,
-            notes: recording.notes.clone(),
+            axes: reading::axes(recording),
+            notes: recording.notes.iter().map(|n| with_flags(n)).collect(),
             warnings: warnings(recording, &neurons),
             neurons,
         }
@@ -189,10 +193,11 @@ impl Inspection {
         let seconds = longest as f64 * self.dt_s;
         writeln!(
             page,
-            "{} ({}, {})",
+            "{} ({}, {} {})",
             self.path.display(),
             self.format,
-            self.dataset
+            self.dataset,
+            self.axes
         )?;
         write!(
             page,
@@ -297,9 +302,7 @@ fn warnings(recording: &Recording, neurons: &[Neuron]) -> Vec<String> {
         let hint = option_names(&error.problem);
         found.push(format!("{}{hint}", error.problem));
     }
-    if recording.units.is_none() {
-        found.push("the file does not say what the values are; state --units".into());
-    }
+    found.extend(reading::warnings(recording));
     let list = |which: &dyn Fn(&Neuron) -> bool| {
         let indices = neurons.iter().enumerate().filter(|(_, n)| which(n));
         let indices: Vec<String> = indices.map(|(i, _)| i.to_string()).collect();

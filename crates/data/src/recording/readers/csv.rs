@@ -1,16 +1,21 @@
-//! Text tables: one row per frame, one column per neuron.
+//! Text tables: one row per frame, one column per neuron, or the other way round.
 
 use ndarray::Array2;
 
 use crate::Problem;
 use crate::format::csv::{self, Table};
+use crate::recording::axes::guess_order;
 use crate::recording::clock::Clock;
+use crate::recording::columns::{self, Sorted};
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
 use crate::recording::reader::Reader;
 use crate::recording::source::Source;
 use crate::recording::traces::Format;
 use crate::whole_file::cannot_read;
+
+/// What errors and results call the one table there is.
+const DATASET: &str = "table";
 
 pub(super) struct Csv;
 
@@ -20,51 +25,219 @@ impl Reader for Csv {
     }
 
     fn recognises(&self, source: &Source) -> bool {
-        let head = &source.head;
-        let is_text = match std::str::from_utf8(head) {
-            Ok(_) => true,
-            // A character may be cut in two where the head ends.
-            Err(e) => e.error_len().is_none() && head.len() > 16_000,
-        };
-        is_text && !head.is_empty() && !head.contains(&0)
+        source.is_text()
     }
 
-    fn read(&self, source: &Source, _: &Options) -> Result<Draft, Problem> {
+    fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
         let text = std::fs::read(&source.path).map_err(cannot_read)?;
-        csv::parse(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text)).map(draft)
+        draft(csv::parse(&text)?, options)
     }
 }
 
-/// A column name that means frame times in seconds, not a neuron.
-fn is_time(name: &str) -> bool {
-    let name = name.trim().to_ascii_lowercase();
-    ["time", "t", "time_s", "timestamp", "timestamps"].contains(&name.as_str())
+/// What the first line of a table is.
+enum FirstLine {
+    /// The first row.
+    Row,
+    /// Names of the columns.
+    Names,
+    /// A count of the columns, or the time of each.
+    Count(Vec<f64>),
 }
 
-fn draft(table: Table) -> Draft {
+fn draft(table: Table, options: &Options) -> Result<Draft, Problem> {
+    let first = first_line(&table);
     let Table {
-        names,
+        first: names,
+        labels,
         width,
-        cells,
+        mut cells,
     } = table;
-    let n_rows = cells.len() / width.max(1);
-    let times = names
-        .as_ref()
-        .and_then(|names| names.iter().position(|n| is_time(n)));
-    let kept: Vec<usize> = (0..width).filter(|&c| Some(c) != times).collect();
-    let values = Array2::from_shape_fn((n_rows, kept.len()), |(row, column)| {
-        cells[row * width + kept[column]] as f32
-    });
-    let mut draft = Draft::bare("table", values.into_dyn());
-    if let Some(names) = names {
-        // With a header, rows are frames.
-        draft.order = Some(AxisOrder::TimeNeuron);
-        draft.neuron_ids = Some(kept.iter().map(|&c| names[c].clone()).collect());
+    if matches!(first, FirstLine::Row) {
+        let row = names.iter().map(|cell| cell.parse().unwrap_or(f64::NAN));
+        cells.splice(0..0, row);
     }
-    if let Some(column) = times {
-        let times: Vec<f64> = cells.iter().skip(column).step_by(width).copied().collect();
-        draft.start_s = times.first().copied().unwrap_or_default();
-        draft.clock = Clock::TimesS(times);
+    let rows = Rows { width, cells };
+    match first {
+        FirstLine::Count(count) => counted(&rows, &names, &count, labels, options),
+        FirstLine::Names => Ok(with_names(&rows, &names, labels, options)),
+        FirstLine::Row => bare(&rows, labels, options),
+    }
+}
+
+/// Rows of numbers.
+struct Rows {
+    width: usize,
+    cells: Vec<f64>,
+}
+
+impl Rows {
+    fn len(&self) -> usize {
+        self.cells.len() / self.width.max(1)
+    }
+
+    fn column(&self, column: usize) -> Vec<f64> {
+        let cells = self.cells.iter().skip(column);
+        cells.step_by(self.width.max(1)).copied().collect()
+    }
+
+    /// Some of the columns, `[row, column]`.
+    fn columns(&self, kept: &[usize]) -> Array2<f32> {
+        Array2::from_shape_fn((self.len(), kept.len()), |(row, column)| {
+            self.cells[row * self.width + kept[column]] as f32
+        })
+    }
+
+    fn sorted(&self, names: Option<&[String]>) -> Sorted {
+        columns::sort(names, self.width, |column| self.column(column))
+    }
+}
+
+fn first_line(table: &Table) -> FirstLine {
+    let parsed: Vec<Option<f64>> = table.first.iter().map(|cell| cell.parse().ok()).collect();
+    let named = table.first.iter().zip(&parsed);
+    let is_text = |(cell, number): (&String, &Option<f64>)| number.is_none() && !is_missing(cell);
+    // Behind the first cell, which may be a name or nothing where rows have an index.
+    let has_corner = table.labels.is_none() && parsed.first().is_some_and(Option::is_none);
+    let count: Option<Vec<f64>> = parsed[usize::from(has_corner)..].iter().copied().collect();
+    if let Some(count) = count.filter(|count| counts(count, has_corner, table)) {
+        return FirstLine::Count(count);
+    }
+    match named.into_iter().any(is_text) {
+        true => FirstLine::Names,
+        false => FirstLine::Row,
+    }
+}
+
+fn is_missing(cell: &str) -> bool {
+    matches!(cell, "" | "NA" | "N/A" | "#N/A" | "null" | "NULL" | "None")
+}
+
+/// Whether the numbers of a first line are no row: 0, 1, 2, … or other equal steps up.
+fn counts(count: &[f64], has_corner: bool, table: &Table) -> bool {
+    let steps: Vec<f64> = count.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let is_one_up = steps.iter().all(|step| (step - 1.0).abs() < 1e-9);
+    let starts = count
+        .first()
+        .is_some_and(|v| *v == 0.0 || (*v - 1.0).abs() < 1e-9);
+    let is_numbered = is_one_up && starts && table.first.iter().all(|cell| !cell.contains('.'));
+    if has_corner || table.labels.is_some() {
+        return !count.is_empty() && (is_numbered || columns::is_counter(count));
+    }
+    // Whole numbers in a table of whole numbers may be a row of counts.
+    let in_fractions = table.cells.iter().any(|v| v.fract() != 0.0);
+    (is_numbered && (in_fractions || count.len() > 3)) || columns::is_counter(count)
+}
+
+/// A table under a header of names: rows are frames.
+fn with_names(
+    rows: &Rows,
+    names: &[String],
+    labels: Option<Vec<String>>,
+    options: &Options,
+) -> Draft {
+    let mut draft = match options.order.is_some_and(AxisOrder::is_neuron_first) {
+        true => neuron_rows(rows, labels, &[]),
+        false => frame_rows(rows, Some(names), labels.is_some()),
+    };
+    if draft.neuron_ids.is_none() {
+        draft.neuron_ids = Some(names.to_vec());
+    }
+    draft
+}
+
+/// A table under a line that counts: neurons, or frames.
+fn counted(
+    rows: &Rows,
+    first: &[String],
+    count: &[f64],
+    labels: Option<Vec<String>>,
+    options: &Options,
+) -> Result<Draft, Problem> {
+    let are_times = count.iter().any(|v| v.fract() != 0.0);
+    let is_neuron_first = match options.order {
+        Some(order) => order.is_neuron_first(),
+        None if are_times || labels.is_some() => true,
+        None => {
+            let shape = [rows.len(), count.len()];
+            guess_order(DATASET, shape, &Clock::Unstated)? == AxisOrder::NeuronTime
+        }
+    };
+    let how = format!(
+        "the first line counts from {} to {}",
+        count.first().copied().unwrap_or_default(),
+        count.last().copied().unwrap_or_default()
+    );
+    let mut draft = match is_neuron_first {
+        true => neuron_rows(rows, labels, count),
+        false => frame_rows(rows, Some(first), labels.is_some()),
+    };
+    let what = match (is_neuron_first, are_times) {
+        (true, true) => "the times of the frames",
+        (true, false) => "the frames; rows are neurons",
+        (false, _) => "the neurons, no data",
+    };
+    draft.notes.insert(0, format!("{how}: {what}"));
+    Ok(draft)
+}
+
+/// A table of numbers alone.
+fn bare(rows: &Rows, labels: Option<Vec<String>>, options: &Options) -> Result<Draft, Problem> {
+    let order = match options.order {
+        Some(order) => order,
+        None if labels.is_some() => AxisOrder::NeuronTime,
+        None => guess_order(DATASET, [rows.len(), rows.width], &Clock::Unstated)?,
+    };
+    Ok(match order.is_neuron_first() {
+        true => neuron_rows(rows, labels, &[]),
+        false => frame_rows(rows, None, labels.is_some()),
+    })
+}
+
+/// Rows are frames, columns neurons but for those that their names or values tell from them.
+fn frame_rows(rows: &Rows, names: Option<&[String]>, has_labels: bool) -> Draft {
+    let Sorted {
+        neurons,
+        clock,
+        start_s,
+        trial_lengths,
+        notes,
+    } = rows.sorted(names);
+    let mut draft = Draft::bare(DATASET, rows.columns(&neurons).into_dyn());
+    draft.order = Some(AxisOrder::TimeNeuron);
+    draft.neuron_ids = names.map(|names| neurons.iter().map(|&c| names[c].clone()).collect());
+    draft.clock = clock;
+    draft.start_s = start_s;
+    draft.trial_lengths = trial_lengths;
+    draft.notes = notes;
+    if has_labels {
+        draft
+            .notes
+            .push("the first column is text: names of the rows, left out".to_owned());
+    }
+    draft.sorted = true;
+    draft
+}
+
+/// Rows are neurons; a first column that counts is their numbers.
+fn neuron_rows(rows: &Rows, labels: Option<Vec<String>>, count: &[f64]) -> Draft {
+    let index = rows.column(0);
+    let has_index = labels.is_none()
+        && rows.width > 1
+        && (count.len() + 1 == rows.width || columns::is_counter(&index));
+    let kept: Vec<usize> = (usize::from(has_index)..rows.width).collect();
+    let mut draft = Draft::bare(DATASET, rows.columns(&kept).into_dyn());
+    draft.order = Some(AxisOrder::NeuronTime);
+    draft.neuron_ids = match has_index {
+        true => {
+            let note = "the first column counts the rows: numbers of the neurons, no data";
+            draft.notes.push(note.to_owned());
+            Some(index.iter().map(ToString::to_string).collect())
+        }
+        false => labels,
+    };
+    if count.iter().any(|v| v.fract() != 0.0) {
+        draft.start_s = count.first().copied().unwrap_or_default();
+        draft.clock = Clock::TimesS(count.to_vec());
     }
     draft
 }

@@ -2,29 +2,23 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayD, Axis, concatenate};
+use ndarray::Array2;
 
-use super::{pipelines, tables};
+use super::{pipelines, splits, tables};
 use crate::Problem;
 use crate::format::hdf5;
 use crate::format::hdf5_tree::Hdf5Tree;
 use crate::format::tree::Tree;
+use crate::recording::axes::guess_order;
 use crate::recording::clock::Clock;
-use crate::recording::draft::{Draft, guess_order};
-use crate::recording::options::{AxisOrder, Options};
+use crate::recording::draft::Draft;
+use crate::recording::options::Options;
 use crate::recording::reader::{Opened, Reader, Store};
 use crate::recording::source::Source;
 use crate::recording::traces::Format;
-use crate::recording::units::Units;
 
 /// What traces are called in errors.
 const KIND: &str = "dataset of two or three axes";
-
-/// What the traces are called after `train_`, most wanted first.
-const NAMES: [&str; 5] = ["fluor", "data", "encod_data", "recon_data", "spikes"];
-
-/// How many times their own size trials may take when padded to one length.
-const MOST_PADDED: usize = 16;
 
 pub(super) struct PlainHdf5;
 
@@ -39,8 +33,8 @@ impl Reader for PlainHdf5 {
 
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
         let tree = Hdf5Tree::new(hdf5::open(&source.path)?, false)?;
-        let mut draft = if let Some(name) = split_name(&tree, options) {
-            read_splits(&tree, &name)?
+        let mut draft = if let Some(split) = splits_of(&tree, options) {
+            read_splits(&tree, &split)?
         } else if let Some(draft) = pipelines::read(&tree, options)? {
             draft
         } else {
@@ -57,7 +51,7 @@ impl Reader for PlainHdf5 {
 
     fn in_blocks(&self, source: &Source, options: &Options) -> Result<Option<Opened>, Problem> {
         let tree = Hdf5Tree::new(hdf5::open(&source.path)?, false)?;
-        if split_name(&tree, options).is_some() || pipelines::recognises(&tree, options)? {
+        if splits_of(&tree, options).is_some() || pipelines::recognises(&tree, options)? {
             return Ok(None);
         }
         let name = tables::named(&tree, options, KIND);
@@ -77,11 +71,11 @@ impl Reader for PlainHdf5 {
         let clock = tables::clock_above(&tree, name, &shape)?;
         let order = match options.order {
             Some(order) => order,
-            None => guess_order(name, &shape, &clock)?,
+            None => guess_order(name, [rows, columns], &clock)?,
         };
-        let (axis, shape) = match order {
-            AxisOrder::NeuronTime => (0, [rows, columns]),
-            AxisOrder::TimeNeuron => (1, [columns, rows]),
+        let (axis, shape) = match order.is_neuron_first() {
+            true => (0, [rows, columns]),
+            false => (1, [columns, rows]),
         };
         let store = Lines {
             dataset,
@@ -119,73 +113,21 @@ fn without(problem: Problem, tree: &Hdf5Tree) -> Problem {
     }
 }
 
-/// The name after `train_`: the caller's, or the most wanted there is.
-fn split_name(tree: &Hdf5Tree, options: &Options) -> Option<String> {
-    let is_table = |name: &str| {
-        tree.shape(name)
-            .is_some_and(|s| matches!(s, [_, _] | [_, _, _]))
-    };
-    let has = |name: &str| is_table(&format!("train_{name}"));
-    match &options.dataset {
-        Some(wanted) => has(wanted).then(|| wanted.clone()),
-        None => NAMES.into_iter().find(|n| has(n)).map(str::to_owned),
-    }
+/// The arrays that are split into trials for training and others, where there are such.
+fn splits_of(tree: &Hdf5Tree, options: &Options) -> Option<splits::Split> {
+    let tables = tree.arrays().iter();
+    let tables = tables.filter(|listed| matches!(listed.shape[..], [_, _] | [_, _, _]));
+    let shapes: Vec<_> = tables
+        .map(|listed| (listed.name.clone(), listed.shape.clone()))
+        .collect();
+    splits::find(&shapes, options)
 }
 
-fn read_splits(tree: &Hdf5Tree, name: &str) -> Result<Draft, Problem> {
-    let train_name = format!("train_{name}");
-    let train = tree.values(&train_name)?;
-    let train = train.ok_or(Problem::NoTraces { kind: "dataset" })?;
-    let valid = tree.values(&format!("valid_{name}"))?;
-    let n_train = train.shape().first().copied();
-    let values = match &valid {
-        Some(valid) => join(&train_name, &train, name, valid)?,
-        None => train,
-    };
-    let mut draft = Draft::bare(&train_name, values);
+fn read_splits(tree: &Hdf5Tree, split: &splits::Split) -> Result<Draft, Problem> {
+    let mut draft = split.read(|name| {
+        let values = tree.values(name)?;
+        values.ok_or(Problem::NoTraces { kind: "dataset" })
+    })?;
     draft.clock = Clock::from_scalars(|name| tree.scalar("", name))?;
-    draft.n_train = n_train.filter(|_| valid.is_some());
-    draft.units = match name {
-        "spikes" => Some(Units::SpikeCounts),
-        "fluor" => Some(Units::Fluorescence),
-        _ => None,
-    };
     Ok(draft)
-}
-
-/// Trials of both splits, those for training first; the shorter split gets NaN frames.
-fn join(
-    train_name: &str,
-    train: &ArrayD<f32>,
-    name: &str,
-    valid: &ArrayD<f32>,
-) -> Result<ArrayD<f32>, Problem> {
-    let disagree = |axis| Problem::Disagree {
-        a: train_name.to_owned(),
-        a_shape: train.shape().to_vec(),
-        b: format!("valid_{name}"),
-        b_shape: valid.shape().to_vec(),
-        axis,
-    };
-    let (&[n_train, a, n], &[n_valid, b, m]) = (train.shape(), valid.shape()) else {
-        return Err(disagree("axes"));
-    };
-    if n != m {
-        return Err(disagree("neurons"));
-    }
-    let padded = (n_train + n_valid).saturating_mul(a.max(b).saturating_mul(n));
-    if padded > MOST_PADDED.saturating_mul(train.len() + valid.len()) {
-        return Err(disagree("frames"));
-    }
-    let lengthen = |values: &ArrayD<f32>| {
-        let mut shape = values.shape().to_vec();
-        shape[1] = a.max(b);
-        let mut long = ArrayD::from_elem(shape, f32::NAN);
-        let length = values.shape()[1];
-        long.slice_axis_mut(Axis(1), (..length).into())
-            .assign(values);
-        long
-    };
-    let (train, valid) = (lengthen(train), lengthen(valid));
-    concatenate(Axis(0), &[train.view(), valid.view()]).map_err(|_| disagree("trials"))
 }

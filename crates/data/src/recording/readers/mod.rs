@@ -11,8 +11,12 @@ mod npy;
 mod npz;
 #[cfg(feature = "hdf5")]
 mod nwb;
+#[cfg(feature = "hdf5")]
+mod nwb_regions;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod pipelines;
+#[cfg(feature = "hdf5")]
+mod splits;
 pub(super) mod suite2p;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod tables;
@@ -39,8 +43,9 @@ static READERS: &[&dyn Reader] = &[
 
 /// The reader of the format that the source is in.
 pub(super) fn reader_of(source: &Source) -> Result<&'static dyn Reader, Problem> {
+    if let Some(problem) = source.of_other_format() {
+        return Err(problem);
+    }
     let known = READERS.iter().find(|reader| reader.recognises(source));
-    known.copied().ok_or_else(|| Problem::UnknownFormat {
-        head: source.head.iter().take(8).copied().collect(),
-    })
+    known.copied().ok_or_else(|| source.unknown())
 }

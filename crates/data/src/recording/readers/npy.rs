@@ -7,9 +7,10 @@ use ndarray::Array2;
 use crate::Problem;
 use crate::format::npy;
 use crate::format::npy_matrix::Matrix;
+use crate::recording::axes::guess_order;
 use crate::recording::clock::Clock;
-use crate::recording::draft::{Draft, guess_order};
-use crate::recording::options::{AxisOrder, Options};
+use crate::recording::draft::Draft;
+use crate::recording::options::Options;
 use crate::recording::reader::{Opened, Reader, Store};
 use crate::recording::source::Source;
 use crate::recording::traces::Format;
@@ -37,11 +38,11 @@ impl Reader for Npy {
         let [rows, columns] = matrix.shape();
         let order = match options.order {
             Some(order) => order,
-            None => guess_order("array", &[rows, columns], &Clock::Unstated)?,
+            None => guess_order("array", [rows, columns], &Clock::Unstated)?,
         };
-        let (axis, shape) = match order {
-            AxisOrder::NeuronTime => (0, [rows, columns]),
-            AxisOrder::TimeNeuron => (1, [columns, rows]),
+        let (axis, shape) = match order.is_neuron_first() {
+            true => (0, [rows, columns]),
+            false => (1, [columns, rows]),
         };
         let store = Lines { matrix, axis };
         Ok(Some(Opened::bare("array", Box::new(store), shape)))

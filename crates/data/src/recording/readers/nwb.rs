@@ -1,10 +1,12 @@
 //! Neurodata Without Borders: fluorescence of regions of interest, with trials.
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Axis};
 
+use super::nwb_regions;
+use super::suite2p::USUAL_SHARE;
 use crate::Problem;
 use crate::format::hdf5::{self, Node, Stored};
-use crate::recording::clock::Clock;
+use crate::recording::clock::{Clock, can_be_paired};
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
 use crate::recording::reader::{Reader, choose};
@@ -33,7 +35,12 @@ impl Reader for Nwb {
         let series = series.ok_or(Problem::NoTraces {
             kind: "RoiResponseSeries",
         })?;
-        let mut draft = read_series(series)?;
+        let mut draft = read_series(series, options)?;
+        if series.units == Some(Units::Fluorescence) {
+            let neuropil = neuropil_beside(series, &found);
+            subtract_neuropil(&mut draft, series, neuropil, options)?;
+        }
+        nwb_regions::keep_accepted(&mut draft, &root, options)?;
         draft.trial_table = trials(&root)?;
         Ok(draft)
     }
@@ -140,32 +147,111 @@ fn preferred(found: &[Series], options: &Options) -> Vec<String> {
         .unwrap_or_else(|| paths(&|_| true))
 }
 
-fn read_series(series: &Series) -> Result<Draft, Problem> {
-    let node = &series.node;
+/// The neuropil's series that belongs to a series of fluorescence.
+fn neuropil_beside<'a>(series: &Series, found: &'a [Series]) -> Option<&'a Series> {
+    let is_neuropil = |other: &&Series| other.path.to_ascii_lowercase().contains("neuropil");
+    if is_neuropil(&series) {
+        return None;
+    }
+    let all: Vec<&Series> = found.iter().filter(is_neuropil).collect();
+    // Of several planes, that of the same name.
+    let name = |path: &str| {
+        path.rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+    };
+    match all[..] {
+        [only] => Some(only),
+        _ => all
+            .iter()
+            .find(|other| name(&other.path) == name(&series.path))
+            .copied(),
+    }
+}
+
+/// Takes off the share of the neuropil's fluorescence that is asked for, else suite2p's default where
+/// nothing says that it has been taken off; a note in any case.
+fn subtract_neuropil(
+    draft: &mut Draft,
+    series: &Series,
+    neuropil: Option<&Series>,
+    options: &Options,
+) -> Result<(), Problem> {
+    let Some(neuropil) = neuropil else {
+        return Ok(());
+    };
+    let path = series.path.to_ascii_lowercase();
+    let is_corrected = ["correct", "demix", "denois"]
+        .iter()
+        .any(|word| path.contains(word));
+    let share = match options.neuropil {
+        Some(share) => share,
+        None if is_corrected => 0.0,
+        None => USUAL_SHARE,
+    };
+    if share == 0.0 {
+        draft.notes.push(format!(
+            "the neuropil of `{}` is not subtracted (`neuropil` does)",
+            neuropil.path
+        ));
+        return Ok(());
+    }
+    let values = values_of(neuropil)?;
+    if values.shape() != draft.values.shape() {
+        return Err(Problem::Disagree {
+            a: draft.dataset.clone(),
+            a_shape: draft.values.shape().to_vec(),
+            b: format!("{}/data", neuropil.path),
+            b_shape: values.shape().to_vec(),
+            axis: "regions and frames",
+        });
+    }
+    draft.values.scaled_add(-share, &values);
+    let whose = match options.neuropil {
+        Some(_) => "",
+        None => ": suite2p's default coefficient, as none is written (`neuropil`)",
+    };
+    draft
+        .notes
+        .push(format!("less {share} of `{}`{whose}", neuropil.path));
+    Ok(())
+}
+
+/// The values in their own units; a series of one region has one axis.
+fn values_of(series: &Series) -> Result<ArrayD<f32>, Problem> {
     let dataset = format!("{}/data", series.path);
-    let data = node.numbers("data", |x| x)?.ok_or(Problem::NotFound {
-        wanted: dataset.clone(),
-        kind: "dataset",
-        found: "none".to_owned(),
-    })?;
+    let node = &series.node;
     let scale = |name, default| match node.dataset("data", "dataset `data`") {
         Ok(Some(data)) => attribute(&data, name).unwrap_or(default),
         _ => default,
     };
     let (conversion, offset) = (scale("conversion", 1.0), scale("offset", 0.0));
-    let values = data.values.iter().map(|x| (x * conversion + offset) as f32);
-    let mut shape = data.shape.clone();
-    if shape.len() == 1 {
-        shape.push(1);
-    }
-    let values = ArrayD::from_shape_vec(shape.clone(), values.collect());
-    let values = values.map_err(|_| Problem::Rank {
-        object: format!("dataset `{dataset}`"),
-        found: data.shape,
-        axes: "[time, roi]",
+    let scaled = |x: f64| (x * conversion + offset) as f32;
+    let data = node.numbers("data", scaled)?.ok_or(Problem::NotFound {
+        wanted: dataset.clone(),
+        kind: "dataset",
+        found: "none".to_owned(),
     })?;
+    let values = data.into_array(&format!("dataset `{dataset}`"))?;
+    Ok(match values.ndim() {
+        1 => values.insert_axis(Axis(1)),
+        _ => values,
+    })
+}
+
+fn read_series(series: &Series, options: &Options) -> Result<Draft, Problem> {
+    let node = &series.node;
+    let dataset = format!("{}/data", series.path);
+    let values = values_of(series)?;
+    let shape = values.shape().to_vec();
     let rois = node.numbers("rois", |x| x)?.map(|rois| rois.values);
     let (clock, start_s) = clock(node)?;
+    // A stated rate makes up for times that do not fit.
+    let clock = match options.rate_hz {
+        Some(rate_hz) => Clock::RateHz(rate_hz),
+        None => clock,
+    };
     let mut draft = Draft::bare(&dataset, values);
     draft.order = order(&dataset, &shape, rois.as_ref().map(Vec::len), &clock)?;
     if draft.order == Some(AxisOrder::NeuronTime) {
@@ -214,12 +300,9 @@ fn order(
     let &[rows, columns] = shape else {
         return Ok(None);
     };
-    let n_times = match clock {
-        Clock::TimesS(times) => Some(times.len()),
-        _ => None,
-    };
+    let n_times = clock.n_times();
     let fits = |time: usize, neuron: usize| {
-        n_rois.is_none_or(|n| n == neuron) && n_times.is_none_or(|n| n == time)
+        n_rois.is_none_or(|n| n == neuron) && n_times.is_none_or(|n| can_be_paired(n, time))
     };
     match (fits(rows, columns), fits(columns, rows)) {
         (true, _) if n_rois.is_some() => Ok(Some(AxisOrder::TimeNeuron)),

@@ -78,9 +78,9 @@ impl Output {
 
     fn read(&self, signal: &Signal, tree: &dyn Tree, options: &Options) -> Result<Draft, Problem> {
         let mut values = sum(tree, &signal.parts)?;
-        let roi_axis = match self.order {
-            AxisOrder::NeuronTime => 0,
-            AxisOrder::TimeNeuron => 1,
+        let roi_axis = match self.order.is_neuron_first() {
+            true => 0,
+            false => 1,
         };
         let n_regions = values.shape()[roi_axis];
         let mut kept: Vec<usize> = (0..n_regions).collect();

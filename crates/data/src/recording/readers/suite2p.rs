@@ -94,6 +94,9 @@ pub fn write_suite2p(folder: &Path, suite2p: &Suite2pFolder) -> Result<(), DataE
         .map_err(|problem| DataError::from(problem).in_file(&path))
 }
 
+/// What suite2p subtracts of the neuropil unless told otherwise.
+pub(super) const USUAL_SHARE: f32 = 0.7;
+
 pub(super) struct Suite2p;
 
 impl Reader for Suite2p {
@@ -107,8 +110,10 @@ impl Reader for Suite2p {
 
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
         let folder = plane(&source.path, options)?;
+        let settings = Settings::read(&folder);
         let mut traces = matrix(&folder, "F.npy")?;
-        if has_neuropil(&folder, options)? {
+        let share = settings.share(options);
+        if has_neuropil(&folder, share)? {
             let neuropil = matrix(&folder, "Fneu.npy")?;
             if neuropil.shape() != traces.shape() {
                 return Err(disagree(
@@ -118,26 +123,17 @@ impl Reader for Suite2p {
                     "regions and frames",
                 ));
             }
-            traces.scaled_add(-options.neuropil, &neuropil);
+            traces.scaled_add(-share, &neuropil);
         }
+        let (n_regions, n_frames) = traces.dim();
         let kept = accepted(&folder, traces.shape(), options)?;
-        let n_regions = traces.nrows();
         let mut draft = Draft::bare("F.npy", traces.select(Axis(0), &kept).into_dyn());
         draft.order = Some(AxisOrder::NeuronTime);
         draft.units = Some(Units::Fluorescence);
         draft.neuron_ids = Some(kept.iter().map(ToString::to_string).collect());
-        draft.clock = match options.rate_hz {
-            Some(rate_hz) => Clock::RateHz(rate_hz),
-            None => frame_rate(&folder)?,
-        };
-        let subtracted = match options.neuropil {
-            0.0 => String::new(),
-            share => format!(" - {share} Fneu"),
-        };
-        draft.notes.push(format!(
-            "F{subtracted} of {} of {n_regions} regions",
-            kept.len()
-        ));
+        draft.clock = settings.clock();
+        draft.notes = settings.notes(share, &kept, n_regions, options);
+        draft.no_data = settings.flagged(n_frames, options, &mut draft.notes);
         Ok(draft)
     }
 
@@ -152,8 +148,10 @@ impl Reader for Suite2p {
             return Ok(None);
         };
         let shape = fluorescence.shape();
+        let settings = Settings::read(&folder);
+        let share = settings.share(options);
         let mut neuropil = None;
-        if has_neuropil(&folder, options)? {
+        if has_neuropil(&folder, share)? {
             let Some(matrix) = open("Fneu.npy")? else {
                 return Ok(None);
             };
@@ -166,17 +164,17 @@ impl Reader for Suite2p {
         let kept = accepted(&folder, &shape, options)?;
         let ids = kept.iter().map(ToString::to_string).collect();
         let n_kept = kept.len();
+        let notes = settings.notes(share, &kept, shape[0], options);
         let regions = Regions {
             fluorescence,
             neuropil,
-            share: options.neuropil,
+            share,
             kept,
         };
         let mut opened = Opened::bare("F.npy", Box::new(regions), [n_kept, shape[1]]);
-        opened.clock = match options.rate_hz {
-            Some(rate_hz) => Clock::RateHz(rate_hz),
-            None => frame_rate(&folder)?,
-        };
+        opened.clock = settings.clock();
+        opened.notes = notes;
+        opened.no_data = settings.flagged(shape[1], options, &mut opened.notes);
         opened.units = Some(Units::Fluorescence);
         opened.neuron_ids = Some(ids);
         Ok(Some(opened))
@@ -244,8 +242,8 @@ fn matrix(folder: &Path, name: &str) -> Result<Array2<f32>, Problem> {
 }
 
 /// Whether there is neuropil to subtract.
-fn has_neuropil(folder: &Path, options: &Options) -> Result<bool, Problem> {
-    if options.neuropil == 0.0 {
+fn has_neuropil(folder: &Path, share: f32) -> Result<bool, Problem> {
+    if share == 0.0 {
         return Ok(false);
     }
     let remedy = "put it back, or subtract no neuropil (`neuropil = 0`)";
@@ -301,13 +299,114 @@ fn disagree(fluorescence: &[usize], name: &str, shape: &[usize], axis: &'static 
     }
 }
 
-/// `fs` of `ops.npy`, frames per second of each plane; unstated where it cannot be found.
-fn frame_rate(folder: &Path) -> Result<Clock, Problem> {
-    let path = folder.join("ops.npy");
-    if !path.is_file() {
-        return Ok(Clock::Unstated);
+/// What suite2p wrote of its settings, and of the frames that it flagged.
+#[derive(Debug, Default)]
+struct Settings {
+    /// Frames per second of each plane.
+    rate_hz: Option<f64>,
+    /// Share of the neuropil that it subtracted itself.
+    neuropil: Option<f64>,
+    /// A number a frame, not 0 of those that it flagged, and where it stands.
+    bad_frames: Option<(&'static str, Vec<f64>)>,
+}
+
+impl Settings {
+    /// What can be found in the files of a plane; of a file that cannot be followed, nothing.
+    fn read(folder: &Path) -> Self {
+        let mut found = Self::default();
+        let mut look =
+            |name: &'static str, rate: &[&[&str]], share: &[&[&str]], bad: &[&[&str]]| {
+                let Ok(bytes) = std::fs::read(folder.join(name)) else {
+                    return;
+                };
+                let Some(pickle) = npy::pickled(&bytes).and_then(pickle::Pickle::parse) else {
+                    return;
+                };
+                let number = |paths: &[&[&str]]| paths.iter().find_map(|path| pickle.number(path));
+                found.rate_hz = found.rate_hz.or_else(|| number(rate));
+                found.neuropil = found.neuropil.or_else(|| number(share));
+                let flags = || bad.iter().find_map(|path| pickle.numbers(path));
+                if found.bad_frames.is_none() {
+                    found.bad_frames = flags().map(|flags| (name, flags));
+                }
+            };
+        let extraction: &[&str] = &["extraction", "neuropil_coefficient"];
+        look(
+            "ops.npy",
+            &[&["fs"]],
+            &[&["neucoeff"], &["neuropil_coefficient"], extraction],
+            &[&["badframes"]],
+        );
+        look(
+            "settings.npy",
+            &[&["fs"]],
+            &[extraction, &["neuropil_coefficient"], &["neucoeff"]],
+            &[],
+        );
+        look("db.npy", &[&["fs"]], &[], &[]);
+        look("reg_outputs.npy", &[], &[], &[&["badframes"]]);
+        found
     }
-    let bytes = std::fs::read(path).map_err(cannot_read)?;
-    let rate_hz = npy::pickled(&bytes).and_then(|pickle| pickle::number_after_key(pickle, "fs"));
-    Ok(rate_hz.map_or(Clock::Unstated, Clock::RateHz))
+
+    fn clock(&self) -> Clock {
+        self.rate_hz.map_or(Clock::Unstated, Clock::RateHz)
+    }
+
+    /// Share of the neuropil to subtract: the caller's, else the recording's, else suite2p's default.
+    fn share(&self, options: &Options) -> f32 {
+        let own = self.neuropil.filter(|share| share.is_finite());
+        let own = own.map_or(USUAL_SHARE, |share| share as f32);
+        options.neuropil.unwrap_or(own)
+    }
+
+    fn notes(
+        &self,
+        share: f32,
+        kept: &[usize],
+        n_regions: usize,
+        options: &Options,
+    ) -> Vec<String> {
+        let whose = match (options.neuropil, self.neuropil) {
+            (Some(_), _) => "",
+            (None, Some(_)) => " (the recording's own coefficient)",
+            (None, None) => " (suite2p's default coefficient: none is written)",
+        };
+        let subtracted = match share {
+            0.0 => String::new(),
+            share => format!(" - {share} Fneu{whose}"),
+        };
+        vec![format!(
+            "F{subtracted} of {} of {n_regions} regions",
+            kept.len()
+        )]
+    }
+
+    /// The frames that suite2p flagged; a note of them, whether they are used or not.
+    fn flagged(
+        &self,
+        n_frames: usize,
+        options: &Options,
+        notes: &mut Vec<String>,
+    ) -> Option<Vec<bool>> {
+        let (file, flags) = self.bad_frames.as_ref()?;
+        let n_flagged = flags.iter().filter(|flag| **flag != 0.0).count();
+        if n_flagged == 0 {
+            return None;
+        }
+        if flags.len() != n_frames {
+            notes.push(format!(
+                "badframes of {file} are for {} frames, not {n_frames}: not used",
+                flags.len()
+            ));
+            return None;
+        }
+        let what = match options.flagged_frames {
+            true => "kept, as asked for",
+            false => "no data, NaN here (`flagged_frames` keeps them)",
+        };
+        notes.push(format!(
+            "badframes of {file} flags {n_flagged} of {n_frames} frames: {what}"
+        ));
+        Some(flags.iter().map(|flag| *flag != 0.0).collect())
+    }
 }

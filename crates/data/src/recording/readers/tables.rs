@@ -1,21 +1,12 @@
 //! Traces that a caller keeps as one array among others, with a rate or frame times beside it.
 
 use crate::Problem;
-use crate::format::tree::Tree;
-use crate::recording::clock::Clock;
+use crate::format::tree::{Listed, Tree};
+use crate::recording::clock::{Clock, can_be_paired};
+use crate::recording::columns;
 use crate::recording::draft::Draft;
 use crate::recording::options::Options;
 use crate::recording::reader::choose;
-
-/// Names of frame times.
-const TIMES: [&str; 6] = [
-    "timestamps",
-    "time",
-    "times",
-    "t",
-    "frame_times",
-    "timestamp",
-];
 
 /// What the programs that keep arrays in groups call their rate, besides the usual names.
 const RATES: [&str; 7] = [
@@ -28,10 +19,32 @@ const RATES: [&str; 7] = [
     "fr",
 ];
 
-/// Arrays that could be traces.
+/// Arrays that could be traces: tables; where there is none, rows and columns that are no times.
 pub(super) fn candidates(tree: &dyn Tree) -> Vec<String> {
-    let tables = tree.arrays().iter().filter(|listed| listed.is_table());
-    tables.map(|listed| listed.name.clone()).collect()
+    let named = |keep: &dyn Fn(&Listed) -> bool| -> Vec<String> {
+        let kept = tree.arrays().iter().filter(|listed| keep(listed));
+        kept.map(|listed| listed.name.clone()).collect()
+    };
+    let tables = named(&Listed::is_table);
+    let is_time = |listed: &Listed| columns::time_unit_of(last(tree, &listed.name)).is_some();
+    match tables.is_empty() {
+        true => named(&|listed| length(&listed.shape).is_some() && !is_time(listed)),
+        false => tables,
+    }
+}
+
+/// A name without its groups.
+fn last<'a>(tree: &dyn Tree, name: &'a str) -> &'a str {
+    let parts = name.rsplit_once(tree.separator());
+    parts.map_or(name, |(_, last)| last)
+}
+
+/// How long a row or column is.
+fn length(shape: &[usize]) -> Option<usize> {
+    match *shape {
+        [n] | [1, n] | [n, 1] if n > 1 => Some(n),
+        _ => None,
+    }
 }
 
 /// The array that the caller names, of two axes or three, or else the only one that could be traces.
@@ -43,6 +56,10 @@ pub(super) fn read(
     let name = named(tree, options, kind)?;
     let values = tree.values(&name)?.ok_or(Problem::NoTraces { kind })?;
     let shape = values.shape().to_vec();
+    let values = match length(&shape) {
+        Some(_) => values.flatten().into_owned().into_dyn(),
+        None => values,
+    };
     let mut draft = Draft::bare(&name, values);
     draft.clock = clock_above(tree, &name, &shape)?;
     Ok(draft)
@@ -90,15 +107,16 @@ pub(super) fn clock_in(tree: &dyn Tree, group: &str, shape: &[usize]) -> Result<
             return Ok(Clock::RateHz(rate_hz));
         }
     }
-    for name in TIMES {
-        let name = tree.join(group, name);
-        let is_list = |shape: &[usize]| matches!(shape, [_] | [1, _] | [_, 1]);
-        let listed = tree.shape(&name).filter(|shape| is_list(shape));
-        let n_times = listed.map(|shape| shape.iter().product());
-        let fits = |n: &usize| *n > 1 && shape.contains(n);
-        if n_times.as_ref().is_some_and(fits) {
-            let times = tree.numbers(&name)?;
-            return Ok(times.map_or(Clock::Unstated, Clock::TimesS));
+    for listed in tree.arrays() {
+        let is_here = tree.parent(&listed.name) == group;
+        let Some(unit_s) = columns::time_unit_of(last(tree, &listed.name)).filter(|_| is_here)
+        else {
+            continue;
+        };
+        let fits = |n: usize| shape.iter().any(|&length| can_be_paired(n, length));
+        if length(&listed.shape).is_some_and(fits) {
+            let times = tree.numbers(&listed.name)?.unwrap_or_default();
+            return Ok(Clock::TimesS(times.iter().map(|t| t * unit_s).collect()));
         }
     }
     Ok(Clock::Unstated)

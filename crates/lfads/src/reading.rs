@@ -1,0 +1,59 @@
+//! How a file was understood: what `inspect` says of it beside the notes of the reader.
+
+use data::{Recording, Traces, Units};
+
+/// Share of the frames that a stretch of one value must have to be named.
+const LONG_STRETCH: f64 = 0.1;
+/// Neurons listed in a line.
+const MOST_LISTED: usize = 12;
+
+/// What the axes of the traces are.
+pub fn axes(recording: &Recording) -> &'static str {
+    match recording.traces {
+        Traces::Continuous(_) => "[time, neuron]",
+        Traces::Trials(_) => "[trial, time, neuron]",
+    }
+}
+
+/// What looks as if the file had been meant otherwise.
+pub fn warnings(recording: &Recording) -> Vec<String> {
+    let mut found = Vec::new();
+    if recording.units.is_none() {
+        found.push("the file does not say what the values are; state --units".into());
+    }
+    let (n_trials, n_frames) = recording.zeros_at_ends();
+    if n_trials > 0 && recording.units != Some(Units::SpikeCounts) {
+        found.push(format!(
+            "{n_trials} of {} stretches end in zeros in every neuron, up to {n_frames} frames: padding? Store NaN there, or leave them out (--frames, --mask)",
+            recording.stretches().len()
+        ));
+    }
+    // Counts are zero most of the time.
+    if recording.units != Some(Units::SpikeCounts) {
+        found.extend(constant(recording));
+    }
+    found
+}
+
+fn constant(recording: &Recording) -> Option<String> {
+    let silent: Vec<usize> = recording.silent().into_iter().map(|s| s.number).collect();
+    let stretches: Vec<(usize, usize)> = recording
+        .constant_stretches(LONG_STRETCH)
+        .into_iter()
+        .map(|(neuron, run)| (recording.neuron_numbers[neuron], run))
+        .filter(|(number, _)| !silent.contains(number))
+        .collect();
+    let longest = stretches.iter().map(|(_, run)| *run).max()?;
+    let mut listed: Vec<String> = stretches
+        .iter()
+        .take(MOST_LISTED)
+        .map(|(number, _)| number.to_string())
+        .collect();
+    if stretches.len() > MOST_LISTED {
+        listed.push(format!("and {} more", stretches.len() - MOST_LISTED));
+    }
+    Some(format!(
+        "the same value for more than a tenth of the frames on end (up to {longest}) in neurons {}: no data there? Store NaN, or leave them out (--leave-out, --mask)",
+        listed.join(",")
+    ))
+}
