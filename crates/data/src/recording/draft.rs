@@ -109,8 +109,7 @@ impl Draft {
         }
         // suite2p has but one order, and a table's reader has seen to it.
         let (order, is_own) = match (format, options.order) {
-            (Format::Suite2p, _) | (_, None) => (self.order, true),
-            (Format::Csv, _) => (self.order, true),
+            (Format::Suite2p | Format::Csv, _) | (_, None) => (self.order, true),
             (_, stated) => (stated, false),
         };
         let values = std::mem::take(&mut self.values);
@@ -195,18 +194,16 @@ impl Draft {
                     found,
                     axes: "[time, neuron] or [trial, time, neuron]",
                 })?;
-        match self.trial_lengths.take() {
-            Some(lengths) => self.in_trials(&trace, clock, &lengths),
-            None => {
-                let regular = clock::regularise(clock, trace, self.start_s, &self.dataset)?;
-                self.notes.extend(regular.notes);
-                Ok(Timed {
-                    traces: Traces::Continuous(regular.trace),
-                    dt_s: regular.dt_s,
-                    start_s: regular.start_s,
-                })
-            }
+        if let Some(lengths) = self.trial_lengths.take() {
+            return self.in_trials(&trace, clock, &lengths);
         }
+        let regular = clock::regularise(clock, trace, self.start_s, &self.dataset)?;
+        self.notes.extend(regular.notes);
+        Ok(Timed {
+            traces: Traces::Continuous(regular.trace),
+            dt_s: regular.dt_s,
+            start_s: regular.start_s,
+        })
     }
 
     /// Trials that lie end to end, each with its own times.

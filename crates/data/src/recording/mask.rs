@@ -24,9 +24,10 @@ pub(crate) fn read(
         n_frames,
     };
     let mut hidden = vec![false; n_frames];
-    if numbers.len() == n_frames && numbers.iter().all(|v| *v == 0.0 || *v == 1.0) {
+    let is_one = |v: f32| (v - 1.0).abs() < f32::EPSILON;
+    if numbers.len() == n_frames && numbers.iter().all(|&v| v == 0.0 || is_one(v)) {
         for (to, value) in hidden.iter_mut().zip(&numbers) {
-            *to = *value == 1.0;
+            *to = is_one(*value);
         }
     } else {
         for &number in &numbers {

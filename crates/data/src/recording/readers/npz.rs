@@ -69,7 +69,7 @@ fn clock(
             continue;
         };
         if traces.iter().any(|&n| can_be_paired(n_times, n)) {
-            if unit_s < 1.0 || unit_s > 1.0 {
+            if unit_s < 1.0 || unit_s.floor() > 1.0 {
                 notes.push(format!("`{name}` is the time, in units of {unit_s} s"));
             }
             let times = members.array(name, |x| x * unit_s)?;

@@ -262,6 +262,7 @@ fn read_series(series: &Series, options: &Options) -> Result<Draft, Problem> {
     draft.clock = clock;
     draft.start_s = start_s;
     draft.units = series.units;
+    draft.sorted = true;
     draft.neuron_ids = rois.map(|rois| rois.iter().map(ToString::to_string).collect());
     if draft.units.is_none() {
         draft.notes.push(format!(

@@ -130,6 +130,7 @@ impl Reader for Suite2p {
         let mut draft = Draft::bare("F.npy", traces.select(Axis(0), &kept).into_dyn());
         draft.order = Some(AxisOrder::NeuronTime);
         draft.units = Some(Units::Fluorescence);
+        draft.sorted = true;
         draft.neuron_ids = Some(kept.iter().map(ToString::to_string).collect());
         draft.clock = settings.clock();
         draft.notes = settings.notes(share, &kept, n_regions, options);
