@@ -36,7 +36,7 @@ pub struct InputArgs {
     #[arg(long)]
     pub all_rois: bool,
 
-    /// suite2p: also the frames that it flagged (ops['badframes'])
+    /// suite2p: also the frames that it flagged, badframes of ops.npy
     #[arg(long)]
     #[serde(default)]
     pub keep_flagged: bool,
