@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use calcium::{Ar1, Discretisation};
 use data::{Dataset, Quantity};
 use model::{CalciumModel, Indicator};
-use runs::store::hex;
+use runs::store::{canonical, hex};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use synth::{Benchmark, Kinetics, NeuronIndicator, Observation};
@@ -152,14 +152,23 @@ fn observation(benchmark: &Benchmark) -> &Observation {
     }
 }
 
-/// SHA-256 of everything a dataset says about its trials, as 64 hexadecimal digits.
+/// SHA-256 of everything a dataset says about its trials, as 64 hexadecimal digits: first its
+/// numbers and the names and shapes of its arrays as canonical JSON, then the values in
+/// little-endian bytes.
 fn dataset_digest(dataset: &Dataset) -> String {
+    let arrays: Vec<Value> = dataset
+        .arrays()
+        .map(|array| json!([array.split, array.quantity.name(), array.values.shape()]))
+        .collect();
+    let facts = json!({
+        "dt_s": dataset.dt_s,
+        "tau_s": dataset.tau_s,
+        "discretisation": dataset.discretisation,
+        "arrays": arrays,
+    });
     let mut sha = Sha256::new();
-    let facts = (dataset.dt_s, dataset.tau_s, &dataset.discretisation);
-    sha.update(format!("{facts:?}"));
+    sha.update(canonical(&facts));
     for array in dataset.arrays() {
-        let heading = (array.split, array.quantity.name(), array.values.shape());
-        sha.update(format!("{heading:?}"));
         for value in array.values {
             sha.update(value.to_le_bytes());
         }

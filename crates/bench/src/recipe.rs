@@ -7,11 +7,12 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, bail};
 use data::Quantity;
-use model::TrainConfig;
-use runs::zoo::{ModelConfig, ModelName};
+use model::{CalciumModel, TrainConfig};
 use serde::{Deserialize, Serialize};
 use synth::Benchmark;
+use zoo::{ModelConfig, ModelName};
 
+use crate::dataset::BenchmarkData;
 use crate::table::Metric;
 
 /// Everything that decides the numbers of a table, beside the device.
@@ -47,10 +48,24 @@ pub struct Row {
     /// The paper's r².
     pub paper: BTreeMap<Metric, f64>,
     pub config: ModelConfig,
+    /// What the model is told of the indicator.
+    pub told: Told,
     /// The decay time that the model is told for every neuron, relative to the population's; if
     /// absent, it is told the truth of each neuron.
     pub told_tau: Option<f64>,
     pub training: TrainConfig,
+}
+
+/// What a model is told of the indicator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Told {
+    /// All that is known.
+    #[default]
+    All,
+    /// One decay, gain and baseline for all neurons, whatever else is true: for models that can
+    /// know no more.
+    Decay,
 }
 
 /// What a model sees.
@@ -118,6 +133,26 @@ impl fmt::Display for RowSelector {
 }
 
 impl Row {
+    /// The indicator of `n_neurons` neurons as the row's model is told of it, if it reads
+    /// fluorescence.
+    ///
+    /// # Errors
+    /// As [`BenchmarkData::calcium`].
+    pub fn calcium(&self, data: &BenchmarkData, n_neurons: usize) -> Result<Option<CalciumModel>> {
+        if self.config.name().reads_spikes() {
+            return Ok(None);
+        }
+        let told_tau = match self.told {
+            Told::All => self.told_tau,
+            Told::Decay => Some(self.told_tau.unwrap_or(1.0)),
+        };
+        let mut calcium = data.calcium(n_neurons, told_tau)?;
+        if self.told == Told::Decay {
+            (calcium.rise, calcium.saturation) = (None, None);
+        }
+        Ok(Some(calcium))
+    }
+
     /// `ladder-lfads`, `gaussian-lfads/exact`: as `--models` takes it.
     pub fn label(&self) -> String {
         let selector = RowSelector {
@@ -152,6 +187,8 @@ struct RowFile {
     #[serde(default)]
     paper: BTreeMap<Metric, f64>,
     config: toml::Table,
+    #[serde(default)]
+    told: Told,
     told_tau: Option<f64>,
     training: TrainConfig,
 }
@@ -244,12 +281,13 @@ impl RowFile {
             bail!("row {model}: told_tau is {told}; it must be above 0");
         }
         let config = ModelConfig::parse(model, self.config)
-            .map_err(|error| anyhow!("row {model}, config: {}", one_line(&error.to_string())))?;
+            .map_err(|error| anyhow!("row {model}, config: {error}"))?;
         Ok(Row {
             data: self.data,
             variant: self.variant,
             paper: self.paper,
             config,
+            told: self.told,
             told_tau: self.told_tau,
             training: self.training,
         })
@@ -314,7 +352,7 @@ mod tests {
                 "edgeworth-lfads/as-published",
                 "edgeworth-lfads/exact",
                 "ladder-lfads/as-published",
-                "ladder-lfads/counts",
+                "count-ladder",
             ];
             assert_eq!(labels, expected, "{}", recipe.name);
             // The ladder with counts is ours: the paper has no number for it.
@@ -379,7 +417,7 @@ mod tests {
     fn unknown_models_and_wrong_data_are_refused() {
         let model = error_after("\"lfads\"", "\"lfadz\"");
         assert!(
-            model.contains("lfadz") && model.contains("ladder-lfads"),
+            model.contains("lfadz") && model.contains("count-ladder"),
             "{model}"
         );
         let data = error_after("\"spikes\"", "\"fluorescence\"");
@@ -395,8 +433,8 @@ mod tests {
             Ok::<_, anyhow::Error>(recipe.rows.iter().map(Row::label).collect::<Vec<_>>())
         };
         assert_eq!(
-            select(&["ladder-lfads/counts", "lfads"]).unwrap(),
-            ["lfads", "ladder-lfads/counts"]
+            select(&["count-ladder", "lfads"]).unwrap(),
+            ["lfads", "count-ladder"]
         );
         assert_eq!(select(&["gaussian-lfads"]).unwrap().len(), 2);
         assert_eq!(

@@ -19,6 +19,7 @@ use crate::run::{LEVELS, RunResult, Session};
 use crate::table::{Scores, Table, TableRow};
 use runs::machine;
 use runs::store::{Store, write_atomically};
+use zoo::ZooError;
 
 /// A training that came to nothing: the fault is not the input's.
 const RUN_FAILED: u8 = 1;
@@ -48,7 +49,6 @@ pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
             device: device.clone(),
             store: &store,
             progress: &progress,
-            revision: machine::revision(),
         };
         for row in &recipe.rows {
             session.check(row)?;
@@ -143,8 +143,9 @@ impl<'a> FinishedRow<'a> {
 
     /// Adds the runs with training seeds 1 to `n_seeds` on one dataset.
     fn train(&mut self, session: &Session<'_>, n_seeds: u64) -> Result<()> {
+        let mut reading = None;
         for seed in 1..=n_seeds {
-            match session.run(self.row, seed) {
+            match session.run(self.row, seed, &mut reading) {
                 Ok(result) => self.runs.push(Run {
                     dataset_seed: session.data.dataset.seed,
                     seed,
@@ -161,8 +162,8 @@ impl<'a> FinishedRow<'a> {
 
 fn is_failed_training(error: &Error) -> bool {
     matches!(
-        error.downcast_ref::<ModelError>(),
-        Some(ModelError::Diverged { .. })
+        error.downcast_ref::<ZooError>(),
+        Some(ZooError::Model(ModelError::Diverged { .. }))
     ) || matches!(
         error.downcast_ref::<MetricsError>(),
         Some(MetricsError::NonFinite { .. })
@@ -174,7 +175,7 @@ fn table(recipe: &Recipe, datasets: Vec<Value>, finished: &[FinishedRow<'_>]) ->
     Table {
         title: recipe.title.clone(),
         command: format!("cargo xtask {}", args.join(" ")),
-        revision: revisions(&machine::revision(), finished),
+        revision: machine::REVISION.into(),
         machine: machine::describe(),
         dataset: together(datasets),
         rows: finished.iter().map(FinishedRow::table_row).collect(),
@@ -196,21 +197,6 @@ fn together(mut datasets: Vec<Value>) -> Value {
         }
     }
     facts
-}
-
-/// This revision, and those that made the reused runs if they differ.
-fn revisions(current: &str, finished: &[FinishedRow<'_>]) -> String {
-    let runs = finished.iter().flat_map(|row| &row.runs);
-    let mut others: Vec<&str> = runs
-        .map(|run| run.result.revision.as_str())
-        .filter(|revision| *revision != current)
-        .collect();
-    others.sort_unstable();
-    others.dedup();
-    if others.is_empty() {
-        return current.to_string();
-    }
-    format!("{current} (with runs made by {})", others.join(", "))
 }
 
 impl FinishedRow<'_> {

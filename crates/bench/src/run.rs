@@ -12,16 +12,16 @@ use crate::dataset::BenchmarkData;
 use crate::evaluate::{self, Inference, Score};
 use crate::figures::Example;
 use crate::progress::TableProgress;
-use crate::reading::Reading;
+use crate::reading::RowReading;
 use crate::recipe::{Evaluation, Row};
 use crate::table::Metric;
 use runs::device::DeviceKind;
-use runs::machine::PeakMemory;
+use runs::machine::{PeakMemory, REVISION};
 use runs::store::{RunDir, Store};
-use runs::zoo::{ModelConfig, Trained, Training};
+use zoo::{ModelConfig, Setting, Trained, Training};
 
 /// Runs with another layout of `result.json` must not be reused.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Probabilities of the credible intervals whose coverage is reported.
 pub const LEVELS: [f64; 2] = [0.5, 0.9];
 /// Fewer samples do not tell the ends of an interval.
@@ -36,14 +36,11 @@ pub struct Session<'a> {
     pub device: Device,
     pub store: &'a Store,
     pub progress: &'a TableProgress,
-    pub revision: String,
 }
 
 /// The outcome of one run, kept in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
-    /// Revision of the program that made it.
-    pub revision: String,
     pub metrics: BTreeMap<Metric, Score>,
     /// Seconds of training, over all resumptions.
     pub train_seconds: f64,
@@ -67,14 +64,19 @@ impl Session<'_> {
     pub fn check(&self, row: &Row) -> Result<()> {
         let check = || {
             row.training.validate()?;
-            let reading = Reading::of(row, self.data)?;
-            row.config.check(&reading.setting(), &self.device)
+            let dataset = &self.data.dataset;
+            let observed = dataset.train.require(row.data.quantity())?;
+            let n_neurons = observed.dim().2;
+            let calcium = row.calcium(self.data, n_neurons)?;
+            let setting = Setting::of_sizes(n_neurons, calcium, dataset.dt_s);
+            anyhow::Ok(row.config.check(&setting, &self.device)?)
         };
         check().with_context(|| row.label())
     }
 
-    /// The result of `row` with `seed`: from its folder if it is there, else by training.
-    pub fn run(&self, row: &Row, seed: u64) -> Result<RunResult> {
+    /// The result of `row` with `seed`: from its folder if it is there, else by training on
+    /// `reading`, which is taken where it is not there yet.
+    pub fn run(&self, row: &Row, seed: u64, reading: &mut Option<RowReading>) -> Result<RunResult> {
         let label = row.label();
         let _span = tracing::info_span!("run", row = %label, seed).entered();
         self.progress.working_on(&format!("{label}, seed {seed}"));
@@ -84,7 +86,7 @@ impl Session<'_> {
             return Ok(result);
         }
         let result = self
-            .compute(row, seed, &dir)
+            .compute(row, seed, &dir, reading)
             .with_context(|| format!("{label}, seed {seed}"))?;
         dir.write(RESULT, &result)?;
         Ok(result)
@@ -94,8 +96,9 @@ impl Session<'_> {
     fn identity(&self, row: &Row, seed: u64) -> Value {
         json!({
             "format": FORMAT,
+            "revision": REVISION,
             "dataset": self.data.sha256,
-            "indicator": self.data.calcium(1, row.told_tau).ok(),
+            "indicator": row.calcium(self.data, 1).ok(),
             "config": row.config,
             "training": row.training,
             "evaluation": self.evaluation,
@@ -104,11 +107,20 @@ impl Session<'_> {
         })
     }
 
-    fn compute(&self, row: &Row, seed: u64, dir: &RunDir) -> Result<RunResult> {
+    fn compute(
+        &self,
+        row: &Row,
+        seed: u64,
+        dir: &RunDir,
+        reading: &mut Option<RowReading>,
+    ) -> Result<RunResult> {
         crate::release_memory();
         let memory = PeakMemory::start();
-        let reading = Reading::of(row, self.data)?;
-        let trained = self.fit(row, seed, dir, &reading)?;
+        let reading = match reading {
+            Some(reading) => &*reading,
+            None => reading.insert(RowReading::of(row, self.data)?),
+        };
+        let trained = self.fit(row, seed, dir, reading)?;
         let inference = reading.complete(self.infer(&trained, &reading.observed, seed)?);
         let dataset = &self.data.dataset;
         let example = match row.config {
@@ -118,7 +130,6 @@ impl Session<'_> {
             _ => None,
         };
         Ok(RunResult {
-            revision: self.revision.clone(),
             metrics: evaluate::scores(&inference, dataset)?,
             train_seconds: trained.seconds,
             peak_rss_mb: memory.megabytes(),
@@ -140,7 +151,7 @@ impl Session<'_> {
         errors.get(errors.len() / 2).copied()
     }
 
-    fn fit(&self, row: &Row, seed: u64, dir: &RunDir, reading: &Reading) -> Result<Trained> {
+    fn fit(&self, row: &Row, seed: u64, dir: &RunDir, reading: &RowReading) -> Result<Trained> {
         let mut watch = self.progress.watch(row.training.n_steps);
         let training = Training {
             config: &row.training,
@@ -148,9 +159,8 @@ impl Session<'_> {
             device: &self.device,
             checkpoints: Some(&dir.checkpoints()),
         };
-        let setting = reading.setting();
-        row.config
-            .fit(&setting, &reading.observed, training, &mut watch)
+        let (setting, observed) = (&reading.setting, &reading.observed);
+        Ok(row.config.fit(setting, observed, training, &mut watch)?)
     }
 
     /// Posterior means.

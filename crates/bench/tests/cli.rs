@@ -228,7 +228,7 @@ fn unknown_names_on_the_command_line_are_answered_with_the_known_ones() {
     let bench = Bench::new(TINY);
     refused(
         &bench.run(&["--models", "lfadz"]),
-        &["lfadz", "ladder-lfads"],
+        &["lfadz", "count-ladder"],
     );
     refused(
         &bench.run(&["--models", "oasis-lfads"]),

@@ -5,7 +5,7 @@ use calcium::estimate::{Average, autocovariance, maximin_baseline, noise_sd};
 use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Baseline};
 use calcium::{Ar1, Automatic, CalciumError, Discretisation};
 use data::{Recording, Traces};
-use model::Indicator;
+use model::{CalciumModel, Indicator};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -127,12 +127,13 @@ impl Calibration {
     }
 
     /// One spike of the scaled recording is 1, its baseline 0.
-    pub fn indicator(&self) -> Indicator {
-        Indicator {
+    pub fn calcium(&self) -> CalciumModel {
+        let indicator = Indicator {
             g: self.g,
             gain: 1.0,
             baseline: 0.0,
-        }
+        };
+        CalciumModel::shared(indicator, self.spike_size.len())
     }
 
     /// The recording in units of one spike.

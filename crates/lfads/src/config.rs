@@ -3,69 +3,32 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use clap::ValueEnum;
 use model::TrainConfig;
-use runs::zoo::{ModelConfig, ModelName};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+use zoo::{ModelConfig, ModelName};
 
-/// Models on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum ModelChoice {
-    /// Ladder LFADS whose spikes are counts: fluorescence <- spikes <- rates <- factors
-    Ladder,
-    /// Ladder LFADS as published: real-valued spikes from a network
-    PaperLadder,
-    /// LFADS on spike counts
-    Lfads,
-    /// Spike counts by OASIS, then LFADS
-    OasisLfads,
-    /// LFADS with the mean and variance of the fluorescence
-    Gaussian,
-    /// The same with skewness and kurtosis
-    Edgeworth,
+/// Settings that every user of `model` would otherwise have to find out.
+fn model_defaults(model: ModelName) -> &'static str {
+    match model {
+        // What was measured of a recording beforehand is only nearly right.
+        ModelName::CountLadder => {
+            "learn_calcium = true\nmax_gain_change = 1.25\ndynamics = { n_factors = 8 }"
+        }
+        ModelName::OasisLfads => "s_min = 0.5\ndynamics = { n_factors = 8 }",
+        _ => "dynamics = { n_factors = 8 }",
+    }
 }
 
-impl ModelChoice {
-    /// Whether the model reads spike counts; all others read fluorescence.
-    pub fn reads_spikes(self) -> bool {
-        self.name().reads_spikes()
-    }
-
-    fn name(self) -> ModelName {
-        match self {
-            Self::Ladder | Self::PaperLadder => ModelName::LadderLfads,
-            Self::Lfads => ModelName::Lfads,
-            Self::OasisLfads => ModelName::OasisLfads,
-            Self::Gaussian => ModelName::GaussianLfads,
-            Self::Edgeworth => ModelName::EdgeworthLfads,
+fn training_defaults(model: ModelName) -> &'static str {
+    match model {
+        // The deep level first learns alone from the shallow level's spikes.
+        ModelName::LadderLfads => {
+            "n_steps = 7500\nvalidate_every = 25\n\
+             learning_rate = { kind = \"cosine\", peak = 0.01, constant_fraction = 0.7, final_fraction = 0.002 }\n\
+             warm_up = { shallow_steps = 300, deep_start = 1000, deep_alone = 5000, deep_steps = 1600 }"
         }
-    }
-
-    /// Settings that every user would otherwise have to find out.
-    fn model_defaults(self) -> &'static str {
-        match self {
-            // What was measured of a recording beforehand is only nearly right.
-            Self::Ladder => {
-                "spikes = \"counts\"\nlearn_calcium = true\nmax_gain_change = 1.25\ndynamics = { n_factors = 8 }"
-            }
-            Self::PaperLadder => "spikes = \"continuous\"\ndynamics = { n_factors = 8 }",
-            Self::OasisLfads => "s_min = 0.5\ndynamics = { n_factors = 8 }",
-            Self::Lfads | Self::Gaussian | Self::Edgeworth => "dynamics = { n_factors = 8 }",
-        }
-    }
-
-    fn training_defaults(self) -> &'static str {
-        match self {
-            // The deep level first learns alone from the shallow level's spikes.
-            Self::PaperLadder => {
-                "n_steps = 7500\nvalidate_every = 25\n\
-                 learning_rate = { kind = \"cosine\", peak = 0.01, constant_fraction = 0.7, final_fraction = 0.002 }\n\
-                 warm_up = { shallow_steps = 300, deep_start = 1000, deep_alone = 5000, deep_steps = 1600 }"
-            }
-            _ => "n_steps = 5000\nvalidate_every = 25\nwarm_up = { deep_steps = 800 }",
-        }
+        _ => "n_steps = 5000\nvalidate_every = 25\nwarm_up = { deep_steps = 800 }",
     }
 }
 
@@ -209,15 +172,14 @@ impl FitConfig {
         })
     }
 
-    /// Adds the defaults of `choice` and checks every number.
+    /// Adds the defaults of `model` and checks every number.
     ///
     /// # Errors
     /// An unknown field or a value out of range.
-    pub fn resolve(mut self, choice: ModelChoice) -> Result<Resolved> {
-        self.model = merged(choice.model_defaults(), &self.model)?;
-        self.training = merged(choice.training_defaults(), &self.training)?;
-        let model = ModelConfig::parse(choice.name(), self.model.clone())
-            .map_err(|error| anyhow!("config, [model]: {}", one_line(&error.to_string())))?;
+    pub fn resolve(mut self, name: ModelName) -> Result<Resolved> {
+        self.model = merged(model_defaults(name), &self.model)?;
+        self.training = merged(training_defaults(name), &self.training)?;
+        let model = ModelConfig::parse(name, self.model.clone()).context("config, [model]")?;
         let training: TrainConfig =
             self.training
                 .clone()
@@ -294,8 +256,8 @@ mod tests {
 
     #[test]
     fn defaults_hold_for_every_model() {
-        for choice in ModelChoice::value_variants() {
-            let resolved = FitConfig::default().resolve(*choice).unwrap();
+        for choice in ModelName::ALL {
+            let resolved = FitConfig::default().resolve(choice).unwrap();
             assert_eq!(resolved.model.dynamics().n_factors, 8, "{choice:?}");
             assert_eq!(resolved.model.dynamics().n_generator, 64, "{choice:?}");
         }
@@ -305,7 +267,7 @@ mod tests {
     fn a_file_changes_what_it_names_and_keeps_the_rest() {
         let text = "held_out = 0.1\n[model.dynamics]\nn_generator = 100\n[training]\nn_steps = 7";
         let config: FitConfig = toml::from_str(text).unwrap();
-        let resolved = config.resolve(ModelChoice::PaperLadder).unwrap();
+        let resolved = config.resolve(ModelName::LadderLfads).unwrap();
         let dynamics = resolved.model.dynamics();
         assert_eq!((dynamics.n_generator, dynamics.n_factors), (100, 8));
         assert_eq!(resolved.training.n_steps, 7);
@@ -326,8 +288,8 @@ mod tests {
             (seed, held_out, n_samples),
             (1, defaults.held_out, defaults.n_samples)
         );
-        let resolved = config.resolve(ModelChoice::Ladder).unwrap();
-        let defaults = defaults.resolve(ModelChoice::Ladder).unwrap();
+        let resolved = config.resolve(ModelName::CountLadder).unwrap();
+        let defaults = defaults.resolve(ModelName::CountLadder).unwrap();
         assert_eq!(resolved.model, defaults.model);
         assert_eq!(resolved.training, defaults.training);
     }
@@ -336,7 +298,7 @@ mod tests {
     fn unknown_fields_and_bad_values_are_named() {
         let error = |text: &str| {
             let config: FitConfig = toml::from_str(text).unwrap();
-            config.resolve(ModelChoice::Ladder).unwrap_err().to_string()
+            format!("{:#}", config.resolve(ModelName::CountLadder).unwrap_err())
         };
         assert!(error("[model.dynamics]\nn_factor = 3").contains("n_factor"));
         assert!(error("[training]\nsteps = 3").contains("steps"));

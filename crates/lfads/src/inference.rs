@@ -1,12 +1,10 @@
 //! What a model reads of a recording, and what it infers put back into the recording's units.
 
 use anyhow::{Context, Result};
-use baselines::deconvolve_counts;
-use calcium::Ar1;
 use data::{Arrays, Recording};
-use model::{CalciumModel, Inferred, NeuronCalcium};
+use model::{Inferred, NeuronCalcium};
 use ndarray::{Array3, ArrayD, ArrayView3, Axis};
-use runs::zoo::{ModelConfig, Posterior, Setting};
+use zoo::{ModelConfig, Posterior, Reading};
 
 use crate::calibration::{Calibration, Scaled};
 use crate::config::WindowConfig;
@@ -16,12 +14,10 @@ use crate::results::heading;
 /// The observations of a recording, piece by piece, as a model reads them.
 pub struct Observations {
     /// `[piece, time, neuron]`; NaN is missing.
-    pub values: Array3<f32>,
+    pub reading: Reading,
     /// How they were cut.
     pub cut: Cut,
     fluorescence: Option<Fluorescence>,
-    /// Whether `values` are counts that OASIS deconvolved.
-    deconvolved: bool,
 }
 
 struct Fluorescence {
@@ -42,11 +38,11 @@ impl Observations {
     ) -> Result<Self> {
         let cut = Cut::new(recording, windows)?;
         let Some(calibration) = calibration else {
+            let counts = cut.cut(&recording.stretches())?;
             return Ok(Self {
-                values: cut.cut(&recording.stretches())?,
+                reading: config.read(counts, None, recording.dt_s)?,
                 cut,
                 fluorescence: None,
-                deconvolved: false,
             });
         };
         let scaled = calibration.apply(recording)?;
@@ -54,37 +50,12 @@ impl Observations {
         let running =
             calibration.start_is_running && !matches!(config, ModelConfig::CountLadder(_));
         let Innovating { fluor, before } = Innovating::new(&cut, &scaled, calibration.g, running)?;
-        let (values, deconvolved) = match config {
-            ModelConfig::OasisLfads(oasis) => {
-                let ar = Ar1::new(calibration.g)?;
-                let counts = deconvolve_counts(fluor.view(), ar, 1.0, oasis.s_min)?;
-                (counts, true)
-            }
-            _ => (fluor, false),
-        };
+        let calcium = calibration.calcium();
         Ok(Self {
-            values,
+            reading: config.read(fluor, Some(&calcium), recording.dt_s)?,
             cut,
             fluorescence: Some(Fluorescence { scaled, before }),
-            deconvolved,
         })
-    }
-
-    /// What the model must know of the training pieces before it is made.
-    pub fn setting(
-        &self,
-        train: ArrayView3<'_, f32>,
-        calibration: Option<&Calibration>,
-        dt_s: f64,
-    ) -> Setting {
-        match calibration {
-            Some(calibration) if !self.deconvolved => {
-                let n_neurons = train.dim().2;
-                let calcium = CalciumModel::shared(calibration.indicator(), n_neurons);
-                Setting::of_fluorescence(train, calcium, dt_s)
-            }
-            _ => Setting::of_counts(train, dt_s),
-        }
     }
 
     /// Infers everything from every piece; the result has the recording's trials and units.
@@ -99,7 +70,7 @@ impl Observations {
         n_samples: usize,
         seed: u64,
     ) -> Result<Arrays> {
-        let inferred = model.posterior_mean(self.values.view(), n_samples, seed)?;
+        let inferred = model.posterior_mean(self.reading.values.view(), n_samples, seed)?;
         let mut results = heading(&recording.path, recording.dt_s, &recording.neuron_ids);
         self.add_inferred(&mut results, inferred, calibration)?;
         if let Some(calibration) = calibration {
@@ -124,8 +95,7 @@ impl Observations {
         };
         insert("factors", "", inferred.factors.view())?;
         insert("rates", "Hz", inferred.rates_hz.view())?;
-        let deconvolved = self.deconvolved.then_some(&self.values);
-        if let Some(spikes) = inferred.spikes.as_ref().or(deconvolved) {
+        if let Some(spikes) = inferred.spikes.as_ref().or(self.reading.spikes()) {
             insert("spikes", "counts per frame", spikes.view())?;
         }
         let (Some(fluorescence), Some(calibration)) = (&self.fluorescence, calibration) else {

@@ -8,14 +8,14 @@ use data::{Recording, Traces};
 use model::TrainConfig;
 use model::train::{Event, ValidationReport};
 use runs::store::{hex, lock, write_atomically};
-use runs::zoo::ModelConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use zoo::{ModelConfig, ModelName};
 
 use crate::calibration::Calibration;
-use crate::config::{FitConfig, ModelChoice};
+use crate::config::FitConfig;
 use crate::input::InputArgs;
 
 /// Layout of the folder.
@@ -26,8 +26,8 @@ const FORMAT: u32 = 1;
 pub struct RunRecord {
     /// Layout of the folder.
     pub format: u32,
-    /// The model, by its name on the command line.
-    pub model: ModelChoice,
+    /// The model by its name.
+    pub model: ModelName,
     /// The recording.
     pub source: Source,
     /// The configuration file with every default.
@@ -122,7 +122,9 @@ fn digest(recording: &Recording) -> String {
     let mut sha = Sha256::new();
     sha.update(recording.dt_s.to_le_bytes());
     for trial in recording.stretches() {
-        sha.update(format!("{:?}", trial.shape()));
+        for &length in trial.shape() {
+            sha.update((length as u64).to_le_bytes());
+        }
         trial
             .iter()
             .for_each(|value| sha.update(value.to_le_bytes()));

@@ -97,7 +97,7 @@ fn a_decay_time_that_is_not_given_is_the_indicators() {
 #[test]
 fn every_model_fits_trials() {
     let lfads = Lfads::new().with_trials();
-    for model in ["ladder", "oasis-lfads", "gaussian", "edgeworth"] {
+    for model in ["count-ladder", "oasis-lfads", "gaussian-lfads", "edgeworth"] {
         let value = lfads.json(&format!("fit trials.h5 -o {model} -m {model} -c tiny.toml"));
         assert_eq!(value["calibration"]["start_is_running"], false, "{model}");
         assert_eq!(value["calibration"]["g"], 0.75, "{model}");
@@ -108,7 +108,7 @@ fn every_model_fits_trials() {
     let warm_up = "warm_up = { shallow_steps = 2, deep_start = 4, deep_alone = 4, deep_steps = 4 }";
     let paper = common::TINY.replace("warm_up = { deep_steps = 4 }", warm_up);
     std::fs::write(lfads.path("paper.toml"), paper).unwrap();
-    lfads.run("fit trials.h5 -o paper -m paper-ladder -c paper.toml");
+    lfads.run("fit trials.h5 -o paper -m ladder-lfads -c paper.toml");
     let results = Arrays::read(&lfads.path("paper/inferred.h5")).unwrap();
     // Three conditions in twelve trials, the last of each three held out, as the file splits them.
     let held_out = results.require("held_out").unwrap();

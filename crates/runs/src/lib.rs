@@ -4,4 +4,3 @@ pub mod device;
 pub mod machine;
 pub mod progress;
 pub mod store;
-pub mod zoo;

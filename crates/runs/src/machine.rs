@@ -10,20 +10,9 @@ pub fn describe() -> String {
     format!("{}, {cores} cores{memory}, {os} {arch}", cpu_model())
 }
 
-/// The git revision of the working folder, with `-dirty` behind it if files differ; `unknown` outside a clone.
-/// What programs write into `results` does not count: it has no part in what they compute.
-pub fn revision() -> String {
-    let describe = ["describe", "--always", "--abbrev=12", "--exclude=*"];
-    let Some(revision) = output_of("git", &describe) else {
-        return "unknown".into();
-    };
-    let status = ["status", "--porcelain", "--untracked-files=no", "--"];
-    let but_results = [":(top)", ":(top,exclude)results"];
-    match output_of("git", &[&status[..], &but_results].concat()) {
-        Some(_) => format!("{revision}-dirty"),
-        None => revision,
-    }
-}
+/// The revision of the sources that the program was built from, with `-dirty` and a digest behind
+/// it if they differed from a commit; `unknown` for sources that are no clone.
+pub const REVISION: &str = env!("LFADS_REVISION");
 
 fn cpu_model() -> String {
     let model = if cfg!(target_os = "macos") {

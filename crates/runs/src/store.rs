@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// The folder of results: tables, figures and `runs/<hash>`.
@@ -112,14 +112,15 @@ pub fn hash(value: &Value) -> String {
     hex(&Sha256::digest(canonical(value)))
 }
 
-fn canonical(value: &Value) -> String {
+/// A JSON value as text that does not depend on the order of its fields.
+pub fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let mut fields: Vec<_> = fields.iter().collect();
             fields.sort_by_key(|(name, _)| *name);
             let entries = fields
                 .iter()
-                .map(|(name, value)| format!("{name:?}:{}", canonical(value)));
+                .map(|(name, value)| format!("{}:{}", json!(name), canonical(value)));
             format!("{{{}}}", entries.collect::<Vec<_>>().join(","))
         }
         Value::Array(values) => {
@@ -172,8 +173,6 @@ fn make_readable(_: &File) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

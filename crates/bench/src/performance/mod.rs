@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use crate::args::Performance;
 use crate::reproduce_table1::use_threads;
 use report::Report;
-pub use steps::ModelKind;
-use steps::Times;
+use steps::{TIMED, Times};
+use zoo::ModelName;
 
 /// Measures; prints the steps as JSON, or writes the report.
 ///
@@ -38,15 +38,18 @@ pub fn run(args: &Performance) -> Result<()> {
     Ok(())
 }
 
-fn measure_steps(args: &Performance) -> Result<Vec<(ModelKind, Times)>> {
-    let wanted = |kind: &ModelKind| args.model.is_none_or(|model| model == *kind);
-    let kinds = ModelKind::ALL.into_iter().filter(wanted);
-    kinds
+fn measure_steps(args: &Performance) -> Result<Vec<(ModelName, Times)>> {
+    let models = match args.model {
+        Some(model) => vec![model],
+        None => TIMED.to_vec(),
+    };
+    models
+        .into_iter()
         .map(|kind| Ok((kind, steps::measure(kind)?)))
         .collect()
 }
 
-fn json(gemm_gflops: f64, steps: &[(ModelKind, Times)]) -> Result<Value> {
+fn json(gemm_gflops: f64, steps: &[(ModelName, Times)]) -> Result<Value> {
     let mut all = Map::new();
     all.insert("gemm_gflops".into(), gemm_gflops.into());
     for (kind, times) in steps {

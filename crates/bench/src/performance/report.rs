@@ -8,9 +8,10 @@ use plotters::prelude::*;
 
 use super::criterion::Estimate;
 use super::scaling::{LARGE, Scaling};
-use super::steps::{ModelKind, Step, Times};
+use super::steps::{Step, Times};
 use runs::machine;
 use runs::store::write_atomically;
+use zoo::ModelName;
 
 const SIZE: (u32, u32) = (1000, 640);
 const PALETTE: [RGBColor; 4] = [
@@ -23,7 +24,7 @@ const PALETTE: [RGBColor; 4] = [
 /// Everything that was measured.
 pub struct Report {
     pub gemm_gflops: f64,
-    pub steps: Vec<(ModelKind, Times)>,
+    pub steps: Vec<(ModelName, Times)>,
     pub scaling: Vec<Scaling>,
     pub large: Step,
     pub kernels: Vec<Estimate>,
@@ -43,7 +44,7 @@ impl Report {
 
     fn text(&self) -> Result<String> {
         let mut text = String::new();
-        let (machine, revision) = (machine::describe(), machine::revision());
+        let (machine, revision) = (machine::describe(), machine::REVISION);
         writeln!(
             text,
             "# Performance\n\nWritten by `cargo xtask bench` on {machine}; {} threads; revision {revision}. The best observed \

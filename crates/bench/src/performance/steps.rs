@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
-use clap::ValueEnum;
 use model::train::{Observer, StepReport};
 use model::{
     CalciumModel, CountLadderConfig, DynamicsConfig, FluorStatistics, Indicator, LadderConfig,
@@ -13,6 +12,7 @@ use model::{
 };
 use ndarray::{Array3, s};
 use serde::Serialize;
+use zoo::ModelName;
 
 use crate::{ALLOCATOR, release_memory};
 
@@ -31,45 +31,20 @@ const N_SAMPLES: usize = 200;
 const N_TRIALS: usize = 260;
 
 /// Models with training steps of different kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ModelKind {
-    /// LFADS
-    Lfads,
-    /// The ladder as published
-    Ladder,
-    /// The ladder with spike counts
-    #[value(name = "counts")]
-    CountLadder,
-}
+pub const TIMED: [ModelName; 3] = [
+    ModelName::Lfads,
+    ModelName::LadderLfads,
+    ModelName::CountLadder,
+];
 
-impl ModelKind {
-    pub const ALL: [Self; 3] = [Self::Lfads, Self::Ladder, Self::CountLadder];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lfads => "lfads",
-            Self::Ladder => "ladder",
-            Self::CountLadder => "counts",
-        }
-    }
-
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Lfads => "LFADS",
-            Self::Ladder => "ladder LFADS, as published",
-            Self::CountLadder => "ladder LFADS, counts",
-        }
-    }
-
-    /// Products of a training step at Table 1's sizes, in 10⁹ operations.
-    fn gflop(self) -> f64 {
-        let sizes = Sizes::TABLE_1;
-        let per_bin = match self {
-            Self::Lfads | Self::CountLadder => deep_flop(sizes),
-            Self::Ladder => deep_flop(sizes) + shallow_flop(sizes),
-        };
-        per_bin * (sizes.n_bins * sizes.batch) as f64 / 1e9
-    }
+/// Products of a training step at Table 1's sizes, in 10⁹ operations.
+fn gflop(model: ModelName) -> f64 {
+    let sizes = Sizes::TABLE_1;
+    let per_bin = match model {
+        ModelName::LadderLfads => deep_flop(sizes) + shallow_flop(sizes),
+        _ => deep_flop(sizes),
+    };
+    per_bin * (sizes.n_bins * sizes.batch) as f64 / 1e9
 }
 
 /// Products of the deep level for one bin of one trial, forward and backward: two for each
@@ -147,19 +122,19 @@ pub struct Times {
     pub posterior_mean_s: f64,
 }
 
-/// Times `kind` at Table 1's sizes.
+/// Times one of [`TIMED`] at Table 1's sizes.
 ///
 /// # Errors
-/// If the model cannot be trained.
-pub fn measure(kind: ModelKind) -> Result<Times> {
+/// If the model is none of these or cannot be trained.
+pub fn measure(kind: ModelName) -> Result<Times> {
     let device = Device::flex().autodiff();
     let counts = counts(N_TRIALS, Sizes::TABLE_1);
     match kind {
-        ModelKind::Lfads => {
+        ModelName::Lfads => {
             let model = LfadsConfig::default().init(&[0.1; 30], DT_S, 1, &device)?;
             times(kind, model, counts)
         }
-        ModelKind::Ladder => {
+        ModelName::LadderLfads => {
             let fluor = fluorescence(counts);
             let statistics = FluorStatistics::measure(fluor.view(), &INDICATOR);
             let config = LadderConfig::default();
@@ -169,7 +144,7 @@ pub fn measure(kind: ModelKind) -> Result<Times> {
                 fluor,
             )
         }
-        ModelKind::CountLadder => {
+        ModelName::CountLadder => {
             let fluor = fluorescence(counts);
             let statistics = FluorStatistics::measure(fluor.view(), &INDICATOR);
             let calcium = CalciumModel::shared(INDICATOR, Sizes::TABLE_1.n_neurons);
@@ -180,6 +155,10 @@ pub fn measure(kind: ModelKind) -> Result<Times> {
                 fluor,
             )
         }
+        other => bail!(
+            "{other} is not timed; timed are {}",
+            TIMED.map(ModelName::name).join(", ")
+        ),
     }
 }
 
@@ -222,12 +201,12 @@ fn saved_bytes(sizes: Sizes) -> f64 {
     (values * sizes.n_bins * sizes.batch * size_of::<f32>()) as f64
 }
 
-fn times<M: SequentialVae>(kind: ModelKind, model: M, observed: Array3<f32>) -> Result<Times> {
+fn times<M: SequentialVae>(kind: ModelName, model: M, observed: Array3<f32>) -> Result<Times> {
     let (model, milliseconds) = train(model, observed.clone(), Sizes::TABLE_1.batch, 54)?;
     let start = Instant::now();
     posterior_mean(&model, observed.view(), N_SAMPLES, 1)?;
     Ok(Times {
-        gflop: kind.gflop(),
+        gflop: gflop(kind),
         step_ms: median(&milliseconds[WARM_UP_STEPS..]),
         first_step_ms: milliseconds[0],
         posterior_mean_s: start.elapsed().as_secs_f64(),

@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use data::{Arrays, Likelihood, Recording};
 use model::train::{Event, Observer, StepReport, ValidationReport};
 use model::{TrainData, TrialStart};
 use ndarray::{ArrayView1, Axis, Ix3};
 use runs::device::DeviceKind;
 use runs::progress::Watch;
-use runs::zoo::{ModelConfig, Training};
+use zoo::{ModelConfig, ModelName, Training};
 
 use super::Session;
 use crate::calibration::Calibration;
-use crate::config::{FitConfig, ModelChoice};
+use crate::config::FitConfig;
 use crate::inference::Observations;
 use crate::input::{InputArgs, with_option_names};
 use crate::pieces::held_out;
@@ -36,8 +37,8 @@ pub struct Fit {
     output: PathBuf,
 
     /// Model
-    #[arg(short, long, value_enum, default_value_t = ModelChoice::Ladder)]
-    model: ModelChoice,
+    #[arg(short, long, value_name = "MODEL", default_value_t = ModelName::CountLadder, value_parser = models())]
+    model: ModelName,
 
     /// Settings in TOML; the options below win over it
     #[arg(short, long, value_name = "FILE.toml")]
@@ -67,6 +68,15 @@ pub struct Fit {
     input: InputArgs,
 }
 
+/// The models by name, with what each is in `--help`.
+fn models() -> impl TypedValueParser<Value = ModelName> {
+    let values = ModelName::ALL.map(|model| {
+        let value = PossibleValue::new(model.name()).help(model.summary());
+        value.aliases(model.former_name())
+    });
+    PossibleValuesParser::new(values).try_map(|name| name.parse())
+}
+
 impl Fit {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         let device = self.device.open()?;
@@ -83,7 +93,7 @@ impl Fit {
         }
         let calibration = record.calibration.as_ref();
         let (train, valid) = split(&observations, &record.held_out);
-        let setting = observations.setting(train.view(), calibration, recording.dt_s);
+        let setting = observations.reading.setting_of(train.view());
         let observed = TrainData::new(train, valid)?;
         record.model_config.check(&setting, &device)?;
         let mut watch = Record {
@@ -132,7 +142,7 @@ impl Fit {
                 .arrays
                 .get("tau")
                 .and_then(|tau| median(tau.values.iter().copied().map(f64::from))),
-            version: runs::machine::revision(),
+            version: runs::machine::REVISION.into(),
         };
         folder.write("result.json", &result)?;
         self.report(session, &record, &result)
@@ -253,11 +263,11 @@ fn split(
     observations: &Observations,
     held_out: &[usize],
 ) -> (ndarray::Array3<f32>, ndarray::Array3<f32>) {
-    let n_pieces = observations.values.dim().0;
+    let n_pieces = observations.reading.values.dim().0;
     let train: Vec<usize> = (0..n_pieces)
         .filter(|piece| held_out.binary_search(piece).is_err())
         .collect();
-    let select = |pieces: &[usize]| observations.values.select(Axis(0), pieces);
+    let select = |pieces: &[usize]| observations.reading.values.select(Axis(0), pieces);
     let mut train = select(&train);
     observations.cut.hide(held_out, &mut train);
     (train, select(held_out))

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use data::{Likelihood, Recording};
 use runs::device::DeviceKind;
-use runs::zoo::Setting;
 use serde_json::json;
+use zoo::Setting;
 
 use super::{Session, check_output};
 use crate::calibration::Calibration;
@@ -58,11 +58,9 @@ impl Infer {
             calibration,
             record.config.windows,
         )?;
-        let setting = Setting::of_trained(
-            recording.n_neurons(),
-            calibration.map(Calibration::indicator),
-            record.source.dt_s,
-        );
+        let n_neurons = recording.n_neurons();
+        let calcium = calibration.map(Calibration::calcium);
+        let setting = Setting::of_sizes(n_neurons, calcium, record.source.dt_s);
         let model = record
             .model_config
             .load(&setting, &device, &folder.weights())?;

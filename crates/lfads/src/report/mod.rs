@@ -10,7 +10,7 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use data::Arrays;
 use ndarray::{Array2, Array3, Axis, Ix2, Ix3};
-use runs::zoo::ModelConfig;
+use zoo::ModelConfig;
 
 use crate::results::median;
 use crate::run_folder::{History, RunRecord, RunResult};
@@ -87,7 +87,7 @@ impl<'a> Report<'a> {
 
     fn title(&self) -> String {
         let source = &self.record.source.path;
-        format!("{} on {}", model_name(self.record), source.display())
+        format!("{} on {}", self.record.model.title(), source.display())
     }
 
     fn facts(&self) -> String {
@@ -276,19 +276,6 @@ impl Example {
             frames,
             neurons,
         }
-    }
-}
-
-/// As the page calls the model.
-fn model_name(record: &RunRecord) -> &'static str {
-    use crate::config::ModelChoice;
-    match record.model {
-        ModelChoice::Ladder => "Ladder LFADS, counts",
-        ModelChoice::PaperLadder => "Ladder LFADS, as published",
-        ModelChoice::Lfads => "LFADS",
-        ModelChoice::OasisLfads => "OASIS + LFADS",
-        ModelChoice::Gaussian => "Gaussian LFADS",
-        ModelChoice::Edgeworth => "Edgeworth LFADS",
     }
 }
 

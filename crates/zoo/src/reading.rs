@@ -1,0 +1,305 @@
+//! What a model reads of observations, and what it must know of them.
+
+use baselines::{Data, deconvolve_counts};
+use calcium::Ar1;
+use model::{CalciumModel, FluorStatistics, Indicator};
+use ndarray::{Array3, ArrayView3, Axis, s};
+
+use crate::config::ModelConfig;
+use crate::error::ZooError;
+use crate::name::ModelName;
+
+/// Observations as one model reads them.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Counts or fluorescence, `[trial, time, neuron]`; NaN is missing.
+    pub values: Array3<f32>,
+    /// Of what the model itself reads, so absent for counts.
+    calcium: Option<CalciumModel>,
+    dt_s: f64,
+    deconvolved: bool,
+}
+
+impl ModelConfig {
+    /// Takes `observed`, `[trial, time, neuron]` in bins of `dt_s` seconds, as the model reads it:
+    /// counts deconvolved where it wants those, anything else as it is.
+    ///
+    /// # Units
+    /// `observed`: counts per bin for a model of spikes, and then without `calcium`; else
+    /// fluorescence, which `calcium` describes.
+    ///
+    /// # Errors
+    /// [`ZooError::CannotKnow`] for an indicator that the model has no place for,
+    /// [`ZooError::Indicator`] if it is missing or not wanted, [`ZooError::Calcium`] for values
+    /// that OASIS cannot take.
+    pub fn read(
+        &self,
+        observed: Array3<f32>,
+        calcium: Option<&CalciumModel>,
+        dt_s: f64,
+    ) -> Result<Reading, ZooError> {
+        let name = self.name();
+        let wanted = !name.reads_spikes();
+        if wanted != calcium.is_some() {
+            return Err(unsuited(name, wanted));
+        }
+        if let Some(calcium) = calcium {
+            calcium.validate(observed.len_of(Axis(2)))?;
+        }
+        self.check_indicator(calcium)?;
+        let (values, deconvolved) = match (self, calcium) {
+            (Self::OasisLfads(config), Some(calcium)) => {
+                (deconvolve(observed, calcium, config.s_min)?, true)
+            }
+            _ => (observed, false),
+        };
+        Ok(Reading {
+            values,
+            calcium: calcium.filter(|_| !deconvolved).cloned(),
+            dt_s,
+            deconvolved,
+        })
+    }
+
+    /// Refuses what the model would have to drop.
+    pub(crate) fn check_indicator(&self, calcium: Option<&CalciumModel>) -> Result<(), ZooError> {
+        let Some(calcium) = calcium else {
+            return Ok(());
+        };
+        let knows_curve = matches!(self, Self::CountLadder(_));
+        let knows_each = knows_curve || matches!(self, Self::OasisLfads(_));
+        let differ = calcium.neurons.windows(2).any(|pair| pair[0] != pair[1]);
+        let ladder = ModelName::CountLadder.name();
+        let refused = [
+            (calcium.rise.is_some() && !knows_curve, "a rise", ladder),
+            (
+                calcium.saturation.is_some() && !knows_curve,
+                "saturation",
+                ladder,
+            ),
+            (
+                differ && !knows_each,
+                "differences between neurons",
+                "count-ladder, oasis-lfads",
+            ),
+        ];
+        match refused.into_iter().find(|(is_refused, ..)| *is_refused) {
+            Some((_, what, able)) => Err(ZooError::CannotKnow {
+                model: self.name(),
+                what,
+                able,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Counts of each neuron by its own decay and gain, above its own baseline.
+fn deconvolve(
+    mut fluor: Array3<f32>,
+    calcium: &CalciumModel,
+    s_min: f64,
+) -> Result<Array3<f32>, ZooError> {
+    for (neuron, indicator) in calcium.neurons.iter().enumerate() {
+        let Indicator { g, gain, baseline } = *indicator;
+        let mut trials = fluor.slice_mut(s![.., .., neuron..=neuron]);
+        // Where the drift alone leads.
+        let rest = (baseline / (1.0 - g)) as f32;
+        trials.mapv_inplace(|x| x - rest);
+        let counts = deconvolve_counts(trials.view(), Ar1::new(g)?, gain, s_min)?;
+        trials.assign(&counts);
+    }
+    Ok(fluor)
+}
+
+impl Reading {
+    /// What the model must know before it is made, measured on all trials.
+    pub fn setting(&self) -> Setting {
+        self.setting_of(self.values.view())
+    }
+
+    /// The same, measured on trials for training, `[trial, time, neuron]`.
+    pub fn setting_of(&self, train: ArrayView3<'_, f32>) -> Setting {
+        Setting {
+            dt_s: self.dt_s,
+            statistics: match &self.calcium {
+                Some(calcium) => calcium.measure(train),
+                None => count_statistics(train),
+            },
+            calcium: self.calcium.clone(),
+        }
+    }
+
+    /// Spikes that were inferred before the model, `[trial, time, neuron]`: counts by OASIS.
+    pub fn spikes(&self) -> Option<&Array3<f32>> {
+        self.deconvolved.then_some(&self.values)
+    }
+}
+
+fn count_statistics(counts: ArrayView3<'_, f32>) -> FluorStatistics {
+    let mean = |neuron: ndarray::ArrayView2<'_, f32>| {
+        let observed = neuron.iter().filter(|value| !value.is_nan());
+        let (sum, n) = observed.fold((0.0, 0usize), |(sum, n), &v| (sum + f64::from(v), n + 1));
+        (sum / n.max(1) as f64) as f32
+    };
+    let mean_counts: Vec<f32> = counts.axis_iter(Axis(2)).map(mean).collect();
+    FluorStatistics {
+        sd: vec![1.0; mean_counts.len()],
+        mean_counts,
+    }
+}
+
+/// What a model must know of its observations before it is made.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    dt_s: f64,
+    /// Known where the model reads fluorescence.
+    calcium: Option<CalciumModel>,
+    statistics: FluorStatistics,
+}
+
+impl Setting {
+    /// For a model whose weights will be loaded, or one that is only tried: sizes matter,
+    /// statistics do not.
+    pub fn of_sizes(n_neurons: usize, calcium: Option<CalciumModel>, dt_s: f64) -> Self {
+        Self {
+            dt_s,
+            calcium,
+            statistics: FluorStatistics {
+                mean_counts: vec![1.0; n_neurons],
+                sd: vec![1.0; n_neurons],
+            },
+        }
+    }
+
+    pub(crate) fn dt_s(&self) -> f64 {
+        self.dt_s
+    }
+
+    pub(crate) fn statistics(&self) -> &FluorStatistics {
+        &self.statistics
+    }
+
+    pub(crate) fn calcium(&self) -> Option<&CalciumModel> {
+        self.calcium.as_ref()
+    }
+
+    /// The indicator of a model that needs one.
+    pub(crate) fn described(&self, model: ModelName) -> Result<&CalciumModel, ZooError> {
+        self.calcium().ok_or_else(|| unsuited(model, true))
+    }
+
+    /// The one indicator of all neurons.
+    pub(crate) fn indicator(&self, model: ModelName) -> Result<Indicator, ZooError> {
+        let first = self.described(model)?.neurons.first();
+        first.copied().ok_or_else(|| unsuited(model, true))
+    }
+
+    pub(crate) fn data(&self, model: ModelName) -> Result<Data<'_>, ZooError> {
+        Ok(Data {
+            statistics: &self.statistics,
+            indicator: self.indicator(model)?,
+            dt_s: self.dt_s,
+        })
+    }
+}
+
+fn unsuited(model: ModelName, wanted: bool) -> ZooError {
+    let (reads, must) = match wanted {
+        true => ("fluorescence", "be described: a decay at least"),
+        false => ("spike counts", "not be"),
+    };
+    ZooError::Indicator { model, reads, must }
+}
+
+#[cfg(test)]
+mod tests {
+    use calcium::Hill;
+
+    use super::*;
+
+    const INDICATOR: Indicator = Indicator {
+        g: 0.75,
+        gain: 2.0,
+        baseline: 0.0,
+    };
+
+    fn config(name: ModelName) -> ModelConfig {
+        let text = match name {
+            ModelName::OasisLfads => "s_min = 1.0\ndynamics = {}",
+            ModelName::Lfads => "dynamics = {}",
+            _ => "",
+        };
+        ModelConfig::parse(name, text.parse().unwrap()).unwrap()
+    }
+
+    fn read(name: ModelName, calcium: Option<&CalciumModel>) -> Result<Reading, ZooError> {
+        config(name).read(Array3::zeros((2, 8, 2)), calcium, 0.1)
+    }
+
+    #[test]
+    fn what_a_model_cannot_know_is_refused_by_name() {
+        let shared = CalciumModel::shared(INDICATOR, 2);
+        let mut rising = shared.clone();
+        rising.rise = Some(0.2);
+        let mut saturating = shared.clone();
+        saturating.saturation = Some(Hill {
+            exponent: 2.0,
+            half_saturation: 4.0,
+            scale: 8.0,
+        });
+        let mut different = shared.clone();
+        different.neurons[1].gain = 3.0;
+        for name in ModelName::ALL.into_iter().skip(1) {
+            assert!(read(name, Some(&shared)).is_ok(), "{name}");
+            let refused = |calcium: &CalciumModel| match read(name, Some(calcium)) {
+                Ok(_) => false,
+                Err(error @ ZooError::CannotKnow { .. }) => error.to_string().contains(name.name()),
+                Err(error) => panic!("{error}"),
+            };
+            let is_counts = name == ModelName::CountLadder;
+            assert_eq!(refused(&rising), !is_counts, "{name}");
+            assert_eq!(refused(&saturating), !is_counts, "{name}");
+            let knows_each = is_counts || name == ModelName::OasisLfads;
+            assert_eq!(refused(&different), !knows_each, "{name}");
+            assert!(read(name, None).is_err(), "{name}");
+        }
+        assert!(read(ModelName::Lfads, None).is_ok());
+        assert!(read(ModelName::Lfads, Some(&shared)).is_err());
+    }
+
+    #[test]
+    fn counts_are_deconvolved_by_each_neurons_own_indicator() {
+        let counts = Array3::from_shape_fn((2, 12, 3), |(trial, bin, neuron)| {
+            f32::from((trial + 2 * bin + 3 * neuron) % 5 == 0) * (1 + bin % 2) as f32
+        });
+        let neurons: Vec<Indicator> = [(0.5, 1.0, 0.0), (0.75, 2.0, 0.1), (0.9, 4.0, -0.2)]
+            .map(|(g, gain, baseline)| Indicator { g, gain, baseline })
+            .into();
+        let mut fluor = counts.clone();
+        for (neuron, indicator) in neurons.iter().enumerate() {
+            let rest = indicator.baseline / (1.0 - indicator.g);
+            for mut trial in fluor.index_axis_mut(Axis(2), neuron).outer_iter_mut() {
+                let mut calcium = 0.0;
+                for value in &mut trial {
+                    calcium = indicator.g * calcium + indicator.gain * f64::from(*value);
+                    *value = (calcium + rest) as f32;
+                }
+            }
+        }
+        let calcium = CalciumModel {
+            neurons,
+            rise: None,
+            saturation: None,
+        };
+        let oasis = config(ModelName::OasisLfads);
+        let reading = oasis.read(fluor, Some(&calcium), 0.1).unwrap();
+        assert_eq!(reading.values, counts);
+        assert_eq!(reading.spikes(), Some(&counts));
+        // The model itself reads counts: their mean is what it must know.
+        let setting = reading.setting();
+        assert!(setting.calcium().is_none());
+        let mean = counts.index_axis(Axis(2), 1).mean().unwrap();
+        assert!((setting.statistics().mean_counts[1] - mean).abs() < 1e-6);
+    }
+}
