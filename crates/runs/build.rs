@@ -4,9 +4,16 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=LFADS_REVISION");
     let given = std::env::var("LFADS_REVISION").ok();
-    let revision = given.or_else(revision).unwrap_or_else(|| "unknown".into());
+    // Results come from optimised builds. The others, between changes, are not built anew for every
+    // commit.
+    let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    let revision = match is_release {
+        true => given.or_else(revision).unwrap_or_else(|| "unknown".into()),
+        false => given.unwrap_or_else(|| "debug build".into()),
+    };
     println!("cargo:rustc-env=LFADS_REVISION={revision}");
 }
 

@@ -11,7 +11,8 @@ pub fn describe() -> String {
 }
 
 /// The revision of the sources that the program was built from, with `-dirty` and a digest behind
-/// it if they differed from a commit; `unknown` for sources that are no clone.
+/// it if they differed from a commit; `unknown` for sources that are no clone, `debug build` for a
+/// program that is not optimised. The variable LFADS_REVISION at build time overrides it.
 pub const REVISION: &str = env!("LFADS_REVISION");
 
 fn cpu_model() -> String {
