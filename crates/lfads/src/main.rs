@@ -1,17 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod args;
-mod calibration;
 mod commands;
-mod config;
-mod inference;
 mod input;
-mod pieces;
 mod reading;
 mod report;
-mod results;
-mod run_folder;
-mod traces;
 
 use std::process::ExitCode;
 

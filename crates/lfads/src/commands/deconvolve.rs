@@ -9,13 +9,12 @@ use calcium::{Ar1, Ar2, Automatic, CalciumError, Discretisation};
 use clap::ValueEnum;
 use data::{Arrays, Likelihood, Recording, TraceBlocks, TraceStream, Units};
 use ndarray::{Array1, ArrayD};
+use pipeline::{Layout, heading, median};
 use rayon::prelude::*;
 use serde_json::json;
 
 use super::{Session, check_output};
 use crate::input::{InputArgs, with_option_names};
-use crate::results::{heading, median};
-use crate::traces::Layout;
 
 /// Neurons in memory at a time with `--blocks`.
 const PER_BLOCK: usize = 64;

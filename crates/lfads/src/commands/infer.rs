@@ -2,23 +2,20 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
-use data::{Likelihood, Recording};
+use anyhow::Result;
+use data::Likelihood;
+use pipeline::RunFolder;
 use runs::device::DeviceKind;
 use serde_json::json;
-use zoo::Setting;
 
 use super::{Session, check_output};
-use crate::calibration::Calibration;
-use crate::inference::Observations;
 use crate::input::{InputArgs, with_option_names};
-use crate::run_folder::{RunFolder, RunRecord};
 
 /// Infer spikes, rates and factors from new data with a trained model.
 ///
-/// The neurons must be those of the training, in the same order. Units of one spike are as in the
-/// training; a rolling baseline is taken anew. Example:
-/// `lfads infer run day2/suite2p -o day2.h5`.
+/// The neurons must be those of the training, in the same order. Brightness, noise and baseline are
+/// compared with the training's: spikes are rescaled if they follow the brightness, and whatever differs
+/// is said. A rolling baseline is taken anew. Example: `lfads infer run day2/suite2p -o day2.h5`.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Infer {
@@ -36,6 +33,10 @@ pub struct Infer {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     samples: Option<u32>,
 
+    /// Keep the training's spike sizes and baselines, whatever the brightness
+    #[arg(long)]
+    as_trained: bool,
+
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceKind::Flex)]
     device: DeviceKind,
@@ -50,29 +51,24 @@ impl Infer {
         let device = self.device.open()?;
         let (folder, record) = RunFolder::open(&self.run)?;
         let recording = self.input.open(&self.path)?;
-        check(&record, &recording)?;
-        let calibration = record.calibration.as_ref();
-        let observations = Observations::new(
-            &recording,
-            &record.model_config,
-            calibration,
-            record.config.windows,
-        )?;
-        let n_neurons = recording.n_neurons();
-        let calcium = calibration.map(Calibration::calcium);
-        let setting = Setting::of_sizes(n_neurons, calcium, record.source.dt_s);
-        let model = record
-            .model_config
-            .load(&setting, &device, &folder.weights())?;
+        pipeline::check_session(&record, &recording)?;
+        let likelihood = match record.model.reads_spikes() {
+            true => Likelihood::Poisson,
+            false => Likelihood::Gaussian,
+        };
+        recording
+            .check_values(likelihood)
+            .map_err(with_option_names)?;
         let n_samples = self.samples.map_or(record.config.n_samples, |n| n as usize);
-        let results = observations.infer(
-            model.as_ref(),
-            &recording,
-            calibration,
+        let (results, observations) = pipeline::infer(
+            &folder,
+            &record,
+            recording,
             n_samples,
-            record.config.seed,
+            self.as_trained,
+            &device,
         )?;
-        results.write_for(&recording, &self.output)?;
+        results.write_for(&observations.recording, &self.output)?;
         let (n_pieces, n_bins) = observations.cut.dim();
         let value = json!({
             "output": self.output,
@@ -86,30 +82,4 @@ impl Infer {
         );
         session.print(&value, &text)
     }
-}
-
-/// Whether the model can read the recording.
-fn check(record: &RunRecord, recording: &Recording) -> Result<()> {
-    let (fitted, found) = (record.source.neuron_ids.len(), recording.n_neurons());
-    let path = recording.path.display();
-    if fitted != found {
-        bail!(
-            "{path}: dataset `{}` has {found} neurons, the model was fitted to {fitted}; give the same neurons in the same order (--leave-out), or fit a new model",
-            recording.dataset
-        );
-    }
-    let (fitted, found) = (record.source.dt_s, recording.dt_s);
-    if (fitted - found).abs() > 0.01 * fitted {
-        let [found, fitted] = [found, fitted].map(|s| (1e5 * s).round() / 1e5);
-        bail!(
-            "{path}: its frames last {found} s, those of the fit {fitted} s; resample the recording, or state its rate (--rate)"
-        );
-    }
-    let likelihood = match record.model.reads_spikes() {
-        true => Likelihood::Poisson,
-        false => Likelihood::Gaussian,
-    };
-    recording
-        .check_values(likelihood)
-        .map_err(with_option_names)
 }

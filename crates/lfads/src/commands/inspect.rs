@@ -8,13 +8,13 @@ use calcium::oasis::Deconvolved;
 use calcium::{Automatic, CalciumError, Estimates};
 use data::{Likelihood, Recording, Traces, Units};
 use ndarray::ArrayView2;
+use pipeline::Layout;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Session;
 use crate::input::{InputArgs, option_names, with_flags};
 use crate::reading;
-use crate::traces::Layout;
 
 /// Neurons listed in the terminal.
 const N_LISTED: usize = 40;

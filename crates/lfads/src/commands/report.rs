@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use data::Arrays;
+use pipeline::RunFolder;
 use runs::store::write_atomically;
 use serde_json::json;
 
 use super::Session;
 use crate::report::Report;
-use crate::run_folder::RunFolder;
 
 /// One self-contained HTML page about a run: traces, rasters, factors, fits, losses.
 ///

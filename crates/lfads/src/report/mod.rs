@@ -10,10 +10,8 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use data::Arrays;
 use ndarray::{Array2, Array3, Axis, Ix2, Ix3};
+use pipeline::{History, RunRecord, RunResult, median};
 use zoo::ModelConfig;
-
-use crate::results::median;
-use crate::run_folder::{History, RunRecord, RunResult};
 
 /// Everything the page shows.
 pub struct Report<'a> {
@@ -163,7 +161,7 @@ impl<'a> Report<'a> {
                     self.record.config.n_samples
                 ),
             ),
-            ("held out", format!("{} pieces", self.record.held_out.len())),
+            ("held out", self.record.held_out.describe()),
             ("program", self.result.version.clone()),
         ];
         if self.result.recoveries > 0 {

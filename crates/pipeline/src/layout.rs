@@ -1,5 +1,7 @@
 //! Trials laid end to end for methods that work on one long trace, and back.
 
+use std::ops::Range;
+
 use data::Recording;
 use ndarray::{Array3, ArrayView1, ArrayView2, s};
 
@@ -55,6 +57,18 @@ impl Layout {
             }
         }
         joined
+    }
+
+    /// The same trace without what lies outside `seen`, stretches of frames of each trial.
+    pub fn only(&self, seen: &[Vec<Range<usize>>], trace: &[f32]) -> Vec<f32> {
+        let mut part = vec![f32::NAN; trace.len()];
+        for ((first, _), spans) in self.spans().zip(seen) {
+            for span in spans {
+                let span = first + span.start..first + span.end;
+                part[span.clone()].copy_from_slice(&trace[span]);
+            }
+        }
+        part
     }
 
     /// Long traces, `[neuron][time]`, as trials `[trial, time, neuron]`; NaN behind shorter ones.

@@ -16,10 +16,10 @@ use zoo::{ModelConfig, ModelName};
 
 use crate::calibration::Calibration;
 use crate::config::FitConfig;
-use crate::input::InputArgs;
+use crate::held_out::HeldOut;
 
 /// Layout of the folder.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// `run.json`: everything that decides the numbers of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,8 +38,8 @@ pub struct RunRecord {
     pub training: TrainConfig,
     /// Absent for models of spike counts.
     pub calibration: Option<Calibration>,
-    /// Trials or windows that training never saw.
-    pub held_out: Vec<usize>,
+    /// What training never saw.
+    pub held_out: HeldOut,
 }
 
 /// The recording that a run was fitted to.
@@ -49,8 +49,8 @@ pub struct Source {
     pub path: PathBuf,
     /// Dataset in it.
     pub dataset: String,
-    /// How it was read.
-    pub input: InputArgs,
+    /// How it was read, in the words of the program that did.
+    pub input: Value,
     /// SHA-256 of frame interval, lengths and values.
     pub sha256: String,
     /// Neurons by name.
@@ -103,11 +103,11 @@ impl RunRecord {
 
 impl Source {
     /// Describes `recording`, as read with `input`.
-    pub fn of(recording: &Recording, input: &InputArgs) -> Self {
+    pub fn of(recording: &Recording, input: Value) -> Self {
         Self {
             path: recording.path.clone(),
             dataset: recording.dataset.clone(),
-            input: input.clone(),
+            input,
             sha256: digest(recording),
             neuron_ids: recording.neuron_ids.clone(),
             dt_s: recording.dt_s,
@@ -155,6 +155,14 @@ impl RunFolder {
             bail!(
                 "{}: this is not a run folder, it has no run.json; give the folder that `lfads fit -o` wrote",
                 path.display()
+            );
+        }
+        let whole: Value = folder.read("run.json")?;
+        if whole["format"] != FORMAT {
+            bail!(
+                "{}: its run.json has format {}, this program writes and reads format {FORMAT}; fit anew, or use the program that wrote it",
+                path.display(),
+                whole["format"]
             );
         }
         let record = folder.read("run.json")?;

@@ -11,10 +11,7 @@ use zoo::{ModelConfig, ModelName};
 /// Settings that every user of `model` would otherwise have to find out.
 fn model_defaults(model: ModelName) -> &'static str {
     match model {
-        // What was measured of a recording beforehand is only nearly right.
-        ModelName::CountLadder => {
-            "learn_calcium = true\nmax_gain_change = 1.25\ndynamics = { n_factors = 8 }"
-        }
+        ModelName::CountLadder => "max_gain_change = 1.25\ndynamics = { n_factors = 8 }",
         ModelName::OasisLfads => "s_min = 0.5\ndynamics = { n_factors = 8 }",
         _ => "dynamics = { n_factors = 8 }",
     }
@@ -172,14 +169,17 @@ impl FitConfig {
         })
     }
 
-    /// Adds the defaults of `model` and checks every number.
+    /// Adds the defaults of model `name` and checks every number. What the user set in `[model]` goes
+    /// before what was `measured` of the recording, and that before the defaults.
     ///
     /// # Errors
     /// An unknown field or a value out of range.
-    pub fn resolve(mut self, name: ModelName) -> Result<Resolved> {
+    pub fn resolve(mut self, name: ModelName, measured: &Table) -> Result<Resolved> {
+        let mut settings = merged(model_defaults(name), measured)?;
+        overlay(&mut settings, &self.model);
+        let model = ModelConfig::parse(name, settings).context("config, [model]")?;
         self.model = merged(model_defaults(name), &self.model)?;
         self.training = merged(training_defaults(name), &self.training)?;
-        let model = ModelConfig::parse(name, self.model.clone()).context("config, [model]")?;
         let training: TrainConfig =
             self.training
                 .clone()
@@ -195,6 +195,25 @@ impl FitConfig {
             model,
             training,
         })
+    }
+
+    /// What calcium trials start with: as `[calibration]` says or, for the count ladder, `[model]`.
+    ///
+    /// # Errors
+    /// If the two contradict each other.
+    pub fn start(&self) -> Result<StartConfig> {
+        let by_model = match self.model.get("trial_start").and_then(Value::as_str) {
+            Some("rest") => StartConfig::Rest,
+            Some("decaying") => StartConfig::Running,
+            _ => return Ok(self.calibration.start),
+        };
+        match self.calibration.start {
+            StartConfig::Auto => Ok(by_model),
+            by_calibration if by_calibration == by_model => Ok(by_model),
+            _ => Err(anyhow!(
+                "`calibration.start` and `model.trial_start` contradict each other; leave one out"
+            )),
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -257,7 +276,7 @@ mod tests {
     #[test]
     fn defaults_hold_for_every_model() {
         for choice in ModelName::ALL {
-            let resolved = FitConfig::default().resolve(choice).unwrap();
+            let resolved = FitConfig::default().resolve(choice, &Table::new()).unwrap();
             assert_eq!(resolved.model.dynamics().n_factors, 8, "{choice:?}");
             assert_eq!(resolved.model.dynamics().n_generator, 64, "{choice:?}");
         }
@@ -267,7 +286,9 @@ mod tests {
     fn a_file_changes_what_it_names_and_keeps_the_rest() {
         let text = "held_out = 0.1\n[model.dynamics]\nn_generator = 100\n[training]\nn_steps = 7";
         let config: FitConfig = toml::from_str(text).unwrap();
-        let resolved = config.resolve(ModelName::LadderLfads).unwrap();
+        let resolved = config
+            .resolve(ModelName::LadderLfads, &Table::new())
+            .unwrap();
         let dynamics = resolved.model.dynamics();
         assert_eq!((dynamics.n_generator, dynamics.n_factors), (100, 8));
         assert_eq!(resolved.training.n_steps, 7);
@@ -276,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_file_in_the_readme_holds_the_defaults() {
-        let readme = include_str!("../README.md");
+        let readme = include_str!("../../lfads/README.md");
         let (_, text) = readme.split_once("```toml").unwrap();
         let (text, _) = text.split_once("```").unwrap();
         let config: FitConfig = toml::from_str(text).unwrap();
@@ -288,8 +309,10 @@ mod tests {
             (seed, held_out, n_samples),
             (1, defaults.held_out, defaults.n_samples)
         );
-        let resolved = config.resolve(ModelName::CountLadder).unwrap();
-        let defaults = defaults.resolve(ModelName::CountLadder).unwrap();
+        // Where windows are long enough for it, as they usually are.
+        let measured: Table = "learn_calcium = true".parse().unwrap();
+        let resolved = config.resolve(ModelName::CountLadder, &measured).unwrap();
+        let defaults = defaults.resolve(ModelName::CountLadder, &measured).unwrap();
         assert_eq!(resolved.model, defaults.model);
         assert_eq!(resolved.training, defaults.training);
     }
@@ -298,7 +321,12 @@ mod tests {
     fn unknown_fields_and_bad_values_are_named() {
         let error = |text: &str| {
             let config: FitConfig = toml::from_str(text).unwrap();
-            format!("{:#}", config.resolve(ModelName::CountLadder).unwrap_err())
+            format!(
+                "{:#}",
+                config
+                    .resolve(ModelName::CountLadder, &Table::new())
+                    .unwrap_err()
+            )
         };
         assert!(error("[model.dynamics]\nn_factor = 3").contains("n_factor"));
         assert!(error("[training]\nsteps = 3").contains("steps"));

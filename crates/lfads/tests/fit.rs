@@ -1,0 +1,125 @@
+//! What a fit measures, holds out and respects, through the real binary.
+
+mod common;
+
+use common::{Lfads, TINY};
+use data::Arrays;
+use ndarray::{Array2, s};
+use serde_json::Value;
+
+fn record(lfads: &Lfads, run: &str) -> Value {
+    let text = std::fs::read(lfads.path(run).join("run.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// Spikes of two thirds of a second at 20 Hz, size 2 above a baseline of 50, noise 0.3.
+fn traces(n_frames: usize, n_neurons: usize) -> Array2<f32> {
+    let mut state = 7_u32;
+    let mut random = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(state >> 8) / f64::from(1 << 24)
+    };
+    let mut calcium = vec![0.0; n_neurons];
+    Array2::from_shape_fn((n_frames, n_neurons), |(_, n)| {
+        calcium[n] = 0.93 * calcium[n] + if random() < 0.04 { 2.0 } else { 0.0 };
+        let noise: f64 = (0..12).map(|_| random()).sum::<f64>() - 6.0;
+        (50.0 + calcium[n] + 0.3 * noise) as f32
+    })
+}
+
+#[test]
+fn training_sees_most_of_a_recording_and_fit_says_how_much() {
+    let lfads = Lfads::new();
+    for (frames, overlap) in [(600, 40), (60, 10)] {
+        let trace = traces(frames, 3);
+        data::write_npy(&lfads.path("x.npy"), trace.view()).unwrap();
+        let config = TINY.replace("overlap = 10", &format!("overlap = {overlap}"));
+        std::fs::write(lfads.path("x.toml"), config).unwrap();
+        let run = format!("run{frames}");
+        let output = lfads.output(&format!(
+            "fit x.npy --rate 20 --units f --tau 0.7 -c x.toml -o {run}"
+        ));
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{log}");
+        assert!(log.contains("training sees"), "{log}");
+        let results = Arrays::read(&lfads.path(&run).join("inferred.h5")).unwrap();
+        let share = results.require("held_out").unwrap().mean().unwrap();
+        assert!((0.1..0.35).contains(&share), "{share}");
+    }
+}
+
+#[test]
+fn a_motion_artefact_and_silence_leave_every_number_finite_and_are_named() {
+    let lfads = Lfads::new();
+    let mut trace = traces(1200, 4);
+    // Thirty frames far below the baseline; a neuron that only falls.
+    trace.slice_mut(s![500..530, 1]).mapv_inplace(|x| x - 40.0);
+    for (frame, x) in trace.column_mut(2).iter_mut().enumerate() {
+        *x = 50.0 - 10.0 * (1.0 - (-(frame as f32) / 20.0).exp());
+        *x += 0.01 * ((frame * 7919 % 997) as f32 / 997.0 - 0.5);
+    }
+    data::write_npy(&lfads.path("x.npy"), trace.view()).unwrap();
+    let fit = "fit x.npy --rate 20 --units f --tau 0.7 -c tiny.toml -o run";
+    let output = lfads.output(fit);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    let record = record(&lfads, "run");
+    let sizes = record["calibration"]["spike_size"].as_array().unwrap();
+    let sizes: Vec<f64> = sizes.iter().map(|size| size.as_f64().unwrap()).collect();
+    for neuron in [0, 1, 3] {
+        assert!((sizes[neuron] / 2.0 - 1.0).abs() < 0.25, "{sizes:?}");
+    }
+    let lost = record["calibration"]["uncalibrated"].as_array().unwrap();
+    assert_eq!(lost, &[2], "{sizes:?}");
+    assert!(
+        log.contains("neurons 2 (`2`)") && log.contains("--leave-out 2"),
+        "{log}"
+    );
+    lfads.run("report run");
+}
+
+#[test]
+fn what_the_user_sets_is_kept_and_contradictions_are_refused() {
+    let lfads = Lfads::new().with_trials();
+    let write = |text: &str| std::fs::write(lfads.path("own.toml"), text).unwrap();
+    let own = "trial_start = \"decaying\"\nlearn_calcium = false\n[model.dynamics]";
+    write(&TINY.replace("[model.dynamics]", &format!("[model]\n{own}")));
+    lfads.run("fit trials.h5 -o run -c own.toml");
+    let settings = record(&lfads, "run")["model_config"]["count-ladder"].clone();
+    assert_eq!(settings["trial_start"], "decaying");
+    assert_eq!(settings["learn_calcium"], false);
+    write("[calibration]\nstart = \"rest\"\n[model]\ntrial_start = \"decaying\"\n");
+    let output = lfads.output("fit trials.h5 -o other -c own.toml");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(message.contains("contradict each other"), "{message}");
+}
+
+#[test]
+fn another_brightness_is_noticed_and_the_spikes_are_the_same() {
+    let lfads = Lfads::new();
+    let trace = traces(1200, 4);
+    data::write_npy(&lfads.path("day1.npy"), trace.view()).unwrap();
+    data::write_npy(&lfads.path("day2.npy"), trace.mapv(|x| 0.5 * x).view()).unwrap();
+    lfads.run("fit day1.npy --rate 20 --units f --tau 0.7 -c tiny.toml -o run");
+    let infer = |options: &str, out: &str| {
+        let line = format!("infer run day2.npy --rate 20 --units f {options} -o {out}");
+        let output = lfads.output(&line);
+        assert!(output.status.success());
+        let spikes = Arrays::read(&lfads.path(out)).unwrap().arrays["spikes"]
+            .values
+            .sum();
+        (spikes, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let trained = Arrays::read(&lfads.path("run/inferred.h5")).unwrap();
+    let trained = trained.require("spikes").unwrap().sum();
+    let (rescaled, log) = infer("", "day2.h5");
+    assert!(log.contains("brightness is 0.50 x"), "{log}");
+    assert!(
+        (rescaled / trained - 1.0).abs() < 0.05,
+        "{rescaled}, {trained}"
+    );
+    let (kept, log) = infer("--as-trained", "kept.h5");
+    assert!(!log.contains("brightness"), "{log}");
+    assert!(kept < 0.8 * trained, "{kept}, {trained}");
+}

@@ -1,0 +1,332 @@
+//! What a recording itself says of its indicator: decay, noise, baseline, size of a spike.
+
+use std::ops::Range;
+
+use anyhow::{Context, Result};
+use calcium::estimate::{Average, autocovariance, noise_sd};
+use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Baseline};
+use calcium::{Ar1, Automatic, CalciumError, Discretisation};
+use data::Recording;
+use rayon::prelude::*;
+
+use super::shots::Shots;
+use super::{GAP, of_neuron};
+use crate::config::{BaselineConfig, CalibrationConfig};
+use crate::inference::median;
+use crate::layout::Layout;
+
+/// Rounds in which the size of one spike and the events of about that size find each other.
+const N_ROUNDS: usize = 3;
+/// Neurons whose decay is estimated, for the median.
+const MAX_MEASURED: usize = 100;
+/// Neurons whose decay is fitted, for the median, and frames of each: a fit takes some hundreds of
+/// passes over a trace.
+const MAX_FITTED: usize = 30;
+const MAX_FITTED_FRAMES: usize = 20_000;
+/// Above this many SDs of the noise, single spikes are told from it.
+const CLEAR_SDS: f64 = 2.0;
+/// Where calcium decays more slowly than this from frame to frame, OASIS's spikes of a noisy trace are
+/// what is left of several.
+const MAX_REFINED_G: f64 = 0.96;
+/// A fraction of the frames so low that they hold noise alone, and how far below the mean of
+/// such frames they lie, in SDs of the noise, if those are three tenths of all.
+const QUIET_PERCENTILE: f64 = 0.08;
+const QUIET_SDS: f64 = 0.62;
+/// Fluorescence cannot fall below its baseline by more than noise does: frames further down than
+/// this many SDs, and than all but the extremes lie apart, are artefacts such as motion.
+const ARTEFACT_SDS: f64 = 6.0;
+
+/// The decay, given or estimated.
+pub struct Known {
+    pub tau_s: f64,
+    pub tau_is_estimated: bool,
+    pub ar: Ar1,
+}
+
+impl Known {
+    /// As the configuration says, else the file, else estimated from the frames in `seen`.
+    pub fn of(
+        recording: &Recording,
+        config: &CalibrationConfig,
+        seen: &[Vec<Range<usize>>],
+    ) -> Result<Self> {
+        let known_tau_s = config.tau_s.or(recording.tau_s);
+        let tau_s = match known_tau_s {
+            Some(tau_s) => tau_s,
+            None => estimate_tau(recording, config.typical_tau_s, seen)?,
+        };
+        let is_own_tau = config.tau_s.is_none() && recording.tau_s.is_some();
+        let discretisation = match recording.discretisation.as_deref() {
+            Some("euler") if is_own_tau => Discretisation::Euler,
+            _ => Discretisation::Exact,
+        };
+        Ok(Self {
+            tau_s,
+            tau_is_estimated: known_tau_s.is_none(),
+            ar: Ar1::from_tau(tau_s, recording.dt_s, discretisation)?,
+        })
+    }
+}
+
+/// Decay time of the indicator, the same for all neurons: the median of what [`Automatic`] finds, or
+/// from there on, if that is shorter, of what explains a trace within its noise by the fewest spikes.
+/// Activity that changes slowly makes the first too long, noise thought too strong both.
+fn estimate_tau(
+    recording: &Recording,
+    typical_tau_s: f64,
+    seen: &[Vec<Range<usize>>],
+) -> Result<f64> {
+    let dt_s = recording.dt_s;
+    let layout = Layout::new(recording, GAP * typical_tau_s);
+    let trace = |neuron| layout.only(seen, &layout.join(recording, neuron));
+    let automatic = Automatic::new(dt_s)?.with_typical_tau(typical_tau_s)?;
+    let from_covariance = median_of_some(recording, MAX_MEASURED, |neuron| {
+        automatic.estimate(&trace(neuron)).map(|found| found.tau_s)
+    })?;
+    let ar = Ar1::from_tau(from_covariance, dt_s, Discretisation::Exact)?;
+    let from_spikes = median_of_some(recording, MAX_FITTED, |neuron| {
+        let trace = trace(neuron);
+        let trace = &trace[..trace.len().min(MAX_FITTED_FRAMES)];
+        let found = automatic.estimate(trace)?;
+        let problem = Ar1NoiseConstrained::new(ar, found.noise_sd)?.with_fitted_g();
+        let problem = problem.with_baseline(Baseline::Free)?;
+        let fit = problem.deconvolve(&found.above_baseline(trace))?;
+        fit.ar.tau_s(dt_s, Discretisation::Exact)
+    })?;
+    Ok(from_covariance.min(from_spikes))
+}
+
+/// The median over at most `max` neurons, evenly chosen.
+fn median_of_some(
+    recording: &Recording,
+    max: usize,
+    measure: impl Fn(usize) -> Result<f64, CalciumError> + Sync,
+) -> Result<f64> {
+    let n_neurons = recording.n_neurons();
+    let stride = n_neurons.div_ceil(max).max(1);
+    let chosen: Vec<usize> = (0..n_neurons).step_by(stride).collect();
+    let found: Vec<Result<f64, CalciumError>> =
+        chosen.par_iter().map(|&neuron| measure(neuron)).collect();
+    let named = chosen.into_iter().zip(found);
+    let values: Vec<f64> = named
+        .map(|(neuron, found)| found.with_context(|| of_neuron(recording, neuron)))
+        .collect::<Result<_>>()?;
+    median(values).with_context(|| format!("{}: it has no neurons", recording.path.display()))
+}
+
+/// What was measured of one neuron.
+pub struct Neuron {
+    pub rolling: Vec<f32>,
+    pub baseline: f64,
+    pub noise_sd: f64,
+    /// Absent if the trace does not tell.
+    pub spike_size: Option<f64>,
+    pub resting: f64,
+    first: Mean,
+    late: Mean,
+}
+
+impl Neuron {
+    /// Measures the frames in `seen` of a long trace with its rolling baseline, if it has one.
+    ///
+    /// 1. The noise SD σ is that of [`noise_sd`].
+    /// 2. The 8th percentile plus 0.62 σ is the baseline where three frames in ten hold noise alone.
+    ///    Frames far below it are artefacts and count no further.
+    /// 3. Where spikes stand out, the cumulants of the innovations are their size, and what calcium
+    ///    such a percentile still holds is taken off the baseline: see [`Shots`]. Elsewhere variance
+    ///    and mean of the innovations tell the size.
+    pub fn measure(
+        trace: &[f32],
+        rolling: Vec<f32>,
+        layout: &Layout,
+        seen: &[Vec<Range<usize>>],
+        known: &Known,
+        config: &CalibrationConfig,
+    ) -> Result<Self, CalciumError> {
+        let mut above = layout.only(seen, trace);
+        for (x, b) in above.iter_mut().zip(&rolling) {
+            *x -= b;
+        }
+        let mut noise = noise_sd(&above, Average::Mean)?;
+        let mut quiet = Quiet::of(&above, noise);
+        if hide_artefacts(&mut above, &quiet, noise) {
+            noise = noise_sd(&above, Average::Mean)?;
+            quiet = Quiet::of(&above, noise);
+        }
+        let innovations = Innovations::of(&above, known.ar.g(), noise)?;
+        let shots = Shots::of(&above, known.ar, innovations.noise_sd, config.spike_size)?;
+        let baseline = match (config.baseline, &shots) {
+            (BaselineConfig::None, _) => 0.0,
+            (_, Some(shots)) => shots.baseline,
+            (_, None) => quiet.level,
+        };
+        for x in &mut above {
+            *x -= baseline as f32;
+        }
+        let size = match (config.spike_size, &shots) {
+            (Some(size), _) => Some(size),
+            (None, Some(shots)) => Some(shots.size),
+            (None, None) => innovations.size(baseline),
+        };
+        let spike_size = match size {
+            Some(size) if config.spike_size.is_none() => {
+                Some(refined(&above, known.ar, size, innovations.noise_sd)?)
+            }
+            given => given,
+        };
+        let (mut first, mut late) = (Mean::default(), Mean::default());
+        for (start, length) in layout.spans() {
+            first.add(above[start]);
+            for &x in &above[start + length / 2..start + length] {
+                late.add(x);
+            }
+        }
+        let below = median(rolling.iter().copied().map(f64::from));
+        Ok(Self {
+            rolling,
+            baseline,
+            noise_sd: noise,
+            spike_size,
+            resting: below.unwrap_or(0.0) + baseline,
+            first,
+            late,
+        })
+    }
+}
+
+/// Whether the first frames of the trials hold the calcium of one frame rather than that of
+/// a population at work: on the geometric mean of the two the decision turns.
+pub fn starts_from_rest(neurons: &[Neuron], spike_size: &[f32], g: f64) -> bool {
+    let (mut first, mut late) = (Mean::default(), Mean::default());
+    for (neuron, &size) in neurons.iter().zip(spike_size) {
+        first.add_scaled(&neuron.first, size);
+        late.add_scaled(&neuron.late, size);
+    }
+    first.value() < (1.0 - g).sqrt() * late.value()
+}
+
+/// A mean over what is not missing.
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    n: usize,
+}
+
+impl Mean {
+    fn add(&mut self, value: f32) {
+        if !value.is_nan() {
+            self.sum += f64::from(value);
+            self.n += 1;
+        }
+    }
+
+    fn add_scaled(&mut self, other: &Self, unit: f32) {
+        self.sum += other.sum / f64::from(unit);
+        self.n += other.n;
+    }
+
+    fn value(&self) -> f64 {
+        self.sum / self.n.max(1) as f64
+    }
+}
+
+/// The fluorescence without calcium, and how far apart all but the extremes lie.
+pub struct Quiet {
+    pub level: f64,
+    range: f64,
+}
+
+impl Quiet {
+    /// Of a trace with noise of this SD.
+    pub fn of(trace: &[f32], noise_sd: f64) -> Self {
+        let mut present: Vec<f32> = trace.iter().copied().filter(|x| !x.is_nan()).collect();
+        present.sort_unstable_by(f32::total_cmp);
+        let at = |share: f64| {
+            let rank = (share * present.len() as f64) as usize;
+            present.get(rank).map_or(0.0, |&x| f64::from(x))
+        };
+        let low = at(QUIET_PERCENTILE);
+        Self {
+            level: low + QUIET_SDS * noise_sd,
+            range: at(1.0 - QUIET_PERCENTILE) - low,
+        }
+    }
+}
+
+/// Marks frames as missing that no calcium explains; whether there are any.
+fn hide_artefacts(trace: &mut [f32], quiet: &Quiet, noise_sd: f64) -> bool {
+    let depth = (ARTEFACT_SDS * noise_sd).max(quiet.range);
+    let floor = (quiet.level - depth) as f32;
+    let mut found = false;
+    for x in trace.iter_mut().filter(|x| **x < floor) {
+        *x = f32::NAN;
+        found = true;
+    }
+    found
+}
+
+/// u_t = x_t − g x_{t−1}; NaN where either is missing.
+pub fn innovations(trace: &[f32], g: f64) -> Vec<f64> {
+    let pairs = trace.windows(2);
+    pairs
+        .map(|pair| f64::from(pair[1]) - g * f64::from(pair[0]))
+        .collect()
+}
+
+/// What is new in each frame of a trace, as numbers.
+struct Innovations {
+    g: f64,
+    mean: f64,
+    variance: f64,
+    greatest: f64,
+    noise_sd: f64,
+}
+
+impl Innovations {
+    /// `noise_sd` may be too large: fast decays look like noise to [`noise_sd`], and slow rates hide it
+    /// from the covariance of neighbouring innovations, −g σ². Here the smaller of the two is taken.
+    fn of(trace: &[f32], g: f64, noise_sd: f64) -> Result<Self, CalciumError> {
+        let innovations = innovations(trace, g);
+        let covariance = autocovariance(&innovations, 1)?;
+        let from_covariance = (-covariance[1] / g.max(0.05)).max(0.0).sqrt();
+        let present = innovations.iter().filter(|u| !u.is_nan());
+        let n = present.clone().count().max(1);
+        Ok(Self {
+            g,
+            mean: present.clone().sum::<f64>() / n as f64,
+            variance: covariance[0],
+            greatest: present.fold(0.0, |greatest: f64, &u| greatest.max(u)),
+            noise_sd: noise_sd.min(from_covariance),
+        })
+    }
+
+    /// Fluorescence of one spike above `baseline`, where spikes do not stand out: the variance of the
+    /// innovations less that of their noise, over their mean. Nothing if they do not rise, or less than
+    /// a spike would have to.
+    fn size(&self, baseline: f64) -> Option<f64> {
+        let mean = self.mean - (1.0 - self.g) * baseline;
+        let signal = self.variance - self.noise_sd.powi(2) * (1.0 + self.g.powi(2));
+        let least = self.noise_sd.max(0.1 * self.variance.sqrt());
+        let size = (signal / mean).max(least);
+        (mean > 0.0 && size > 0.0 && size <= self.greatest).then_some(size)
+    }
+}
+
+/// The median of OASIS's spikes of about this size, which is better where spikes stand well above the
+/// noise.
+fn refined(trace: &[f32], ar: Ar1, mut size: f64, noise_sd: f64) -> Result<f64, CalciumError> {
+    if size < CLEAR_SDS * noise_sd || ar.g() > MAX_REFINED_G {
+        return Ok(size);
+    }
+    for _ in 0..N_ROUNDS {
+        let problem = Ar1Problem::new(ar).with_s_min((0.5 * size).max(1.5 * noise_sd))?;
+        let mut single = problem.deconvolve(trace)?.spikes;
+        single.retain(|&s| s > 0.0 && f64::from(s) < 1.6 * size);
+        if single.len() < 5 {
+            break;
+        }
+        single.sort_unstable_by(f32::total_cmp);
+        size = f64::from(single[single.len() / 2]);
+    }
+    Ok(size)
+}

@@ -1,0 +1,286 @@
+//! From a recording's fluorescence to units of one spike above a baseline, and back.
+
+mod measure;
+mod shots;
+
+use std::ops::Range;
+
+use anyhow::{Context, Result};
+use calcium::estimate::maximin_baseline;
+use calcium::oasis::Ar1Problem;
+use calcium::{Ar1, CalciumError};
+use data::{Recording, Traces};
+use model::{CalciumModel, Indicator};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
+use crate::inference::median;
+use crate::layout::Layout;
+use measure::{Known, Neuron};
+
+/// Decay times after which calcium counts as gone: the gap between trials laid end to end.
+const GAP: f64 = 5.0;
+
+/// What turns one neuron's fluorescence x into units of one spike: (x − baseline) / `spike_size`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Decay time of the indicator, seconds.
+    pub tau_s: f64,
+    /// Whether it was estimated; else it was given.
+    pub tau_is_estimated: bool,
+    /// Decay per frame.
+    pub g: f64,
+    /// What was subtracted first: a rolling baseline over this many seconds.
+    pub rolling_window_s: Option<f64>,
+    /// What was subtracted then, in the recording's units, `[neuron]`.
+    pub baseline: Vec<f32>,
+    /// Fluorescence of one spike, in the recording's units, `[neuron]`.
+    pub spike_size: Vec<f32>,
+    /// Neurons, by number, whose spikes could not be measured: they have the median size.
+    pub uncalibrated: Vec<usize>,
+    /// Noise of a frame, in the recording's units, `[neuron]`.
+    pub noise_sd: Vec<f32>,
+    /// Median over frames of all that is subtracted, in the recording's units, `[neuron]`: the
+    /// fluorescence of a neuron at rest.
+    pub resting: Vec<f32>,
+    /// Whether calcium from before a trial is taken off, or inferred.
+    pub start_is_running: bool,
+}
+
+/// A recording with its calibration: everything that scaling needs, computed once.
+pub struct Calibrated {
+    /// What was measured.
+    pub calibration: Calibration,
+    /// Where the trials are in the long traces.
+    pub layout: Layout,
+    /// The rolling baseline, long traces `[neuron][time]`, if there is one.
+    rolling: Option<Vec<Vec<f32>>>,
+    /// The calcium that OASIS finds, in spikes, long traces `[neuron][time]`, if it was asked for.
+    calcium: Option<Vec<Vec<f32>>>,
+}
+
+impl Calibrated {
+    /// Estimates what is not given, from the frames in `seen`: stretches of each trial.
+    ///
+    /// 1. tau is the median over neurons of what [`calcium::Automatic`] finds, or of a fit, if that
+    ///    is shorter.
+    /// 2. Each neuron's noise, baseline and spike size: see [`Neuron::measure`].
+    /// 3. A neuron whose spikes cannot be measured gets the median size of the others.
+    ///
+    /// # Errors
+    /// A trace with too few frames, or none that varies; no neuron that can be measured.
+    pub fn measure(
+        recording: &Recording,
+        config: &CalibrationConfig,
+        seen: &[Vec<Range<usize>>],
+    ) -> Result<Self> {
+        let known = Known::of(recording, config, seen)?;
+        let is_continuous = matches!(recording.traces, Traces::Continuous(_));
+        let rolling = match config.baseline {
+            BaselineConfig::Auto => is_continuous,
+            BaselineConfig::Rolling => true,
+            BaselineConfig::Constant | BaselineConfig::None => false,
+        };
+        let rolling_window_s = rolling.then_some(config.baseline_window_s);
+        let layout = Layout::new(recording, GAP * known.tau_s);
+        let neurons = each_neuron(recording, |neuron| {
+            let trace = layout.join(recording, neuron);
+            let rolling = rolling_baseline(&trace, rolling_window_s, known.tau_s, recording.dt_s)?;
+            Neuron::measure(&trace, rolling, &layout, seen, &known, config)
+        })?;
+        let (spike_size, uncalibrated) = spike_sizes(recording, &neurons)?;
+        let start_is_running = match config.start {
+            StartConfig::Rest => false,
+            StartConfig::Running => true,
+            StartConfig::Auto => {
+                is_continuous || !measure::starts_from_rest(&neurons, &spike_size, known.ar.g())
+            }
+        };
+        let each = |value: &dyn Fn(&Neuron) -> f64| -> Vec<f32> {
+            neurons.iter().map(|neuron| value(neuron) as f32).collect()
+        };
+        let calibration = Calibration {
+            tau_s: known.tau_s,
+            tau_is_estimated: known.tau_is_estimated,
+            g: known.ar.g(),
+            rolling_window_s,
+            baseline: each(&|neuron| neuron.baseline),
+            noise_sd: each(&|neuron| neuron.noise_sd),
+            resting: each(&|neuron| neuron.resting),
+            spike_size,
+            uncalibrated,
+            start_is_running,
+        };
+        Ok(Self {
+            calibration,
+            layout,
+            rolling: rolling_window_s.map(|_| neurons.into_iter().map(|n| n.rolling).collect()),
+            calcium: None,
+        })
+    }
+
+    /// The same calibration for another recording; a rolling baseline is taken anew.
+    ///
+    /// # Errors
+    /// An infinite value.
+    pub fn apply(calibration: Calibration, recording: &Recording) -> Result<Self> {
+        let layout = Layout::new(recording, GAP * calibration.tau_s);
+        let (window_s, tau_s) = (calibration.rolling_window_s, calibration.tau_s);
+        let rolling = each_neuron(recording, |neuron| {
+            let trace = layout.join(recording, neuron);
+            rolling_baseline(&trace, window_s, tau_s, recording.dt_s)
+        })?;
+        Ok(Self {
+            rolling: window_s.map(|_| rolling),
+            calibration,
+            layout,
+            calcium: None,
+        })
+    }
+
+    /// Adds the calcium that OASIS finds, for models that cannot infer what pieces start with.
+    ///
+    /// # Errors
+    /// An infinite value.
+    pub fn find_calcium(&mut self, recording: &Recording) -> Result<()> {
+        let problem = Ar1Problem::new(Ar1::new(self.calibration.g)?).with_s_min(0.5)?;
+        let this = &*self;
+        let calcium = each_neuron(recording, |neuron| {
+            let mut trace = this.layout.join(recording, neuron);
+            for (frame, x) in trace.iter_mut().enumerate() {
+                *x = this.scaled(neuron, frame, *x);
+            }
+            Ok(problem.deconvolve(&trace)?.calcium)
+        })?;
+        self.calcium = Some(calcium);
+        Ok(())
+    }
+
+    /// What is subtracted from a neuron's fluorescence in a frame of the long trace.
+    pub fn baseline(&self, neuron: usize, frame: usize) -> f32 {
+        let rolling = self.rolling.as_ref();
+        rolling.map_or(0.0, |rolling| rolling[neuron][frame]) + self.calibration.baseline[neuron]
+    }
+
+    /// Fluorescence x of a neuron in a frame of the long trace, in units of one spike.
+    pub fn scaled(&self, neuron: usize, frame: usize, x: f32) -> f32 {
+        (x - self.baseline(neuron, frame)) / self.calibration.spike_size[neuron]
+    }
+
+    /// Whether [`Calibrated::find_calcium`] was called.
+    pub fn has_calcium(&self) -> bool {
+        self.calcium.is_some()
+    }
+
+    /// The calcium of a neuron in a frame of the long trace, if it was looked for and is known.
+    pub fn calcium(&self, neuron: usize, frame: usize) -> Option<f64> {
+        let calcium = f64::from(self.calcium.as_ref()?[neuron][frame]);
+        (!calcium.is_nan()).then_some(calcium)
+    }
+}
+
+impl Calibration {
+    /// One spike of the scaled recording is 1, its baseline 0.
+    pub fn calcium(&self) -> CalciumModel {
+        let indicator = Indicator {
+            g: self.g,
+            gain: 1.0,
+            baseline: 0.0,
+        };
+        CalciumModel::shared(indicator, self.spike_size.len())
+    }
+
+    /// Says what was measured and assumed.
+    pub fn log(&self, recording: &Recording) {
+        let how = match self.tau_is_estimated {
+            true => "estimated; give --tau if you know your indicator's",
+            false => "given",
+        };
+        let sizes = self.spike_size.iter().copied().map(f64::from);
+        tracing::info!(
+            "tau {:.3} s ({how}); one spike: {:.4} (median over neurons); trials start {}",
+            self.tau_s,
+            median(sizes).unwrap_or(f64::NAN),
+            match self.start_is_running {
+                true => "in mid-decay: calcium from before is taken off, or inferred",
+                false => "from rest",
+            }
+        );
+        if !self.uncalibrated.is_empty() {
+            let (names, numbers) = (
+                names(recording, &self.uncalibrated),
+                numbers(&self.uncalibrated),
+            );
+            tracing::warn!(
+                "the spikes of neurons {names} cannot be told from noise or artefacts: they are given the median size, and their counts are a guess (--leave-out {numbers}, or `[calibration] spike_size`)"
+            );
+        }
+    }
+}
+
+/// The size of each neuron's spikes, and the numbers of those that have the median of the others.
+fn spike_sizes(recording: &Recording, neurons: &[Neuron]) -> Result<(Vec<f32>, Vec<usize>)> {
+    let measured = neurons.iter().filter_map(|neuron| neuron.spike_size);
+    let usual = median(measured).with_context(|| {
+        format!(
+            "{}: no neuron shows spikes by which their size could be measured; give it in a file for --config: `[calibration] spike_size`, in the recording's units",
+            recording.path.display()
+        )
+    })?;
+    let sizes = neurons.iter().map(|neuron| neuron.spike_size);
+    let uncalibrated = (0..neurons.len())
+        .filter(|&neuron| neurons[neuron].spike_size.is_none())
+        .collect();
+    let sizes = sizes.map(|size| size.unwrap_or(usual) as f32).collect();
+    Ok((sizes, uncalibrated))
+}
+
+/// The floor of a smoothed trace over a window; nothing without one.
+fn rolling_baseline(
+    trace: &[f32],
+    window_s: Option<f64>,
+    tau_s: f64,
+    dt_s: f64,
+) -> Result<Vec<f32>, CalciumError> {
+    match window_s {
+        None => Ok(Vec::new()),
+        Some(window_s) => {
+            let window = (window_s / dt_s).ceil() as usize;
+            maximin_baseline(trace, 0.5 * tau_s / dt_s, window)
+        }
+    }
+}
+
+/// Works on all neurons in parallel; an error names its neuron.
+fn each_neuron<T: Send>(
+    recording: &Recording,
+    work: impl Fn(usize) -> Result<T, CalciumError> + Sync,
+) -> Result<Vec<T>> {
+    let neurons = (0..recording.n_neurons()).into_par_iter();
+    let found: Vec<Result<T, CalciumError>> = neurons.map(&work).collect();
+    let named = found.into_iter().enumerate();
+    named
+        .map(|(neuron, found)| found.with_context(|| of_neuron(recording, neuron)))
+        .collect()
+}
+
+fn of_neuron(recording: &Recording, neuron: usize) -> String {
+    let id = &recording.neuron_ids[neuron];
+    format!("{}: neuron {neuron} (`{id}`)", recording.path.display())
+}
+
+/// `3 ("a"), 7 ("b")`: at most ten of them.
+fn names(recording: &Recording, neurons: &[usize]) -> String {
+    let name = |&neuron: &usize| format!("{neuron} (`{}`)", recording.neuron_ids[neuron]);
+    let mut names: Vec<String> = neurons.iter().take(10).map(name).collect();
+    if neurons.len() > names.len() {
+        names.push(format!("and {} more", neurons.len() - names.len()));
+    }
+    names.join(", ")
+}
+
+fn numbers(neurons: &[usize]) -> String {
+    let numbers: Vec<String> = neurons.iter().map(usize::to_string).collect();
+    numbers.join(",")
+}

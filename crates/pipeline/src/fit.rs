@@ -1,0 +1,266 @@
+//! A fit, from a recording to the results in a run folder.
+
+use std::path::Path;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use data::{Arrays, Recording};
+use model::train::{Event, Observer, StepReport, ValidationReport};
+use ndarray::{ArrayView1, Axis, Ix3};
+use runs::machine::REVISION;
+use serde_json::Value;
+use toml::Table;
+use zoo::{ModelName, Setting, Trained, Training};
+
+use crate::calibration::Calibrated;
+use crate::config::FitConfig;
+use crate::held_out::HeldOut;
+use crate::inference::median;
+use crate::observations::Observations;
+use crate::pieces::Cut;
+use crate::run_folder::{History, RunFolder, RunRecord, RunResult, Source};
+
+/// Decay times that a piece must last for its calcium to be learned.
+const LEARNS_DECAYS: f64 = 4.0;
+
+/// What the user asks for.
+#[derive(Clone, Debug)]
+pub struct FitRequest {
+    /// The model.
+    pub model: ModelName,
+    /// What the user said of its settings; the rest is found here.
+    pub config: FitConfig,
+    /// How the recording was read, for the record.
+    pub input: Value,
+}
+
+/// A fit of which everything that can be wrong was checked.
+pub struct Prepared {
+    /// What will be written down of it.
+    pub record: RunRecord,
+    observations: Observations,
+}
+
+impl Prepared {
+    /// Calibrates, cuts, holds out, resolves the settings.
+    ///
+    /// # Errors
+    /// Settings outside their range, a recording that cannot be calibrated or cut.
+    pub fn new(recording: Recording, request: FitRequest) -> Result<Self> {
+        let FitRequest {
+            model,
+            mut config,
+            input,
+        } = request;
+        config.calibration.start = config.start()?;
+        // Better refused before the work than after it.
+        config.clone().resolve(model, &Table::new())?;
+        let cut = Cut::new(&recording, config.windows)?;
+        let tau_s = config.calibration.tau_s.or(recording.tau_s);
+        let guard_s = tau_s.unwrap_or(config.calibration.typical_tau_s);
+        let held_out = HeldOut::choose(&recording, &cut, &config, guard_s)?;
+        let seen = held_out.seen(&cut);
+        let calibrated = match model.reads_spikes() {
+            true => None,
+            false => Some(Calibrated::measure(&recording, &config.calibration, &seen)?),
+        };
+        let measured = measured(&cut, &config, model, calibrated.as_ref(), recording.dt_s);
+        let resolved = config.resolve(model, &measured)?;
+        if let Some(calibrated) = &calibrated {
+            calibrated.calibration.log(&recording);
+        }
+        let (windows, source) = (resolved.config.windows, Source::of(&recording, input));
+        let observations = Observations::new(recording, windows, calibrated, model)?;
+        say_what_training_sees(&observations.cut, &held_out);
+        let record = RunRecord {
+            format: RunRecord::format(),
+            model,
+            source,
+            config: resolved.config,
+            model_config: resolved.model,
+            training: resolved.training,
+            calibration: observations.calibration().cloned(),
+            held_out,
+        };
+        Ok(Self {
+            record,
+            observations,
+        })
+    }
+
+    /// Trains, infers, and keeps all of it in `folder`, which [`RunFolder::begin`] made for this
+    /// record.
+    ///
+    /// # Errors
+    /// A training that diverges for good; a disk that is full.
+    pub fn run(
+        &self,
+        folder: &RunFolder,
+        device: &Device,
+        observer: &mut dyn Observer,
+        npz: bool,
+    ) -> Result<RunResult> {
+        let record = &self.record;
+        let mut watch = Recorder {
+            observer,
+            events: Vec::new(),
+        };
+        let trained = self.train(&folder.checkpoints(), device, &mut watch)?;
+        let history = History {
+            events: watch.events,
+            validations: trained.history,
+        };
+        folder.write("history.json", &history)?;
+        let n_samples = record.config.n_samples;
+        tracing::info!("averaging {n_samples} posterior samples");
+        let model = trained.model.as_ref();
+        let (config, seed) = (&record.model_config, record.config.seed);
+        let mut results = self.observations.infer(config, model, n_samples, seed)?;
+        let frames = record.held_out.frames(&self.observations.cut);
+        results.insert("held_out", "", frames.into_dyn());
+        results.write(&folder.file("inferred.h5"))?;
+        if npz {
+            results.write(&folder.file("inferred.npz"))?;
+        }
+        let last = history.validations.last();
+        let taus_s = results.arrays.get("tau");
+        let result = RunResult {
+            steps: trained.steps,
+            train_seconds: trained.seconds,
+            recoveries: trained.recoveries,
+            held_out_loss: last.map(|report| report.valid.negative_bound()),
+            held_out_fluor_r2: fluor_r2(&results)?,
+            median_tau_s: taus_s
+                .and_then(|taus_s| median(taus_s.values.iter().copied().map(f64::from))),
+            version: REVISION.into(),
+        };
+        folder.write("result.json", &result)?;
+        Ok(result)
+    }
+
+    /// What the model reads in training is let go with it.
+    fn train(
+        &self,
+        checkpoints: &Path,
+        device: &Device,
+        observer: &mut dyn Observer,
+    ) -> Result<Trained> {
+        let record = &self.record;
+        let (observed, setting): (_, Setting) = self
+            .observations
+            .to_train(&record.model_config, &record.held_out)?;
+        record.model_config.check(&setting, device)?;
+        let training = Training {
+            config: &record.training,
+            seed: record.config.seed,
+            device,
+            checkpoints: Some(checkpoints),
+        };
+        let model = &record.model_config;
+        Ok(model.fit(&setting, &observed, training, observer)?)
+    }
+}
+
+/// Settings that the recording decides, where the user does not.
+fn measured(
+    cut: &Cut,
+    config: &FitConfig,
+    model: ModelName,
+    calibrated: Option<&Calibrated>,
+    dt_s: f64,
+) -> Table {
+    let mut table = Table::new();
+    let Some(calibrated) = calibrated.filter(|_| model == ModelName::CountLadder) else {
+        return table;
+    };
+    let start = match calibrated.calibration.start_is_running {
+        true => "decaying",
+        false => "rest",
+    };
+    table.insert("trial_start".into(), start.into());
+    // What was measured beforehand is only nearly right; but where a window is over before a transient
+    // is, more and smaller spikes above a lower baseline explain it as well.
+    let decays = cut.piece_length() as f64 * dt_s / calibrated.calibration.tau_s;
+    let learns = decays >= LEARNS_DECAYS;
+    if !learns && !config.model.contains_key("learn_calcium") {
+        tracing::warn!(
+            "a window lasts {decays:.1} tau, too short to learn the calcium in: it stays as calibrated (`[windows] length` of {} frames would do, or `[model] learn_calcium = true`)",
+            (LEARNS_DECAYS * calibrated.calibration.tau_s / dt_s).ceil()
+        );
+    }
+    table.insert("learn_calcium".into(), learns.into());
+    table
+}
+
+fn say_what_training_sees(cut: &Cut, held_out: &HeldOut) {
+    let (n_pieces, n_bins) = cut.dim();
+    let n_frames: usize = cut.lengths().iter().sum();
+    let seen = held_out.seen(cut);
+    let n_seen: usize = seen.iter().flatten().map(ExactSizeIterator::len).sum();
+    let percent = |n: usize| 100.0 * n as f64 / n_frames as f64;
+    tracing::info!(
+        "{n_pieces} {} of {n_bins} frames; training sees {:.0}% of the frames ({n_seen} of {n_frames}); held out: {}, {:.0}%",
+        match cut.is_continuous() {
+            true => "windows",
+            false => "trials",
+        },
+        percent(n_seen),
+        held_out.describe(),
+        percent(held_out.frames(cut).sum() as usize),
+    );
+}
+
+/// Squared correlation of inferred and recorded fluorescence on held-out frames, each neuron
+/// about its mean.
+fn fluor_r2(results: &Arrays) -> Result<Option<f64>> {
+    let (Some(fluor), Some(observed)) =
+        (results.arrays.get("fluor"), results.arrays.get("observed"))
+    else {
+        return Ok(None);
+    };
+    let held_out = &results.require("held_out")?;
+    let fluor = fluor.values.view().into_dimensionality::<Ix3>()?;
+    let observed = observed.values.view().into_dimensionality::<Ix3>()?;
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for neuron in 0..fluor.dim().2 {
+        let start = a.len();
+        for ((trial, bin), &value) in fluor.index_axis(Axis(2), neuron).indexed_iter() {
+            let truth = observed[[trial, bin, neuron]];
+            if held_out[[trial, bin]] > 0.5 && value.is_finite() && truth.is_finite() {
+                a.push(value);
+                b.push(truth);
+            }
+        }
+        centre(&mut a[start..]);
+        centre(&mut b[start..]);
+    }
+    Ok(metrics::r2(ArrayView1::from(&a), ArrayView1::from(&b)).ok())
+}
+
+fn centre(values: &mut [f32]) {
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len().max(1) as f64;
+    for value in values {
+        *value -= mean as f32;
+    }
+}
+
+/// Passes a training on and keeps what was noteworthy.
+struct Recorder<'a> {
+    observer: &'a mut dyn Observer,
+    events: Vec<Event>,
+}
+
+impl Observer for Recorder<'_> {
+    fn on_step(&mut self, report: &StepReport) {
+        self.observer.on_step(report);
+    }
+
+    fn on_validation(&mut self, report: &ValidationReport) {
+        self.observer.on_validation(report);
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        self.observer.on_event(event);
+        self.events.push(event.clone());
+    }
+}

@@ -1,0 +1,124 @@
+//! What a model inferred, put back into the recording's trials and units.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use data::Arrays;
+use model::{Inferred, NeuronCalcium};
+use ndarray::{ArrayD, Axis};
+use zoo::{ModelConfig, Posterior};
+
+use crate::calibration::Calibration;
+use crate::observations::{Observations, Pieces};
+use crate::pieces::Cut;
+
+impl Observations {
+    /// Infers everything from every piece; the result has the recording's trials and units.
+    ///
+    /// # Errors
+    /// A value that the model cannot read.
+    pub fn infer(
+        &self,
+        config: &ModelConfig,
+        model: &dyn Posterior,
+        n_samples: usize,
+        seed: u64,
+    ) -> Result<Arrays> {
+        let pieces = self.to_infer(config)?;
+        let inferred = model.posterior_mean(pieces.reading.values.view(), n_samples, seed)?;
+        let recording = &self.recording;
+        let mut results = heading(&recording.path, recording.dt_s, &recording.neuron_ids);
+        self.add_inferred(&mut results, inferred, pieces)?;
+        if let Some(calibration) = self.calibration() {
+            add_calcium(&mut results, calibration, model.calcium().as_deref())?;
+        }
+        let units = recording.units.map(|units| units.to_string());
+        let observed = Cut::trials(recording).into_dyn();
+        results.insert("observed", &units.unwrap_or_default(), observed);
+        Ok(results)
+    }
+
+    /// Each array is merged and let go before the next.
+    fn add_inferred(&self, results: &mut Arrays, inferred: Inferred, pieces: Pieces) -> Result<()> {
+        let Inferred {
+            factors,
+            rates_hz,
+            spikes,
+            fluor,
+        } = inferred;
+        let Pieces { reading, before } = pieces;
+        let spikes = spikes.or_else(|| reading.spikes().cloned());
+        drop(reading);
+        let calcium = fluor.map(|fluor| match before {
+            Some(before) => fluor + before,
+            None => fluor,
+        });
+        let named = [
+            ("factors", "", Some(factors)),
+            ("rates", "Hz", Some(rates_hz)),
+            ("spikes", "counts per frame", spikes),
+            ("calcium", "spikes", calcium),
+        ];
+        for (name, unit, array) in named {
+            let Some(array) = array else { continue };
+            let trials = self.cut.merge(array.view())?;
+            drop(array);
+            if name == "calcium"
+                && let Some(fluor) = self.in_units(trials.clone())
+            {
+                results.insert("fluor", "as observed", fluor.into_dyn());
+            }
+            results.insert(name, unit, trials.into_dyn());
+        }
+        Ok(())
+    }
+}
+
+/// Adds what is known of each neuron's calcium, or was learned from the calibration on, and counts
+/// the inferred calcium in the spikes of that.
+fn add_calcium(
+    results: &mut Arrays,
+    calibration: &Calibration,
+    learned: Option<&[NeuronCalcium]>,
+) -> Result<()> {
+    let n_neurons = calibration.spike_size.len();
+    let mut sizes = calibration.spike_size.clone();
+    let mut taus_s = vec![calibration.tau_s as f32; n_neurons];
+    if let Some(learned) = learned {
+        for ((neuron, size), tau_s) in learned.iter().zip(&mut sizes).zip(&mut taus_s) {
+            *size *= neuron.gain as f32;
+            *tau_s *= (calibration.g.ln() / neuron.decay.ln()) as f32;
+        }
+        if let Some(calcium) = results.arrays.get_mut("calcium") {
+            let neurons = calcium.values.lanes_mut(Axis(1)).into_iter();
+            for (mut trace, neuron) in neurons.zip(learned.iter().cycle()) {
+                let rise = neuron.rise.unwrap_or(0.0);
+                let rest = neuron.baseline / ((1.0 - neuron.decay) * (1.0 - rise));
+                trace.mapv_inplace(|c| ((f64::from(c) - rest) / neuron.gain) as f32);
+            }
+        }
+    }
+    for (name, unit, values) in [("spike_size", "as observed", sizes), ("tau", "s", taus_s)] {
+        let values = ArrayD::from_shape_vec(vec![n_neurons], values);
+        results.insert(name, unit, values.context("one number per neuron")?);
+    }
+    Ok(())
+}
+
+/// Results without arrays yet: where they come from.
+pub fn heading(path: &Path, dt_s: f64, neuron_ids: &[String]) -> Arrays {
+    let mut heading = Arrays::default();
+    heading.numbers.insert("dt".into(), dt_s);
+    let source = path.display().to_string();
+    heading.texts.insert("source".into(), source);
+    let ids = neuron_ids.to_vec();
+    heading.lists.insert("neuron_ids".into(), ids);
+    heading
+}
+
+/// The value in the middle, of an even number the upper; none of none.
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}

@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod calibration;
+mod config;
+mod fit;
+mod held_out;
+mod inference;
+mod layout;
+mod observations;
+mod pieces;
+mod run_folder;
+mod session;
+
+pub use calibration::Calibration;
+pub use config::{
+    BaselineConfig, CalibrationConfig, FitConfig, Resolved, StartConfig, WindowConfig,
+};
+pub use fit::{FitRequest, Prepared};
+pub use held_out::HeldOut;
+pub use inference::{heading, median};
+pub use layout::Layout;
+pub use observations::Observations;
+pub use pieces::{Cut, Piece};
+pub use run_folder::{History, Locked, RunFolder, RunRecord, RunResult, Source};
+pub use session::{Session, check as check_session, infer};

@@ -1,0 +1,178 @@
+//! A recording as a model reads it: calibrated once, cut into pieces when they are needed.
+
+use anyhow::Result;
+use data::Recording;
+use model::TrainData;
+use ndarray::{Array3, Axis};
+use zoo::{ModelConfig, ModelName, Reading, Setting};
+
+use crate::calibration::{Calibrated, Calibration};
+use crate::config::WindowConfig;
+use crate::held_out::HeldOut;
+use crate::pieces::{Cut, Piece};
+
+/// A recording with everything that cutting and scaling need. The values themselves stay in the
+/// recording; pieces of them are made when asked for, so that they need not be kept.
+pub struct Observations {
+    /// The recording.
+    pub recording: Recording,
+    /// How it is cut.
+    pub cut: Cut,
+    /// Absent for spike counts.
+    calibrated: Option<Calibrated>,
+}
+
+/// Pieces as a model reads them.
+pub(crate) struct Pieces {
+    /// `[piece, time, neuron]`.
+    pub reading: Reading,
+    /// What was taken off each because it was there before, in spikes, `[piece, time, neuron]`;
+    /// absent if nothing was.
+    pub before: Option<Array3<f32>>,
+}
+
+impl Observations {
+    /// Counts are taken as they are; fluorescence with its calibration. Models that cannot infer
+    /// the calcium with which a piece starts have it taken off.
+    ///
+    /// # Errors
+    /// A window that does not fit, or an infinite value.
+    pub(crate) fn new(
+        recording: Recording,
+        windows: WindowConfig,
+        mut calibrated: Option<Calibrated>,
+        model: ModelName,
+    ) -> Result<Self> {
+        if let Some(calibrated) = &mut calibrated
+            && calibrated.calibration.start_is_running
+            && model != ModelName::CountLadder
+        {
+            calibrated.find_calcium(&recording)?;
+        }
+        Ok(Self {
+            cut: Cut::new(&recording, windows)?,
+            recording,
+            calibrated,
+        })
+    }
+
+    /// How its values are scaled, if they are fluorescence.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibrated.as_ref().map(|c| &c.calibration)
+    }
+
+    /// What the model is trained and validated on, and what it must know of it.
+    ///
+    /// # Errors
+    /// Values that the model cannot read; nothing left to train on.
+    pub(crate) fn to_train(
+        &self,
+        model: &ModelConfig,
+        held_out: &HeldOut,
+    ) -> Result<(TrainData, Setting)> {
+        let train = self.read(model, &held_out.train(&self.cut)?)?.reading;
+        let valid = self.read(model, &held_out.valid(&self.cut)?)?.reading;
+        let setting = train.setting();
+        Ok((TrainData::new(train.values, valid.values)?, setting))
+    }
+
+    /// All pieces, each whole.
+    ///
+    /// # Errors
+    /// Values that the model cannot read.
+    pub(crate) fn to_infer(&self, model: &ModelConfig) -> Result<Pieces> {
+        self.read(model, &self.cut.pieces())
+    }
+
+    fn read(&self, model: &ModelConfig, pieces: &[Piece]) -> Result<Pieces> {
+        let calcium = self.calibration().map(Calibration::calcium);
+        let mut values = self.values(pieces);
+        let before = self.before(pieces);
+        if let Some(before) = &before {
+            values -= before;
+        }
+        Ok(Pieces {
+            reading: model.read(values, calcium.as_ref(), self.recording.dt_s)?,
+            before,
+        })
+    }
+
+    /// `[piece, time, neuron]`, scaled; NaN where a piece does not show.
+    fn values(&self, pieces: &[Piece]) -> Array3<f32> {
+        let trials = self.recording.stretches();
+        let firsts = self.firsts();
+        let shape = (
+            pieces.len(),
+            self.cut.piece_length(),
+            self.recording.n_neurons(),
+        );
+        let mut values = Array3::from_elem(shape, f32::NAN);
+        for (piece, mut values) in pieces.iter().zip(values.outer_iter_mut()) {
+            for frame in piece.visible.clone() {
+                let from = trials[piece.trial].row(frame);
+                let to = values.row_mut(frame - piece.start);
+                for (neuron, (to, &x)) in to.into_iter().zip(from).enumerate() {
+                    *to = match &self.calibrated {
+                        Some(scale) => scale.scaled(neuron, firsts[piece.trial] + frame, x),
+                        None => x,
+                    };
+                }
+            }
+        }
+        values
+    }
+
+    /// First frame of each trial in the long traces of the calibration.
+    fn firsts(&self) -> Vec<usize> {
+        match &self.calibrated {
+            Some(calibrated) => calibrated.layout.spans().map(|(first, _)| first).collect(),
+            None => vec![0; self.cut.lengths().len()],
+        }
+    }
+
+    /// What is left in each piece of the calcium that OASIS found in the frame before it:
+    /// g^(t+1) c. In the very first frame of a trial, which has none before, c is the calcium of that
+    /// frame. Nothing if the model infers that itself, or trials start from rest.
+    fn before(&self, pieces: &[Piece]) -> Option<Array3<f32>> {
+        let calibrated = self.calibrated.as_ref().filter(|c| c.has_calcium())?;
+        let g = calibrated.calibration.g;
+        let firsts = self.firsts();
+        let shape = (
+            pieces.len(),
+            self.cut.piece_length(),
+            self.recording.n_neurons(),
+        );
+        let mut before = Array3::zeros(shape);
+        for (piece, mut left) in pieces.iter().zip(before.outer_iter_mut()) {
+            let first = firsts[piece.trial] + piece.start;
+            let is_start = piece.start == 0;
+            let from = if is_start { first } else { first - 1 };
+            for (neuron, left) in left.axis_iter_mut(Axis(1)).enumerate() {
+                let Some(mut value) = calibrated.calcium(neuron, from) else {
+                    continue;
+                };
+                for (bin, to) in left.into_iter().enumerate() {
+                    if bin > 0 || !is_start {
+                        value *= g;
+                    }
+                    *to = value as f32;
+                }
+            }
+        }
+        Some(before)
+    }
+
+    /// Calcium in spikes, `[trial, time, neuron]`, as fluorescence of the recording; nothing for
+    /// counts.
+    pub fn in_units(&self, mut calcium: Array3<f32>) -> Option<Array3<f32>> {
+        let calibrated = self.calibrated.as_ref()?;
+        let firsts = self.firsts();
+        for ((trial, bin, neuron), value) in calcium.indexed_iter_mut() {
+            if bin < self.cut.lengths()[trial] {
+                let size = calibrated.calibration.spike_size[neuron];
+                *value = *value * size + calibrated.baseline(neuron, firsts[trial] + bin);
+            }
+        }
+        Some(calcium)
+    }
+}

@@ -1,0 +1,286 @@
+//! A trained model on another session of the same neurons.
+
+use std::ops::Range;
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+use data::{Arrays, Recording, Units};
+use zoo::Setting;
+
+use crate::calibration::{Calibrated, Calibration};
+use crate::config::{CalibrationConfig, StartConfig};
+use crate::inference::median;
+use crate::observations::Observations;
+use crate::run_folder::{RunFolder, RunRecord};
+
+/// Ratios within this factor of 1 are no difference: estimates of the same neurons vary so much.
+const SAME: f64 = 1.2;
+/// Within this factor the spikes follow the brightness.
+const FOLLOWS: f64 = 1.4;
+/// Noise that differs by more, in spikes, is worth a warning.
+const SAME_NOISE: f64 = 1.5;
+
+/// How a session differs from the one that a model was trained on: medians over neurons of ratios,
+/// this one's over the training's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Session {
+    /// Fluorescence at rest; absent where its zero means nothing, as in dF/F.
+    pub brightness: Option<f64>,
+    /// Size of one spike.
+    pub spike_size: f64,
+    /// Noise of a frame.
+    pub noise_sd: f64,
+    /// Change of a constant baseline, in SDs of the noise; 0 with a rolling one.
+    pub baseline_shift: f64,
+}
+
+impl Session {
+    /// Compares what was measured of two sessions; nothing if no neuron was measured in both.
+    pub fn compare(trained: &Calibration, now: &Calibration, units: Option<Units>) -> Option<Self> {
+        let both = |neuron: &usize| {
+            !trained.uncalibrated.contains(neuron) && !now.uncalibrated.contains(neuron)
+        };
+        let neurons: Vec<usize> = (0..trained.spike_size.len()).filter(both).collect();
+        let ratio = |now: &[f32], trained: &[f32]| {
+            let ratios = neurons
+                .iter()
+                .map(|&n| f64::from(now[n]) / f64::from(trained[n]));
+            median(ratios.filter(|ratio| ratio.is_finite() && *ratio > 0.0))
+        };
+        let is_raw = !matches!(units, Some(Units::DeltaFOverF | Units::SpikeCounts));
+        let shifts = neurons.iter().map(|&n| {
+            f64::from(now.baseline[n] - trained.baseline[n]) / f64::from(trained.noise_sd[n])
+        });
+        Some(Self {
+            brightness: ratio(&now.resting, &trained.resting).filter(|_| is_raw),
+            spike_size: ratio(&now.spike_size, &trained.spike_size)?,
+            noise_sd: ratio(&now.noise_sd, &trained.noise_sd)?,
+            baseline_shift: match trained.rolling_window_s {
+                Some(_) => 0.0,
+                None => median(shifts)?,
+            },
+        })
+    }
+
+    /// The factor by which spikes and noise follow the brightness, as with another laser power or
+    /// gain of the detector.
+    pub fn gain(&self) -> Option<f64> {
+        let brightness = self.brightness?;
+        let follows = within(self.spike_size / brightness, FOLLOWS);
+        (!within(brightness, SAME) && follows).then_some(brightness)
+    }
+
+    /// The calibration for this session, and what to say of it.
+    pub fn calibration(
+        &self,
+        trained: &Calibration,
+        now: &Calibration,
+    ) -> (Calibration, Vec<String>) {
+        let (mut calibration, mut notes) = (trained.clone(), Vec::new());
+        let gain = self.gain();
+        if let Some(gain) = gain {
+            notes.push(format!(
+                "brightness is {gain:.2} x that of the training, and spikes are {:.2} x as large: the size of a spike is rescaled by {gain:.2} (--as-trained keeps it)",
+                self.spike_size
+            ));
+            for size in &mut calibration.spike_size {
+                *size *= gain as f32;
+            }
+            calibration.baseline.clone_from(&now.baseline);
+        } else if self.brightness.is_some_and(|ratio| !within(ratio, SAME)) {
+            notes.push(format!(
+                "brightness is {:.2} x that of the training, but spikes are {:.2} x as large: nothing is rescaled; counts and rates may be off by the ratio",
+                self.brightness.unwrap_or(1.0),
+                self.spike_size
+            ));
+        } else if !within(self.spike_size, FOLLOWS) {
+            notes.push(format!(
+                "spikes look {:.2} x as large as in the training: if the neurons do not fire otherwise than then, counts and rates are off by as much",
+                self.spike_size
+            ));
+        }
+        if gain.is_none() && self.baseline_shift.abs() > 1.0 {
+            notes.push(format!(
+                "the baseline lies {:+.1} noise SDs from that of the training: this session's own is taken (--as-trained keeps it)",
+                self.baseline_shift
+            ));
+            calibration.baseline.clone_from(&now.baseline);
+        }
+        let noise = self.noise_sd / gain.unwrap_or(1.0);
+        if !within(noise, SAME_NOISE) {
+            notes.push(format!(
+                "noise is {noise:.2} x that of the training, in spikes: what is inferred is surer or less sure than it should be"
+            ));
+        }
+        (calibration, notes)
+    }
+}
+
+fn within(ratio: f64, factor: f64) -> bool {
+    (1.0 / factor..=factor).contains(&ratio)
+}
+
+/// Infers everything from `recording`, a session of the neurons that the run in `folder` was fitted
+/// to. Where brightness, noise or baseline differ, it is said, and spikes rescaled if they follow the
+/// brightness; with `as_trained` the training's calibration is taken as it is.
+///
+/// # Errors
+/// Damaged weights; values that the model cannot read.
+pub fn infer(
+    folder: &RunFolder,
+    record: &RunRecord,
+    recording: Recording,
+    n_samples: usize,
+    as_trained: bool,
+    device: &Device,
+) -> Result<(Arrays, Observations)> {
+    let calibrated = match &record.calibration {
+        None => None,
+        Some(trained) => {
+            let calibration = match as_trained {
+                true => trained.clone(),
+                false => calibration_of(record, trained, &recording),
+            };
+            Some(Calibrated::apply(calibration, &recording)?)
+        }
+    };
+    let (n_neurons, calibration) = (recording.n_neurons(), record.calibration.as_ref());
+    let calcium = calibration.map(Calibration::calcium);
+    let setting = Setting::of_sizes(n_neurons, calcium, record.source.dt_s);
+    let config = &record.model_config;
+    let model = config.load(&setting, device, &folder.weights())?;
+    let windows = record.config.windows;
+    let observations = Observations::new(recording, windows, calibrated, record.model)?;
+    let seed = record.config.seed;
+    let results = observations.infer(config, model.as_ref(), n_samples, seed)?;
+    Ok((results, observations))
+}
+
+/// The training's calibration, as far as it holds for this session.
+fn calibration_of(record: &RunRecord, trained: &Calibration, recording: &Recording) -> Calibration {
+    let config = CalibrationConfig {
+        tau_s: Some(trained.tau_s),
+        start: match trained.start_is_running {
+            true => StartConfig::Running,
+            false => StartConfig::Rest,
+        },
+        ..record.config.calibration
+    };
+    let trials = recording.stretches();
+    let all: Vec<Vec<Range<usize>>> = trials
+        .iter()
+        .map(|trial| std::iter::once(0..trial.nrows()).collect())
+        .collect();
+    let now = match Calibrated::measure(recording, &config, &all) {
+        Ok(measured) => measured.calibration,
+        Err(error) => {
+            tracing::warn!(
+                "brightness and noise cannot be compared with the training's: {error:#}"
+            );
+            return trained.clone();
+        }
+    };
+    let Some(session) = Session::compare(trained, &now, recording.units) else {
+        tracing::warn!(
+            "brightness and noise cannot be compared with the training's: no neuron shows spikes in both"
+        );
+        return trained.clone();
+    };
+    let (calibration, notes) = session.calibration(trained, &now);
+    for note in notes {
+        tracing::warn!("{}: {note}", recording.path.display());
+    }
+    calibration
+}
+
+/// Whether the recording is a session of the neurons that the run was fitted to.
+///
+/// # Errors
+/// Another number of neurons, or another frame rate.
+pub fn check(record: &RunRecord, recording: &Recording) -> Result<()> {
+    let (fitted, found) = (record.source.neuron_ids.len(), recording.n_neurons());
+    let path = recording.path.display();
+    if fitted != found {
+        bail!(
+            "{path}: dataset `{}` has {found} neurons, the model was fitted to {fitted}; give the same neurons in the same order (--leave-out), or fit a new model",
+            recording.dataset
+        );
+    }
+    let (fitted, found) = (record.source.dt_s, recording.dt_s);
+    if (fitted - found).abs() > 0.01 * fitted {
+        let [found, fitted] = [found, fitted].map(|s| (1e5 * s).round() / 1e5);
+        bail!(
+            "{path}: its frames last {found} s, those of the fit {fitted} s; resample the recording, or state its rate (--rate)"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calibration(brightness: f32) -> Calibration {
+        let neurons = [1.0, 2.0, 3.0];
+        Calibration {
+            tau_s: 0.7,
+            tau_is_estimated: false,
+            g: 0.9,
+            rolling_window_s: Some(60.0),
+            baseline: neurons.map(|n| brightness * n).into(),
+            spike_size: neurons.map(|n| 10.0 * brightness * n).into(),
+            uncalibrated: Vec::new(),
+            noise_sd: neurons.map(|n| 5.0 * brightness * n).into(),
+            resting: neurons.map(|n| 100.0 * brightness * n).into(),
+            start_is_running: true,
+        }
+    }
+
+    #[test]
+    fn spikes_follow_the_brightness_and_nothing_else() {
+        let trained = calibration(1.0);
+        let raw = Some(Units::Fluorescence);
+        let same = Session::compare(&trained, &calibration(1.1), raw).unwrap();
+        assert_eq!(
+            same.calibration(&trained, &calibration(1.1)),
+            (trained.clone(), Vec::new())
+        );
+
+        let dim = calibration(0.5);
+        let session = Session::compare(&trained, &dim, raw).unwrap();
+        let (scaled, notes) = session.calibration(&trained, &dim);
+        assert_eq!(scaled.spike_size, dim.spike_size);
+        assert_eq!(scaled.baseline, dim.baseline);
+        assert!(notes.len() == 1 && notes[0].contains("0.50"), "{notes:?}");
+
+        // An offset: brighter at rest, spikes and noise as they were.
+        let mut offset = trained.clone();
+        offset.resting.iter_mut().for_each(|rest| *rest *= 2.0);
+        let session = Session::compare(&trained, &offset, raw).unwrap();
+        let (kept, notes) = session.calibration(&trained, &offset);
+        assert_eq!(kept, trained);
+        assert!(notes[0].contains("nothing is rescaled"), "{notes:?}");
+    }
+
+    #[test]
+    fn a_constant_baseline_that_moved_is_taken_anew_and_noise_is_said() {
+        let constant = |shift: f32, noise: f32| {
+            let mut calibration = calibration(1.0);
+            calibration.rolling_window_s = None;
+            calibration.baseline.iter_mut().for_each(|b| *b += shift);
+            calibration.noise_sd.iter_mut().for_each(|sd| *sd *= noise);
+            calibration
+        };
+        let trained = constant(0.0, 1.0);
+        let moved = constant(40.0, 2.0);
+        let session = Session::compare(&trained, &moved, Some(Units::DeltaFOverF)).unwrap();
+        assert_eq!(session.brightness, None);
+        let (calibration, notes) = session.calibration(&trained, &moved);
+        assert_eq!(calibration.baseline, moved.baseline);
+        assert_eq!(calibration.spike_size, trained.spike_size);
+        assert!(
+            notes[0].contains("baseline") && notes[1].contains("noise"),
+            "{notes:?}"
+        );
+    }
+}
