@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
+use data::Split;
 use model::{NeuronCalcium, TrainData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -65,8 +66,13 @@ impl Session<'_> {
         let check = || {
             row.training.validate()?;
             let dataset = &self.data.dataset;
-            let observed = dataset.train.require(row.data.quantity())?;
-            let n_neurons = observed.dim().2;
+            let observed = |name: &str, split: &Split| {
+                let array = split.require(row.data.quantity());
+                let array = array.with_context(|| format!("dataset, {name} split"))?;
+                anyhow::Ok(array.dim().2)
+            };
+            let n_neurons = observed("train", &dataset.train)?;
+            observed("valid", &dataset.valid)?;
             let calcium = row.calcium(self.data, n_neurons)?;
             let setting = Setting::of_sizes(n_neurons, calcium, dataset.dt_s);
             anyhow::Ok(row.config.check(&setting, &self.device)?)

@@ -28,6 +28,8 @@ const CLEAR_SDS: f64 = 2.0;
 /// Where calcium decays more slowly than this from frame to frame, OASIS's spikes of a noisy trace are
 /// what is left of several.
 const MAX_REFINED_G: f64 = 0.96;
+/// How far the variance of the noise may be from its estimate.
+const NOISE_ERROR: f64 = 0.02;
 /// A fraction of the frames so low that they hold noise alone, and how far below the mean of
 /// such frames they lie, in SDs of the noise, if those are three tenths of all.
 const QUIET_PERCENTILE: f64 = 0.08;
@@ -280,6 +282,7 @@ struct Innovations {
     variance: f64,
     greatest: f64,
     noise_sd: f64,
+    n: usize,
 }
 
 impl Innovations {
@@ -297,18 +300,22 @@ impl Innovations {
             variance: covariance[0],
             greatest: present.fold(0.0, |greatest: f64, &u| greatest.max(u)),
             noise_sd: noise_sd.min(from_covariance),
+            n,
         })
     }
 
     /// Fluorescence of one spike above `baseline`, where spikes do not stand out: the variance of the
-    /// innovations less that of their noise, over their mean. Nothing if they do not rise, or less than
-    /// a spike would have to.
+    /// innovations less that of their noise, over their mean. Nothing if they vary no more than noise
+    /// does, do not rise, or less than a spike would have to.
     fn size(&self, baseline: f64) -> Option<f64> {
         let mean = self.mean - (1.0 - self.g) * baseline;
-        let signal = self.variance - self.noise_sd.powi(2) * (1.0 + self.g.powi(2));
+        let noise = self.noise_sd.powi(2) * (1.0 + self.g.powi(2));
+        let signal = self.variance - noise;
         let least = self.noise_sd.max(0.1 * self.variance.sqrt());
         let size = (signal / mean).max(least);
-        (mean > 0.0 && size > 0.0 && size <= self.greatest).then_some(size)
+        let error = 2.0 * (2.0 / self.n as f64).sqrt() + NOISE_ERROR;
+        let is_sound = signal > error * noise && mean > 0.0 && size <= self.greatest;
+        is_sound.then_some(size)
     }
 }
 
