@@ -153,12 +153,28 @@ fn npz() {
 
 #[test]
 fn csv() {
-    damage_each(&["header.csv", "savetxt.csv"], 900, None);
+    const TABLES: [&str; 5] = [
+        "header.csv",
+        "savetxt.csv",
+        "../readings/pandas.csv",
+        "../readings/trials.csv",
+        "../readings/ascii.txt",
+    ];
+    damage_each(&TABLES, 900, None);
 }
 
 #[test]
 fn nwb() {
-    damage_each(&["rate.nwb", "times.nwb", "transposed.nwb"], 900, None);
+    damage_each(
+        &[
+            "rate.nwb",
+            "times.nwb",
+            "transposed.nwb",
+            "../readings/ophys.nwb",
+        ],
+        900,
+        None,
+    );
 }
 
 #[test]
@@ -202,7 +218,9 @@ fn hdf5_of_pipelines() {
 #[test]
 fn suite2p() {
     let folder = tempfile::tempdir().unwrap();
-    let sound = SUITE2P.map(|n| std::fs::read(golden("suite2p/plane0").join(n)).unwrap());
+    // Its settings hold arrays and scalars of NumPy's.
+    let plane = golden("../readings/flagged/plane0");
+    let sound = SUITE2P.map(|n| std::fs::read(plane.join(n)).unwrap());
     let place = |name: &str| folder.path().join(name);
     for (name, bytes) in SUITE2P.iter().zip(&sound) {
         std::fs::write(place(name), bytes).unwrap();

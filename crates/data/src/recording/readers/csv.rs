@@ -196,12 +196,18 @@ fn bare(rows: &Rows, labels: Option<Vec<String>>, options: &Options) -> Result<D
 /// Rows are frames, columns neurons but for those that their names or values tell from them.
 fn frame_rows(rows: &Rows, names: Option<&[String]>, has_labels: bool) -> Draft {
     let Sorted {
-        neurons,
+        mut neurons,
         clock,
         start_s,
         trial_lengths,
-        notes,
+        mut notes,
     } = rows.sorted(names);
+    // What a delimiter at the end of every line leaves.
+    let is_blank = |column: usize| rows.column(column).iter().all(|v| v.is_nan());
+    if names.is_none() && neurons.len() > 1 && is_blank(rows.width - 1) {
+        neurons.retain(|&column| column + 1 < rows.width);
+        notes.push("the last column is empty: left out".to_owned());
+    }
     let mut draft = Draft::bare(DATASET, rows.columns(&neurons).into_dyn());
     draft.order = Some(AxisOrder::TimeNeuron);
     draft.neuron_ids = names.map(|names| neurons.iter().map(|&c| names[c].clone()).collect());
