@@ -9,6 +9,7 @@ use calcium::{Ar1, Automatic, CalciumError, Discretisation};
 use data::Recording;
 use rayon::prelude::*;
 
+use super::in_turn::InTurn;
 use super::shots::Shots;
 use super::{GAP, of_neuron};
 use crate::config::{BaselineConfig, CalibrationConfig};
@@ -81,15 +82,20 @@ fn estimate_tau(
     let dt_s = recording.dt_s;
     let layout = Layout::new(recording, GAP * typical_tau_s);
     let trace = |neuron| layout.only(seen, &layout.join(recording, neuron));
-    let automatic = Automatic::new(dt_s)?.with_typical_tau(typical_tau_s)?;
+    let automatic = |dt_s| Automatic::new(dt_s)?.with_typical_tau(typical_tau_s);
     let from_covariance = median_of_some(recording, MAX_MEASURED, |neuron| {
-        automatic.estimate(&trace(neuron)).map(|found| found.tau_s)
+        let trace = trace(neuron);
+        let turns = InTurn::of(&trace);
+        let found = automatic(turns.stride as f64 * dt_s)?.estimate(&turns.trace)?;
+        Ok(found.tau_s)
     })?;
-    let ar = Ar1::from_tau(from_covariance, dt_s, Discretisation::Exact)?;
     let from_spikes = median_of_some(recording, MAX_FITTED, |neuron| {
         let trace = trace(neuron);
-        let trace = &trace[..trace.len().min(MAX_FITTED_FRAMES)];
-        let found = automatic.estimate(trace)?;
+        let turns = InTurn::of(&trace);
+        let dt_s = turns.stride as f64 * dt_s;
+        let ar = Ar1::from_tau(from_covariance, dt_s, Discretisation::Exact)?;
+        let trace = &turns.trace[..turns.trace.len().min(MAX_FITTED_FRAMES)];
+        let found = automatic(dt_s)?.estimate(trace)?;
         let problem = Ar1NoiseConstrained::new(ar, found.noise_sd)?.with_fitted_g();
         let problem = problem.with_baseline(Baseline::Free)?;
         let fit = problem.deconvolve(&found.above_baseline(trace))?;
@@ -155,27 +161,32 @@ impl Neuron {
             noise = noise_sd(&above, Average::Mean)?;
             quiet = Quiet::of(&above, noise);
         }
-        let innovations = Innovations::of(&above, known.ar.g(), noise)?;
-        let shots = Shots::of(&above, known.ar, innovations.noise_sd, config.spike_size)?;
+        let turns = InTurn::of(&above);
+        let (ar, seen_share) = turns.decay(known.ar)?;
+        let innovations = Innovations::of(&turns.trace, ar.g(), noise)?;
+        let given = config.spike_size.map(|size| size * seen_share);
+        let shots = Shots::of(&turns.trace, ar, innovations.noise_sd, given)?;
         let baseline = match (config.baseline, &shots) {
             (BaselineConfig::None, _) => 0.0,
             (_, Some(shots)) => shots.baseline,
             (_, None) => quiet.level,
         };
-        for x in &mut above {
+        let mut thin = turns.trace.into_owned();
+        for x in above.iter_mut().chain(&mut thin) {
             *x -= baseline as f32;
         }
-        let size = match (config.spike_size, &shots) {
+        let size = match (given, &shots) {
             (Some(size), _) => Some(size),
             (None, Some(shots)) => Some(shots.size),
             (None, None) => innovations.size(baseline),
         };
         let spike_size = match size {
             Some(size) if config.spike_size.is_none() => {
-                Some(refined(&above, known.ar, size, innovations.noise_sd)?)
+                Some(refined(&thin, ar, size, innovations.noise_sd)?)
             }
             given => given,
         };
+        let spike_size = spike_size.map(|size| size / seen_share);
         let (mut first, mut late) = (Mean::default(), Mean::default());
         for (start, length) in layout.spans() {
             first.add(above[start]);

@@ -1,5 +1,6 @@
 //! From a recording's fluorescence to units of one spike above a baseline, and back.
 
+mod in_turn;
 mod measure;
 mod shots;
 

@@ -1,0 +1,95 @@
+//! Planes imaged in turn: of a neuron every n-th frame is there, and no other.
+
+use std::borrow::Cow;
+
+use calcium::{Ar1, CalciumError};
+
+/// A trace of the frames that are there, n frames of the recording apart.
+pub struct InTurn<'a> {
+    /// NaN where one of these is missing.
+    pub trace: Cow<'a, [f32]>,
+    /// Frames of the recording from one to the next: 1 for most recordings.
+    pub stride: usize,
+}
+
+impl<'a> InTurn<'a> {
+    /// The stride is the usual distance between frames that are not missing.
+    pub fn of(trace: &'a [f32]) -> Self {
+        let present: Vec<usize> = (0..trace.len()).filter(|&i| !trace[i].is_nan()).collect();
+        let mut gaps: Vec<usize> = present.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        gaps.sort_unstable();
+        let stride = gaps.get(gaps.len() / 2).copied().unwrap_or(1);
+        if stride == 1 {
+            return Self {
+                trace: Cow::Borrowed(trace),
+                stride,
+            };
+        }
+        let mut thin = Vec::with_capacity(present.len());
+        let mut last = None;
+        for place in present {
+            if let Some(last) = last.replace(place) {
+                let gap: usize = place - last;
+                // Out of turn, at the start of the next trial, the two are no neighbours.
+                let n_missing = match gap % stride {
+                    0 => gap / stride - 1,
+                    _ => (gap / stride).max(1),
+                };
+                thin.extend(std::iter::repeat_n(f32::NAN, n_missing));
+            }
+            thin.push(trace[place]);
+        }
+        Self {
+            trace: Cow::Owned(thin),
+            stride,
+        }
+    }
+
+    /// The decay from one frame to the next, and how much of a spike is seen on average: it falls on
+    /// any of the frames between.
+    ///
+    /// # Errors
+    /// None of a decay per frame between 0 and 1.
+    pub fn decay(&self, ar: Ar1) -> Result<(Ar1, f64), CalciumError> {
+        if self.stride == 1 {
+            return Ok((ar, 1.0));
+        }
+        let frames = 0..self.stride as i32;
+        let seen: f64 = frames.map(|frame| ar.g().powi(frame)).sum();
+        let decay = Ar1::new(ar.g().powi(self.stride as i32))?;
+        Ok((decay, seen / self.stride as f64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_third_frame_is_a_trace_of_its_own() {
+        let mut trace = vec![f32::NAN; 30];
+        for frame in (1..16).step_by(3) {
+            trace[frame] = frame as f32;
+        }
+        // Another trial begins out of turn, and lacks a frame.
+        for frame in [20, 23, 29] {
+            trace[frame] = frame as f32;
+        }
+        let found = InTurn::of(&trace);
+        assert_eq!(found.stride, 3);
+        let kept: Vec<i32> = found.trace.iter().map(|v| *v as i32).collect();
+        let (ar, seen) = found.decay(Ar1::new(0.9).unwrap()).unwrap();
+        // NaN is 0 as a whole number.
+        assert_eq!(kept, [1, 4, 7, 10, 13, 0, 0, 20, 23, 0, 29]);
+        assert!((ar.g() - 0.729).abs() < 1e-12);
+        assert!((seen - (1.0 + 0.9 + 0.81) / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_whole_trace_stays_as_it_is() {
+        let trace = [1.0, 2.0, f32::NAN, 4.0];
+        let found = InTurn::of(&trace);
+        assert_eq!(found.stride, 1);
+        assert!(matches!(found.trace, Cow::Borrowed(_)));
+    }
+}
