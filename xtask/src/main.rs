@@ -17,7 +17,7 @@ Commands:
                               With --steps: training steps alone, as JSON
   train-deconvolver [OPTIONS] Train the spike network of `lfads deconvolve` on simulated traces, write its weights;
                               an interrupted training goes on
-  readme                      Copy tables of results into README.md
+  readme                      Copy tables of results into README.md and results/README.md
 
 `cargo xtask COMMAND --help` lists the options.";
 

@@ -1,7 +1,10 @@
-//! `cargo xtask readme`: copies tables of `results` into the README, so that nobody types a number.
+//! `cargo xtask readme`: copies tables of `results` into the pages that show them, so that nobody types a number.
 
 use std::path::Path;
 use std::process::ExitCode;
+
+/// Pages with copies.
+const PAGES: [&str; 2] = ["README.md", "results/README.md"];
 
 /// Before a copy, with the page's path and the table's number on it between these.
 const START: &str = "<!-- copied from ";
@@ -9,7 +12,7 @@ const NUMBER: &str = ", table ";
 const START_END: &str = ", by `cargo xtask readme` -->\n";
 const END: &str = "<!-- end of copy -->\n";
 
-/// Rewrites every copy in the README.
+/// Rewrites every copy.
 pub fn run(root: &Path) -> ExitCode {
     match update(root) {
         Ok(()) => ExitCode::SUCCESS,
@@ -21,30 +24,35 @@ pub fn run(root: &Path) -> ExitCode {
 }
 
 fn update(root: &Path) -> Result<(), String> {
-    let path = root.join("README.md");
-    let updated = with_tables(&read(&path)?, |page| read(&root.join(page)))?;
-    std::fs::write(&path, updated).map_err(|error| format!("{}: {error}", path.display()))
+    for page in PAGES {
+        let path = root.join(page);
+        let updated = with_tables(&read(&path)?, |source| read(&root.join(source)))
+            .map_err(|error| format!("{page}: {error}"))?;
+        std::fs::write(&path, updated).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// `readme` with every copy renewed from the page that `read` returns.
+/// `text` with every copy renewed from the page that `read` returns.
 fn with_tables(
-    readme: &str,
+    text: &str,
     read: impl Fn(&str) -> Result<String, String>,
 ) -> Result<String, String> {
-    let mut pieces = readme.split(START);
+    let mut pieces = text.split(START);
     let mut updated = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
-        let wrong = || format!("README.md: '{START}' without '{NUMBER}', '{START_END}' or '{END}'");
+        let wrong = || format!("'{START}' without '{NUMBER}', '{START_END}' or '{END}'");
         let (source, rest) = piece.split_once(START_END).ok_or_else(wrong)?;
         let (page, number) = source.split_once(NUMBER).ok_or_else(wrong)?;
         let (_, after) = rest.split_once(END).ok_or_else(wrong)?;
         let number: usize = number.parse().map_err(|_| wrong())?;
-        let text = read(page)?;
-        let table = nth_table(&text, number).ok_or(format!("{page} holds no table {number}"))?;
+        let source_text = read(page)?;
+        let table =
+            nth_table(&source_text, number).ok_or(format!("{page} holds no table {number}"))?;
         for part in [START, source, START_END, "\n", &table, "\n", END, after] {
             updated.push_str(part);
         }
@@ -64,12 +72,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_readme_shows_the_tables_of_the_results() {
+    fn pages_show_the_tables_of_the_results() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let readme = read(&root.join("README.md")).unwrap();
-        let expected = with_tables(&readme, |page| read(&root.join(page))).unwrap();
-        assert!(readme.contains(START));
-        assert!(readme == expected, "run `cargo xtask readme`");
+        for page in PAGES {
+            let text = read(&root.join(page)).unwrap();
+            let expected = with_tables(&text, |source| read(&root.join(source))).unwrap();
+            assert!(text.contains(START), "{page}");
+            assert!(text == expected, "{page}: run `cargo xtask readme`");
+        }
     }
 
     #[test]
