@@ -182,10 +182,11 @@ fn looks_like_movie(values: &ArrayD<f32>) -> bool {
     smooth(1) && smooth(2)
 }
 
-/// Whether the values run smoothly along one of the other axes and not along `axis`.
+/// Whether the values run smoothly along one of the other axes and not, or too few of them to tell,
+/// along `axis`.
 fn runs_along(values: &ArrayD<f32>, axis: usize, others: &[usize]) -> bool {
     let correlation = |axis| neighbours(values, axis);
-    correlation(axis).is_some_and(|r| r < ROUGH)
+    correlation(axis).is_none_or(|r| r < ROUGH)
         && others
             .iter()
             .any(|&other| correlation(other).is_some_and(|r| r > SMOOTH))
@@ -279,6 +280,7 @@ mod tests {
             (&[60, 30, 90], 2),
             (&[30, 60, 90], 2),
             (&[90, 60, 30], 0),
+            (&[60, 10, 6], 0),
         ] {
             let said = order_of(shape, smooth).unwrap_err();
             assert!(said.contains("`order`"), "{shape:?}: {said}");

@@ -8,8 +8,9 @@ use crate::Problem;
 
 /// Seconds a frame above which times are hardly seconds.
 const SLOWEST_S: f64 = 4.0;
-/// A step this many usual steps long may have dropped a frame.
-const LONG_STEP: f64 = 1.5;
+/// A step this many usual steps long may have dropped a frame: of two steps with one dropped between
+/// them and a late one in the middle, the longer has 1.5.
+const LONG_STEP: f64 = 1.3;
 /// How much faster than the frames the grid of the fit runs, so that a clock that drifts by less is
 /// followed.
 const DRIFT: f64 = 1e-3;
@@ -301,17 +302,23 @@ fn rising_steps(times: &[f64]) -> Result<Vec<f64>, Problem> {
     }
 }
 
-/// The mean of the steps about as long as the median one: whole milliseconds have no mean of their own.
+/// The mean of the steps about as long as the median one, and of those beside them: whole milliseconds
+/// have no mean of their own, and what is late makes one step longer and the next shorter.
 fn usual_step(steps: &[f64]) -> Option<f64> {
     let mut sorted = steps.to_vec();
     sorted.sort_by(f64::total_cmp);
     let median = *sorted.get(sorted.len() / 2)?;
-    let usual = |step: &&f64| **step > 0.5 * median && **step < LONG_STEP * median;
-    let (sum, n) = steps
-        .iter()
-        .filter(usual)
-        .fold((0.0, 0_usize), |(sum, n), step| (sum + step, n + 1));
-    Some(sum / n as f64)
+    let is_usual = |step: f64| step > 0.5 * median && step < 1.5 * median;
+    let around = |i: usize| &steps[i.saturating_sub(1)..(i + 2).min(steps.len())];
+    let (mut sum, mut n) = (0.0, 0_usize);
+    for i in (0..steps.len()).filter(|&i| around(i).iter().all(|&step| is_usual(step))) {
+        sum += steps[i];
+        n += 1;
+    }
+    match n {
+        0 => Some(median),
+        n => Some(sum / n as f64),
+    }
 }
 
 /// The rising staircase with the least sum of absolute errors.

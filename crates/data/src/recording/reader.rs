@@ -83,6 +83,9 @@ pub(crate) fn choose<'a>(
             }),
         };
     };
+    if candidates.is_empty() {
+        return Err(Problem::NoTraces { kind });
+    }
     let trimmed = wanted.trim_start_matches('/');
     if let Some(found) = candidates.iter().find(|name| *name == trimmed) {
         return Ok(found);
@@ -95,10 +98,7 @@ pub(crate) fn choose<'a>(
         _ => Err(Problem::NotFound {
             wanted: wanted.clone(),
             kind,
-            found: match candidates {
-                [] => "none".to_owned(),
-                some => some.join(", "),
-            },
+            found: candidates.join(", "),
         }),
     }
 }

@@ -201,8 +201,10 @@ impl Inspection {
         )?;
         write!(
             page,
-            "  {} neurons, {units}, {:.4} Hz, ",
-            self.n_neurons, self.rate_hz
+            "  {} neuron{}, {units}, {:.4} Hz, ",
+            self.n_neurons,
+            if self.n_neurons == 1 { "" } else { "s" },
+            self.rate_hz
         )?;
         match (self.continuous, shortest == longest) {
             (true, _) => writeln!(page, "continuous: {longest} frames, {seconds:.1} s")?,
