@@ -25,7 +25,7 @@ use crate::{DataError, Problem};
 ///
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("f.npy");
-/// write_npy(&path, Array2::from_shape_fn((100, 5), |(t, n)| (t + n) as f32).view())?;
+/// write_npy(&path, Array2::from_shape_fn((100, 5), |(t, n)| ((t + n) as f32).sin()).view())?;
 /// let options = Options { rate_hz: Some(30.0), ..Options::default() };
 /// let blocks = TraceBlocks::open(&path, &options, 2)?.ok_or("not in pieces")?;
 /// let n_neurons: Vec<usize> = blocks.map(|block| Ok(block?.traces.nrows())).collect::<Result<_, data::DataError>>()?;

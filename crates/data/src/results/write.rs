@@ -28,7 +28,7 @@ impl Arrays {
     ///
     /// let folder = tempfile::tempdir()?;
     /// let path = folder.path().join("f.npy");
-    /// write_npy(&path, Array2::from_shape_fn((100, 5), |(t, n)| (t + n) as f32).view())?;
+    /// write_npy(&path, Array2::from_shape_fn((100, 5), |(t, n)| ((t + n) as f32).sin()).view())?;
     /// let options = Options { rate_hz: Some(30.0), ..Options::default() };
     /// let recording = Recording::open(&path, &options)?;
     /// let mut results = Arrays::default();
