@@ -22,5 +22,6 @@ pub(crate) mod npy_matrix;
 pub(crate) mod npz;
 pub(crate) mod number;
 pub(crate) mod pickle;
+mod pickle_code;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 pub(crate) mod tree;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array2, s};
 
 use super::check::BlockCheck;
-use super::clock::is_time;
+use super::grid::is_time;
 use super::mask;
 use super::options::Options;
 use super::reader::{Opened, Store};

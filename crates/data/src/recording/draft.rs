@@ -5,8 +5,9 @@ use std::path::Path;
 use ndarray::{Array2, ArrayD, ArrayView2, ArrayView3, Axis, Dimension, Ix2, s};
 
 use super::axes;
-use super::clock::{self, Clock, is_time};
+use super::clock::{self, Clock};
 use super::columns;
+use super::grid::is_time;
 use super::mask;
 use super::options::{AxisOrder, Options};
 use super::traces::{Format, Recording, Traces, TrialInterval};

@@ -6,6 +6,7 @@ mod check;
 mod clock;
 mod columns;
 mod draft;
+mod grid;
 mod mask;
 mod open;
 mod options;
@@ -20,6 +21,7 @@ pub use blocks::{TraceBlock, TraceBlocks};
 pub use check::{BlockCheck, Likelihood, silence};
 pub use options::{AxisOrder, Options, Part};
 pub use readers::suite2p::{Suite2pFolder, write_suite2p};
+#[cfg(all(feature = "hdf5", feature = "zip"))]
 pub(crate) use traces::first_frame;
 pub use traces::{Format, PaddedTrials, Recording, Traces, TrialInterval};
 pub use units::Units;

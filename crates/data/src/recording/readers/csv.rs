@@ -29,8 +29,9 @@ impl Reader for Csv {
     }
 
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
-        let text = std::fs::read(&source.path).map_err(cannot_read)?;
-        draft(csv::parse(&text)?, options)
+        // The text is gone before the traces are made.
+        let table = csv::parse(&std::fs::read(&source.path).map_err(cannot_read)?)?;
+        draft(table, options)
     }
 }
 

@@ -18,6 +18,7 @@ mod pipelines;
 #[cfg(feature = "hdf5")]
 mod splits;
 pub(super) mod suite2p;
+mod suite2p_settings;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod tables;
 

@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, Axis};
 
 use super::nwb_regions;
-use super::suite2p::USUAL_SHARE;
+use super::suite2p_settings::USUAL_SHARE;
 use crate::Problem;
 use crate::format::hdf5::{self, Node, Stored};
 use crate::recording::clock::{Clock, can_be_paired};
