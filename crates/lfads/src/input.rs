@@ -324,6 +324,9 @@ pub fn option_names(problem: &Problem) -> String {
         Problem::MissingRate | Problem::Timestamps { .. } | Problem::Milliseconds { .. } => {
             "--rate HZ"
         }
+        Problem::Disagree { b, .. } if b.contains("timestamps") => {
+            "--rate HZ reads on without the times"
+        }
         Problem::AxisOrder { shape, .. } if shape.len() == 2 => {
             "--order neuron-time, or --order time-neuron"
         }

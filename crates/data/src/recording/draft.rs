@@ -176,6 +176,10 @@ impl Draft {
     /// Time on equal steps.
     fn timed(&mut self, options: &Options) -> Result<Timed, Problem> {
         let clock = std::mem::replace(&mut self.clock, Clock::Unstated);
+        if matches!((&clock, options.rate_hz), (Clock::TimesS(_), Some(_))) {
+            self.notes
+                .push("the file's frame times are not used, as a rate is stated (`rate`)".into());
+        }
         let clock = clock.stated(options.rate_hz);
         let values = std::mem::take(&mut self.values);
         if values.ndim() == 3 {

@@ -86,7 +86,7 @@ impl Grid {
     pub(crate) fn note(&self, n_dropped: usize) -> Option<String> {
         let jitter = (self.n_off > 0).then(|| {
             format!(
-                "{} times are up to {:.0} ms late or early: jitter of the stamps, no frames left out",
+                "{} times are up to {:.0} ms late or early",
                 self.n_off,
                 1e3 * self.farthest_s
             )
@@ -95,8 +95,9 @@ impl Grid {
             .then(|| format!("the timestamps leave out {n_dropped} frames; they are NaN here"));
         match (dropped, jitter) {
             (None, None) => None,
-            (Some(only), None) | (None, Some(only)) => Some(only),
-            (Some(dropped), Some(jitter)) => Some(format!("{dropped} ({jitter})")),
+            (Some(dropped), None) => Some(dropped),
+            (None, Some(jitter)) => Some(format!("{jitter}: jitter, no frame is missing")),
+            (Some(dropped), Some(jitter)) => Some(format!("{dropped} ({jitter}: jitter)")),
         }
     }
 }
