@@ -2,6 +2,7 @@
 
 mod ar;
 mod automatic;
+pub mod counts;
 mod error;
 pub mod estimate;
 mod hill;

@@ -3,10 +3,11 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use calcium::Hill;
+use calcium::counts::{CalciumDynamics, CountModel, SaturatingSensor, Sensor, Start};
 use ndarray::{ArrayView2, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::count_posterior::{Calcium, Residuals, Saturating, Sensor, SpikePosterior, Start};
+use crate::count_residuals::Residuals;
 use crate::error::{ModelError, require};
 use crate::indicator::{FluorStatistics, Indicator};
 
@@ -81,7 +82,7 @@ impl CalciumModel {
     fn frame_by_frame(&self, noise_sd: f64) -> impl Fn(f32) -> f64 + use<> {
         let sensor = self
             .saturation
-            .map(|hill| Saturating::new(hill, noise_sd.max(1e-3)));
+            .map(|hill| SaturatingSensor::new(hill, noise_sd.max(1e-3)));
         move |x| match &sensor {
             Some(sensor) if !x.is_nan() => sensor.calcium(f64::from(x)).0,
             _ => f64::from(x),
@@ -223,16 +224,16 @@ impl CalciumParameters {
         &self,
         neurons: &[NeuronCalcium],
         sensor: impl Fn(f64) -> S,
-    ) -> Vec<SpikePosterior<P, S>> {
+    ) -> Vec<CountModel<P, S>> {
         let start = self.start.as_ref();
         let start = start.map(|start| (host(&start.mean), host(&start.variance)));
-        let posterior = |(index, neuron): (usize, &NeuronCalcium)| SpikePosterior {
+        let posterior = |(index, neuron): (usize, &NeuronCalcium)| CountModel {
             calcium: neuron.calcium(),
             sensor: sensor(neuron.noise_sd),
             start: match &start {
                 None => Start::Rest,
                 Some((mean, variance)) => Start::Decaying {
-                    direction: Calcium::decaying(1.0, neuron.decay),
+                    direction: CalciumDynamics::decaying(1.0, neuron.decay),
                     mean: mean[index],
                     variance: variance[index],
                 },
@@ -339,9 +340,9 @@ impl CalciumParameters {
         let Some(hill) = self.saturation else {
             return x.to_vec();
         };
-        let sensors: Vec<Saturating> = neurons
+        let sensors: Vec<SaturatingSensor> = neurons
             .iter()
-            .map(|neuron| Saturating::new(hill, neuron.noise_sd))
+            .map(|neuron| SaturatingSensor::new(hill, neuron.noise_sd))
             .collect();
         let calcium = |(place, &x): (usize, &f32)| match x.is_nan() {
             true => x,
@@ -352,9 +353,9 @@ impl CalciumParameters {
 }
 
 impl NeuronCalcium {
-    fn calcium<const P: usize>(&self) -> Calcium<P> {
+    fn calcium<const P: usize>(&self) -> CalciumDynamics<P> {
         let both = coefficients(self.decay, self.rise);
-        Calcium {
+        CalciumDynamics {
             coefficients: std::array::from_fn(|lag| both.get(lag).copied().unwrap_or(0.0)),
             gain: self.gain,
             baseline: self.baseline,

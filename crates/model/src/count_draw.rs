@@ -1,10 +1,9 @@
 //! Samples of every neuron's spike counts in a batch of trials, in parallel.
 
+use calcium::counts::{Chance, CountModel, CountSample, Sensor, Trace, ln_factorial};
 use rayon::prelude::*;
 
-use crate::count_posterior::{
-    Residuals, Sensor, SpikePosterior, SpikeSample, Trace, ln_factorial, residuals,
-};
+use crate::count_residuals::{Residuals, residuals};
 
 /// Traces that one task draws; fixes the order of every sum whatever the thread count.
 const BLOCK: usize = 64;
@@ -52,7 +51,7 @@ impl CountBatch<'_> {
     /// Draws one sample; `posteriors`: one a neuron.
     pub fn draw<const P: usize, S: Sensor>(
         &self,
-        posteriors: &[SpikePosterior<P, S>],
+        posteriors: &[CountModel<P, S>],
     ) -> CountDraw<P> {
         let n_traces = self.x.len() / self.n_bins;
         let blocks: Vec<Block<P>> = (0..n_traces.div_ceil(BLOCK))
@@ -79,7 +78,7 @@ impl CountBatch<'_> {
 
     fn draw_block<const P: usize, S: Sensor>(
         &self,
-        posteriors: &[SpikePosterior<P, S>],
+        posteriors: &[CountModel<P, S>],
         first: usize,
         end: usize,
     ) -> Block<P> {
@@ -92,7 +91,7 @@ impl CountBatch<'_> {
             log_factorials: 0.0,
             residuals: Vec::with_capacity(width),
         };
-        let mut sample = SpikeSample::new(n_bins);
+        let mut sample = CountSample::new(n_bins);
         let (mut x, mut log_means) = (vec![0.0; n_bins], vec![0.0; n_bins]);
         for trace in first..end {
             for bin in 0..n_bins {
@@ -103,10 +102,12 @@ impl CountBatch<'_> {
             let given = Trace {
                 x: &x,
                 log_means: &log_means,
+            };
+            let chance = Chance {
                 uniforms: &self.uniforms[trace * n_bins..(trace + 1) * n_bins],
                 normal: self.normals[trace],
             };
-            block.log_q += posterior.sample(given, &mut sample);
+            block.log_q += posterior.sample(given, chance, &mut sample);
             block.keep(trace - first, width, &sample, posterior);
             block.residuals.push(residuals(
                 &posterior.calcium,
@@ -145,8 +146,8 @@ impl<const P: usize> Block<P> {
         &mut self,
         column: usize,
         width: usize,
-        sample: &SpikeSample<P>,
-        posterior: &SpikePosterior<P, S>,
+        sample: &CountSample<P>,
+        posterior: &CountModel<P, S>,
     ) {
         for (bin, &count) in sample.counts.iter().enumerate() {
             let place = bin * width + column;

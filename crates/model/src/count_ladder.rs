@@ -2,13 +2,14 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use calcium::counts::{LinearSensor, SaturatingSensor, Sensor};
 use gru::poisson_log_likelihood_of_rates;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::host;
 use crate::calcium_model::{CalciumModel, CalciumParameters, NeuronCalcium, TrialStart};
 use crate::count_draw::{CountBatch, CountDraw};
-use crate::count_posterior::{Linear, Residuals, Saturating, Sensor};
+use crate::count_residuals::Residuals;
 use crate::dynamics::{DeepDraw, Dynamics, DynamicsConfig};
 use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
 use crate::error::{ModelError, require};
@@ -111,14 +112,14 @@ impl CountLadder {
     fn draw_shallow(&self, x: &Tensor<3>, log_counts: Tensor<3>, noise: &mut Noise) -> Shallow {
         let neurons = self.calcium.values();
         match (neurons[0].rise, self.calcium.saturation()) {
-            (None, None) => self.draw_with::<1, _>(&neurons, Linear::new, x, log_counts, noise),
-            (Some(_), None) => self.draw_with::<2, _>(&neurons, Linear::new, x, log_counts, noise),
+            (None, None) => self.draw_with::<1, _>(&neurons, LinearSensor::new, x, log_counts, noise),
+            (Some(_), None) => self.draw_with::<2, _>(&neurons, LinearSensor::new, x, log_counts, noise),
             (None, Some(hill)) => {
-                let sensor = |noise_sd| Saturating::new(hill, noise_sd);
+                let sensor = |noise_sd| SaturatingSensor::new(hill, noise_sd);
                 self.draw_with::<1, _>(&neurons, sensor, x, log_counts, noise)
             }
             (Some(_), Some(hill)) => {
-                let sensor = |noise_sd| Saturating::new(hill, noise_sd);
+                let sensor = |noise_sd| SaturatingSensor::new(hill, noise_sd);
                 self.draw_with::<2, _>(&neurons, sensor, x, log_counts, noise)
             }
         }

@@ -6,7 +6,7 @@ mod calibration;
 mod checkpoint;
 mod count_draw;
 mod count_ladder;
-mod count_posterior;
+mod count_residuals;
 pub mod dynamics;
 mod elbo;
 mod error;

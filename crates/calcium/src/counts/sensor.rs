@@ -1,9 +1,9 @@
 //! How calcium shows as fluorescence: linearly, or through a saturating indicator.
 
-use calcium::Hill;
+use crate::Hill;
 
 /// What a neuron's fluorescence says of its calcium, x ~ N(fluorescence(c), noise²).
-pub(crate) trait Sensor: Sync {
+pub trait Sensor: Sync {
     /// The noiseless fluorescence.
     fn fluorescence(&self, calcium: f64) -> f64;
 
@@ -15,15 +15,19 @@ pub(crate) trait Sensor: Sync {
 
     /// Mean and precision of the Gaussian that stands for p(x | c) as a function of c.
     fn calcium(&self, x: f64) -> (f64, f64);
+
+    /// Calcium that differs by less is as good as the same: a seventh of the noise.
+    fn resolution(&self) -> f64;
 }
 
 /// Fluorescence is calcium plus noise.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Linear {
+pub struct LinearSensor {
     precision: f64,
 }
 
-impl Linear {
+impl LinearSensor {
+    /// Noise of this standard deviation, above 0.
     pub fn new(noise_sd: f64) -> Self {
         Self {
             precision: noise_sd.powi(-2),
@@ -31,7 +35,7 @@ impl Linear {
     }
 }
 
-impl Sensor for Linear {
+impl Sensor for LinearSensor {
     fn fluorescence(&self, calcium: f64) -> f64 {
         calcium
     }
@@ -47,20 +51,28 @@ impl Sensor for Linear {
     fn calcium(&self, x: f64) -> (f64, f64) {
         (x, self.precision)
     }
+
+    fn resolution(&self) -> f64 {
+        RESOLUTION / self.precision.sqrt()
+    }
 }
 
 /// A Hill indicator. The Gaussian that stands for an observation has the moments of p(x | c)
 /// over calcium between none and [`MOST_CALCIUM`], from a table: a linearisation would know
 /// nothing at rest, where the slope is 0, and far too much where the indicator saturates.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Saturating {
+pub struct SaturatingSensor {
     hill: Hill,
     precision: f64,
     first: f64,
     step: f64,
     table: Vec<(f64, f64)>,
+    /// The greatest slope.
+    steepest: f64,
 }
 
+/// What noise hides, in its deviations.
+const RESOLUTION: f64 = 0.15;
 /// Highest calcium considered, in half saturations.
 const MOST_CALCIUM: f64 = 6.0;
 /// Calcium levels over which moments are taken, quadratically spaced, finer near rest.
@@ -70,7 +82,8 @@ const N_ENTRIES: usize = 96;
 /// The table reaches this many noise deviations past the range of the indicator.
 const MARGIN_SD: f64 = 3.0;
 
-impl Saturating {
+impl SaturatingSensor {
+    /// Noise of this standard deviation, above 0, on the fluorescence of `hill`.
     pub fn new(hill: Hill, noise_sd: f64) -> Self {
         let precision = noise_sd.powi(-2);
         let most = MOST_CALCIUM * hill.half_saturation;
@@ -89,11 +102,12 @@ impl Saturating {
             first,
             step,
             table,
+            steepest: steepest(&levels),
         }
     }
 }
 
-impl Sensor for Saturating {
+impl Sensor for SaturatingSensor {
     fn fluorescence(&self, calcium: f64) -> f64 {
         self.hill.fluorescence(calcium)
     }
@@ -116,6 +130,10 @@ impl Sensor for Saturating {
             low.1 + share * (high.1 - low.1),
         )
     }
+
+    fn resolution(&self) -> f64 {
+        RESOLUTION / (self.precision.sqrt() * self.steepest)
+    }
 }
 
 /// A calcium level, its fluorescence, and the width of the interval it stands for.
@@ -135,6 +153,14 @@ impl Level {
             width: 2.0 * most * place / N_LEVELS as f64,
         }
     }
+}
+
+/// The greatest slope between neighbouring levels.
+fn steepest(levels: &[Level]) -> f64 {
+    let slope = |pair: &[Level]| {
+        (pair[1].fluorescence - pair[0].fluorescence) / (pair[1].calcium - pair[0].calcium)
+    };
+    levels.windows(2).map(slope).fold(0.0, f64::max)
 }
 
 /// Mean and precision of calcium given one fluorescence value, under a flat prior.
@@ -167,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_clear_observation_is_inverted_and_a_saturated_one_is_vague() {
-        let sensor = Saturating::new(HILL, 0.1);
+        let sensor = SaturatingSensor::new(HILL, 0.1);
         let (mean, precision) = sensor.calcium(HILL.fluorescence(2.0));
         assert!((mean - 2.0).abs() < 0.05, "{mean}");
         let linearised = (HILL.slope(2.0) / 0.1).powi(2);

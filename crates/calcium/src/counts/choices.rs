@@ -1,6 +1,6 @@
 //! The spike counts of one bin worth a look, and their weights.
 
-use super::calcium::Parabola;
+use super::dynamics::Parabola;
 
 /// Counts this much less likely than the best are left out. The Gaussian view of the future
 /// can be far off where a rare burst lies ahead, so the best count's neighbours are always
@@ -8,9 +8,14 @@ use super::calcium::Parabola;
 const NEGLIGIBLE: f64 = 1e-6;
 /// Most counts considered on either side of the best.
 const MAX_SIDE: usize = 16;
-pub(crate) const MAX_CHOICES: usize = 2 * MAX_SIDE + 1;
+const MAX_CHOICES: usize = 2 * MAX_SIDE + 1;
 /// Above this curvature e^{curvature} leaves no room in an `f64` for the ratios beside it.
 const STEEP: f64 = 300.0;
+
+/// Steps from the first guess; a best count further away is found by bisection.
+const MAX_STEPS: usize = 32;
+/// No count is greater, so that every step is exact in an `f64`.
+const MAX_COUNT: f64 = 1e15;
 
 /// Odds this small leave no doubt of the other count.
 const CLEAR_ODDS: f64 = 1e-4;
@@ -19,7 +24,7 @@ const NEGLIGIBLE_LOG_ODDS: f64 = -16.0;
 
 /// The prior of a bin's spikes, Poisson(`mean`).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct PoissonPrior {
+pub(super) struct PoissonPrior {
     pub mean: f64,
     pub log_mean: f64,
 }
@@ -27,7 +32,7 @@ pub(crate) struct PoissonPrior {
 /// Poisson(k; μ) times a Gaussian in k: log-concave, so one walk finds the best count and the
 /// counts that matter lie around it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Peak {
+pub(super) struct Peak {
     pub best: usize,
     /// The weight of best + 1 relative to that of best.
     up: f64,
@@ -64,7 +69,7 @@ impl Peak {
         self.up < CLEAR_ODDS && (self.best == 0 || self.down < CLEAR_ODDS)
     }
 
-    /// Finds the best count; `falloff` is that of the view.
+    /// Finds the best count, in bounded time; `falloff` is that of the view.
     pub fn find(prior: &PoissonPrior, view: &Parabola, falloff: f64) -> Self {
         let slope = view.slope + prior.log_mean;
         let wanted = match view.curvature > 0.0 {
@@ -72,30 +77,46 @@ impl Peak {
             false => prior.mean,
         };
         // The cast rounds down and takes what is negative to 0.
-        let mut best = (wanted + 0.5) as usize as f64;
+        let mut best = (wanted + 0.5).min(MAX_COUNT) as usize as f64;
         let mut rise = slope - view.curvature * (best + 0.5);
-        loop {
-            let rise_exp = rise.exp();
-            let up = rise_exp / (best + 1.0);
-            let down = match view.curvature < STEEP {
-                true => best * falloff / rise_exp,
-                false => best * (-rise - view.curvature).exp(),
-            };
-            let step = match (up > 1.0, best > 0.0 && down > 1.0) {
+        for _ in 0..MAX_STEPS {
+            let peak = Self::at(best, rise, view.curvature, falloff);
+            let step = match (peak.up > 1.0, best > 0.0 && peak.down > 1.0) {
                 (true, _) => 1.0,
                 (_, true) => -1.0,
-                _ => break Self::at(best, up, down, falloff),
+                _ => return peak,
             };
             best += step;
             rise -= step * view.curvature;
         }
+        let best = Self::bisect(slope, view.curvature);
+        let rise = slope - view.curvature * (best + 0.5);
+        Self::at(best, rise, view.curvature, falloff)
     }
 
-    fn at(best: f64, up: f64, down: f64, falloff: f64) -> Self {
+    /// The least count k that is no less likely than k + 1: `slope` − `curvature`·(k + ½) ≤ ln(k + 1).
+    fn bisect(slope: f64, curvature: f64) -> f64 {
+        let (mut low, mut high) = (0.0, MAX_COUNT);
+        while low < high {
+            let middle = f64::midpoint(low, high).floor();
+            match slope - curvature * (middle + 0.5) > (middle + 1.0).ln() {
+                true => low = middle + 1.0,
+                false => high = middle,
+            }
+        }
+        low
+    }
+
+    /// The peak at `best`, `rise` being ln(weight of best + 1 / weight of best) without the quotient of factorials.
+    fn at(best: f64, rise: f64, curvature: f64, falloff: f64) -> Self {
+        let rise_exp = rise.exp();
         Self {
             best: best as usize,
-            up,
-            down,
+            up: rise_exp / (best + 1.0),
+            down: match curvature < STEEP {
+                true => best * falloff / rise_exp,
+                false => best * (-rise - curvature).exp(),
+            },
             falloff,
         }
     }
@@ -138,7 +159,7 @@ impl Peak {
 }
 
 /// Consecutive counts and their weights.
-pub(crate) struct Choices {
+pub(super) struct Choices {
     first: usize,
     len: usize,
     weights: [f64; MAX_CHOICES],
@@ -220,7 +241,7 @@ impl Choices {
 
 /// A sampled count.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Pick {
+pub(super) struct Pick {
     pub count: usize,
     /// The mean of the distribution it was sampled from.
     pub expected: f64,
@@ -247,7 +268,7 @@ impl Pick {
 }
 
 /// ln n!.
-pub(crate) fn ln_factorial(n: usize) -> f64 {
+pub fn ln_factorial(n: usize) -> f64 {
     const SMALL: [f64; 4] = [
         0.0,
         0.0,

@@ -1,74 +1,31 @@
 //! The sampler against enumeration of every sequence of counts.
 
-use ::calcium::Hill;
 use proptest::prelude::*;
 
 use super::*;
 
-type Simple = SpikePosterior<1, Linear>;
-
-fn simple(noise_sd: f64) -> Simple {
-    SpikePosterior {
-        calcium: Calcium {
-            coefficients: [0.75],
-            gain: 1.2,
-            baseline: 0.1,
-        },
-        sensor: Linear::new(noise_sd),
-        start: Start::Rest,
-    }
-}
-
-/// Rise and decay.
-fn rising(noise_sd: f64) -> SpikePosterior<2, Linear> {
-    SpikePosterior {
-        calcium: Calcium {
-            coefficients: [1.2, -0.32],
-            gain: 0.8,
-            baseline: 0.0,
-        },
-        sensor: Linear::new(noise_sd),
-        start: Start::Rest,
-    }
-}
-
-fn saturating(noise_sd: f64) -> SpikePosterior<1, Saturating> {
-    let hill = Hill {
-        exponent: 1.5,
-        half_saturation: 3.0,
-        scale: 5.0,
-    };
-    SpikePosterior {
-        calcium: Calcium {
-            coefficients: [0.75],
-            gain: 1.0,
-            baseline: 0.0,
-        },
-        sensor: Saturating::new(hill, noise_sd),
-        start: Start::Rest,
-    }
-}
-
 fn draw<const P: usize, S: Sensor>(
-    p: &SpikePosterior<P, S>,
+    p: &CountModel<P, S>,
     x: &[f32],
     means: &[f32],
     uniform: f32,
-) -> (SpikeSample<P>, f64) {
-    let mut sample = SpikeSample::new(x.len());
+) -> (CountSample<P>, f64) {
+    let mut sample = CountSample::new(x.len());
     let log_means: Vec<f32> = means.iter().map(|mean| mean.ln()).collect();
     let trace = Trace {
         x,
         log_means: &log_means,
+    };
+    let chance = Chance {
         uniforms: &vec![uniform; x.len()],
         normal: 0.0,
     };
-    let log_q = p.sample(trace, &mut sample);
+    let log_q = p.sample(trace, chance, &mut sample);
     (sample, log_q)
 }
 
 fn first_expected<const P: usize, S: Sensor>(
-    p: &SpikePosterior<P, S>,
+    p: &CountModel<P, S>,
     x: &[f32],
     means: &[f32],
 ) -> f64 {
@@ -77,7 +34,7 @@ fn first_expected<const P: usize, S: Sensor>(
 
 /// E[s_1 | trace] from rest by enumeration of every sequence of up to `MAX` counts a frame.
 fn first_count_by_enumeration<const P: usize, S: Sensor>(
-    p: &SpikePosterior<P, S>,
+    p: &CountModel<P, S>,
     x: &[f32],
     means: &[f32],
 ) -> f64 {
@@ -99,34 +56,8 @@ fn first_count_by_enumeration<const P: usize, S: Sensor>(
     weighted / total
 }
 
-/// Uniform numbers, good enough to simulate traces with.
-fn uniform(state: &mut u64) -> f64 {
-    *state = state
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1);
-    (*state >> 11) as f64 / (1_u64 << 53) as f64
-}
-
-/// A trace of the model: a spike or none a frame, normal noise.
-fn simulate<const P: usize, S: Sensor>(
-    p: &SpikePosterior<P, S>,
-    means: &[f32],
-    noise_sd: f64,
-    random: &mut u64,
-) -> Vec<f32> {
-    let mut state = [0.0; P];
-    let frame = |&mean: &f32| {
-        let count = f64::from(uniform(random) < f64::from(mean));
-        let noise: f64 = (0..12).map(|_| uniform(random)).sum::<f64>() - 6.0;
-        state = p.calcium.carry(state);
-        state[0] += p.calcium.gain * count;
-        (p.sensor.fluorescence(state[0]) + noise_sd * noise) as f32
-    };
-    means.iter().map(frame).collect()
-}
-
 /// Mean error of E[s_1] over simulated traces of four frames.
-fn mean_error<const P: usize, S: Sensor>(p: &SpikePosterior<P, S>, noise_sd: f64) -> f64 {
+fn mean_error<const P: usize, S: Sensor>(p: &CountModel<P, S>, noise_sd: f64) -> f64 {
     let means = [0.4_f32, 0.1, 0.2, 0.5];
     let mut random = 1;
     let errors = (0..300).map(|_| {
@@ -191,8 +122,8 @@ proptest! {
         uniform in 0.0_f32..1.0,
     ) {
         let first = simple(0.3);
-        let second = SpikePosterior {
-            calcium: Calcium {
+        let second = CountModel {
+            calcium: CalciumDynamics {
                 coefficients: [0.75, 0.0],
                 gain: first.calcium.gain,
                 baseline: first.calcium.baseline,

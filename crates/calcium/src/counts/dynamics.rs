@@ -2,7 +2,7 @@
 
 /// c_t = a_1 c_{t−1} + … + a_P c_{t−P} + gain·s_t + baseline, for one neuron.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Calcium<const P: usize> {
+pub struct CalciumDynamics<const P: usize> {
     /// a_1, …, a_P.
     pub coefficients: [f64; P],
     /// Calcium of one spike, positive.
@@ -11,10 +11,13 @@ pub(crate) struct Calcium<const P: usize> {
     pub baseline: f64,
 }
 
-/// c_t, …, c_{t−P+1}.
-pub(crate) type State<const P: usize> = [f64; P];
+/// Bins after which a response that still rises is taken for as high as it gets.
+const MAX_RISE: usize = 10_000;
 
-impl<const P: usize> Calcium<P> {
+/// c_t, …, c_{t−P+1}.
+pub type State<const P: usize> = [f64; P];
+
+impl<const P: usize> CalciumDynamics<P> {
     /// The state of the next bin if it has no spike.
     pub fn carry(&self, state: State<P>) -> State<P> {
         let mut next = [self.baseline; P];
@@ -23,6 +26,41 @@ impl<const P: usize> Calcium<P> {
         }
         next[1..].copy_from_slice(&state[..P - 1]);
         next
+    }
+
+    /// The roots g ≥ h of z² = a_1 z + a_2: what is left of the decay, and of the rise, after a bin.
+    pub fn roots(&self) -> [f64; 2] {
+        let [a, b] = [0, 1].map(|lag| self.coefficients.get(lag).copied().unwrap_or(0.0));
+        let spread = (a * a + 4.0 * b).max(0.0).sqrt();
+        let decay = f64::midpoint(a, spread);
+        // Vieta's rule loses no digits.
+        let rise = if decay == 0.0 { 0.0 } else { -b / decay };
+        [decay, rise]
+    }
+
+    /// The greatest calcium in response to calcium of 1.
+    pub fn peak(&self) -> f64 {
+        let (mut response, mut peak) = ([0.0; P], 1.0);
+        response[0] = 1.0;
+        // A response with a rise has one peak.
+        for _ in 0..MAX_RISE {
+            let next = self.respond(response);
+            if next <= peak {
+                break;
+            }
+            response.copy_within(..P - 1, 1);
+            response[0] = next;
+            peak = next;
+        }
+        peak
+    }
+
+    fn respond(&self, state: State<P>) -> f64 {
+        self.coefficients
+            .iter()
+            .zip(state)
+            .map(|(a, c)| a * c)
+            .sum()
     }
 
     /// The state of a calcium of `c` that has long been decaying undisturbed: earlier bins
@@ -38,7 +76,7 @@ impl<const P: usize> Calcium<P> {
 
 /// What data say of a state: log density −½ cᵀΛc + ηᵀc, up to a constant.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Message<const P: usize> {
+pub(super) struct Message<const P: usize> {
     eta: [f64; P],
     lambda: [[f64; P]; P],
 }
@@ -46,9 +84,16 @@ pub(crate) struct Message<const P: usize> {
 /// A message along the line of states that differ by the spikes of one bin: with k spikes the
 /// log density is `slope`·k − ½ `curvature`·k² above that of none.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Parabola {
+pub(super) struct Parabola {
     pub slope: f64,
     pub curvature: f64,
+}
+
+impl Parabola {
+    /// The log density with so many spikes, relative to none.
+    pub fn at(&self, count: f64) -> f64 {
+        count * (self.slope - 0.5 * self.curvature * count)
+    }
 }
 
 impl<const P: usize> Message<P> {
@@ -66,7 +111,7 @@ impl<const P: usize> Message<P> {
 
     /// The message about the bin before, whose spikes of this bin have mean and variance
     /// `mean_count`: Kalman's information filter run backward.
-    pub fn carried_back(&self, calcium: &Calcium<P>, mean_count: f64) -> Self {
+    pub fn carried_back(&self, calcium: &CalciumDynamics<P>, mean_count: f64) -> Self {
         let drive = calcium.gain * mean_count + calcium.baseline;
         let variance = calcium.gain * calcium.gain * mean_count;
         let column: [f64; P] = std::array::from_fn(|row| self.lambda[row][0]);
@@ -117,7 +162,7 @@ impl<const P: usize> Message<P> {
     }
 
     /// The message as a function of the bin's spikes, from a state without any.
-    pub fn along_spikes(&self, calcium: &Calcium<P>, without: State<P>) -> Parabola {
+    pub fn along_spikes(&self, calcium: &CalciumDynamics<P>, without: State<P>) -> Parabola {
         Parabola {
             slope: calcium.gain * (self.eta[0] - self.dot(0, without)),
             curvature: calcium.gain * calcium.gain * self.lambda[0][0],

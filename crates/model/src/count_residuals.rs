@@ -1,7 +1,6 @@
 //! How the calcium parameters change the fit of a sampled trace.
 
-use super::calcium::{Calcium, State};
-use super::sensor::Sensor;
+use calcium::counts::{CalciumDynamics, Sensor, State};
 
 /// Σ_t (x_t − f(c_t))² of one or more traces of a neuron and half its derivatives, over the
 /// frames with data.
@@ -58,7 +57,7 @@ impl<const P: usize> Sensitivity<P> {
         baseline: [0.0; P],
     };
 
-    fn step(&mut self, calcium: &Calcium<P>, before: &State<P>, count: f64) {
+    fn step(&mut self, calcium: &CalciumDynamics<P>, before: &State<P>, count: f64) {
         for (state, lagged) in self.coefficients.iter_mut().zip(before) {
             advance(state, calcium, *lagged);
         }
@@ -67,7 +66,7 @@ impl<const P: usize> Sensitivity<P> {
     }
 }
 
-fn advance<const P: usize>(state: &mut State<P>, calcium: &Calcium<P>, drive: f64) {
+fn advance<const P: usize>(state: &mut State<P>, calcium: &CalciumDynamics<P>, drive: f64) {
     let lags = calcium.coefficients.iter().zip(*state);
     let newest = drive + lags.map(|(a, lagged)| a * lagged).sum::<f64>();
     state.copy_within(..P - 1, 1);
@@ -76,7 +75,7 @@ fn advance<const P: usize>(state: &mut State<P>, calcium: &Calcium<P>, drive: f6
 
 /// The residuals of one trace under sampled counts, which started from `initial`.
 pub(crate) fn residuals<const P: usize, S: Sensor>(
-    calcium: &Calcium<P>,
+    calcium: &CalciumDynamics<P>,
     sensor: &S,
     x: &[f32],
     counts: &[f32],
@@ -113,11 +112,11 @@ pub(crate) fn residuals<const P: usize, S: Sensor>(
 #[cfg(test)]
 mod tests {
     use calcium::Hill;
+    use calcium::counts::SaturatingSensor;
 
-    use super::super::sensor::Saturating;
     use super::*;
 
-    fn squares(calcium: &Calcium<2>) -> Residuals<2> {
+    fn squares(calcium: &CalciumDynamics<2>) -> Residuals<2> {
         let hill = Hill {
             exponent: 1.7,
             half_saturation: 2.0,
@@ -127,7 +126,7 @@ mod tests {
         let counts = [0.0, 1.0, 0.0, 3.0, 0.0, 0.0, 1.0];
         residuals(
             calcium,
-            &Saturating::new(hill, 0.2),
+            &SaturatingSensor::new(hill, 0.2),
             &x,
             &counts,
             [0.7, 0.9],
@@ -136,7 +135,7 @@ mod tests {
 
     #[test]
     fn derivatives_are_differences() {
-        let calcium = Calcium {
+        let calcium = CalciumDynamics {
             coefficients: [1.3, -0.4],
             gain: 1.2,
             baseline: 0.05,
@@ -144,7 +143,7 @@ mod tests {
         let found = squares(&calcium);
         assert!((found.n - 6.0).abs() < 1e-12);
         let step = 1e-6;
-        let check = |shift: &dyn Fn(&mut Calcium<2>, f64), derivative: f64| {
+        let check = |shift: &dyn Fn(&mut CalciumDynamics<2>, f64), derivative: f64| {
             let at = |size: f64| {
                 let mut shifted = calcium;
                 shift(&mut shifted, size);
