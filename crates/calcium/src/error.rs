@@ -70,6 +70,14 @@ pub enum CalciumError {
         /// The value given.
         value: f64,
     },
+    /// More spikes a frame than can be counted.
+    #[error(
+        "{mean:.0} spikes in a mean frame are too many to be counted (at most 1000); the size of one spike is far too small for this trace"
+    )]
+    TooManySpikes {
+        /// Mean spikes per frame.
+        mean: f64,
+    },
     /// A trace without frames.
     #[error("the trace is empty; at least one frame is needed")]
     EmptyTrace,

@@ -1,6 +1,6 @@
-//! Samples of every neuron's spike counts in a batch of trials, in parallel.
+//! Spike counts of every neuron in a batch of trials, in parallel: samples, or posterior means.
 
-use calcium::counts::{Chance, CountModel, CountSample, Sensor, Trace, ln_factorial};
+use calcium::counts::{Chance, CountModel, CountSample, Sensor, Smoother, Trace, ln_factorial};
 use rayon::prelude::*;
 
 use crate::count_residuals::{Residuals, residuals};
@@ -8,18 +8,32 @@ use crate::count_residuals::{Residuals, residuals};
 /// Traces that one task draws; fixes the order of every sum whatever the thread count.
 const BLOCK: usize = 64;
 
-/// A batch of traces: time-major values, `[time, trial, neuron]` flat, and the random numbers
-/// that choose the sample.
+/// A batch of traces, `[time, trial, neuron]` flat.
 pub(crate) struct CountBatch<'a> {
     /// Fluorescence; NaN: no data.
     pub x: &'a [f32],
     /// ln(λ dt).
     pub log_means: &'a [f32],
+    pub n_bins: usize,
+}
+
+/// The random numbers that choose a sample of every trace.
+#[derive(Clone, Copy)]
+pub(crate) struct BatchChance<'a> {
     /// `[trial, neuron, time]`, in [0, 1).
     pub uniforms: &'a [f32],
     /// `[trial, neuron]`, standard normal.
     pub normals: &'a [f32],
-    pub n_bins: usize,
+}
+
+/// Posterior means of every trace, `[time, trial, neuron]` flat.
+pub(crate) struct CountMeans {
+    /// Of the counts.
+    pub counts: Vec<f32>,
+    /// Of the noiseless fluorescence.
+    pub fluor: Vec<f32>,
+    /// The probability of what was dropped as negligible, mean over traces.
+    pub discarded: f64,
 }
 
 /// One sample of every trace, `[time, trial, neuron]` flat.
@@ -52,22 +66,17 @@ impl CountBatch<'_> {
     pub fn draw<const P: usize, S: Sensor>(
         &self,
         posteriors: &[CountModel<P, S>],
+        chance: BatchChance<'_>,
     ) -> CountDraw<P> {
-        let n_traces = self.x.len() / self.n_bins;
-        let blocks: Vec<Block<P>> = (0..n_traces.div_ceil(BLOCK))
-            .into_par_iter()
-            .map(|block| {
-                let first = block * BLOCK;
-                self.draw_block(posteriors, first, n_traces.min(first + BLOCK))
-            })
-            .collect();
+        let blocks: Vec<Block<P>> =
+            self.by_block(|first, end| self.draw_block(posteriors, chance, first, end));
         let mut residuals = vec![Residuals::NONE; posteriors.len()];
         for (trace, found) in blocks.iter().flat_map(|block| &block.residuals).enumerate() {
             let neuron = trace % posteriors.len();
             residuals[neuron] = residuals[neuron].and(found);
         }
         CountDraw {
-            expected: self.join(&blocks, |block| &block.expected),
+            expected: self.join(&blocks, |block: &Block<P>| &block.expected),
             counts: self.join(&blocks, |block| &block.counts),
             fluor: self.join(&blocks, |block| &block.fluor),
             log_q: blocks.iter().map(|block| block.log_q).sum(),
@@ -76,13 +85,77 @@ impl CountBatch<'_> {
         }
     }
 
-    fn draw_block<const P: usize, S: Sensor>(
+    /// Posterior means; `posteriors`: one a neuron.
+    pub fn smooth<const P: usize, S: Sensor>(&self, posteriors: &[CountModel<P, S>]) -> CountMeans {
+        let blocks: Vec<CountMeans> =
+            self.by_block(|first, end| self.smooth_block(posteriors, first, end));
+        let n_traces = (self.x.len() / self.n_bins).max(1);
+        CountMeans {
+            counts: self.join(&blocks, |block: &CountMeans| &block.counts),
+            fluor: self.join(&blocks, |block| &block.fluor),
+            discarded: blocks.iter().map(|block| block.discarded).sum::<f64>() / n_traces as f64,
+        }
+    }
+
+    /// What `work` makes of the traces from the first to before the last of each block.
+    fn by_block<B: Send>(&self, work: impl Fn(usize, usize) -> B + Sync) -> Vec<B> {
+        let n_traces = self.x.len() / self.n_bins;
+        let block = |block: usize| {
+            let first = block * BLOCK;
+            work(first, n_traces.min(first + BLOCK))
+        };
+        let blocks = 0..n_traces.div_ceil(BLOCK);
+        blocks.into_par_iter().map(block).collect()
+    }
+
+    /// Copies one trace and its log-means to where they are contiguous.
+    fn copy_trace(&self, trace: usize, x: &mut [f32], log_means: &mut [f32]) {
+        let n_traces = self.x.len() / self.n_bins;
+        for bin in 0..self.n_bins {
+            x[bin] = self.x[bin * n_traces + trace];
+            log_means[bin] = self.log_means[bin * n_traces + trace];
+        }
+    }
+
+    fn smooth_block<const P: usize, S: Sensor>(
         &self,
         posteriors: &[CountModel<P, S>],
         first: usize,
         end: usize,
+    ) -> CountMeans {
+        let (n_bins, width) = (self.n_bins, end - first);
+        let mut block = CountMeans {
+            counts: vec![0.0; n_bins * width],
+            fluor: vec![0.0; n_bins * width],
+            discarded: 0.0,
+        };
+        let mut smoother = Smoother::default();
+        let (mut x, mut log_means) = (vec![0.0; n_bins], vec![0.0; n_bins]);
+        for trace in first..end {
+            self.copy_trace(trace, &mut x, &mut log_means);
+            let given = Trace {
+                x: &x,
+                log_means: &log_means,
+            };
+            let smoothed = posteriors[trace % posteriors.len()].smooth(given, &mut smoother);
+            block.discarded += smoothed.discarded;
+            for bin in 0..n_bins {
+                let place = bin * width + trace - first;
+                block.counts[place] = smoothed.expected[bin];
+                block.fluor[place] = smoothed.fluorescence[bin];
+            }
+        }
+        block
+    }
+
+    fn draw_block<const P: usize, S: Sensor>(
+        &self,
+        posteriors: &[CountModel<P, S>],
+        chance: BatchChance<'_>,
+        first: usize,
+        end: usize,
     ) -> Block<P> {
-        let (n_bins, n_traces, width) = (self.n_bins, self.x.len() / self.n_bins, end - first);
+        let (n_bins, width) = (self.n_bins, end - first);
         let mut block = Block {
             expected: vec![0.0; n_bins * width],
             counts: vec![0.0; n_bins * width],
@@ -94,20 +167,17 @@ impl CountBatch<'_> {
         let mut sample = CountSample::new(n_bins);
         let (mut x, mut log_means) = (vec![0.0; n_bins], vec![0.0; n_bins]);
         for trace in first..end {
-            for bin in 0..n_bins {
-                x[bin] = self.x[bin * n_traces + trace];
-                log_means[bin] = self.log_means[bin * n_traces + trace];
-            }
+            self.copy_trace(trace, &mut x, &mut log_means);
             let posterior = &posteriors[trace % posteriors.len()];
             let given = Trace {
                 x: &x,
                 log_means: &log_means,
             };
-            let chance = Chance {
-                uniforms: &self.uniforms[trace * n_bins..(trace + 1) * n_bins],
-                normal: self.normals[trace],
+            let own = Chance {
+                uniforms: &chance.uniforms[trace * n_bins..(trace + 1) * n_bins],
+                normal: chance.normals[trace],
             };
-            block.log_q += posterior.sample(given, chance, &mut sample);
+            block.log_q += posterior.sample(given, own, &mut sample);
             block.keep(trace - first, width, &sample, posterior);
             block.residuals.push(residuals(
                 &posterior.calcium,
@@ -121,11 +191,7 @@ impl CountBatch<'_> {
     }
 
     /// The blocks' columns side by side.
-    fn join<const P: usize>(
-        &self,
-        blocks: &[Block<P>],
-        values: impl Fn(&Block<P>) -> &Vec<f32> + Sync,
-    ) -> Vec<f32> {
+    fn join<B: Sync>(&self, blocks: &[B], values: impl Fn(&B) -> &Vec<f32> + Sync) -> Vec<f32> {
         let n_traces = self.x.len() / self.n_bins;
         let mut joined = vec![0.0; self.x.len()];
         joined

@@ -2,14 +2,13 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use calcium::counts::{LinearSensor, SaturatingSensor, Sensor};
+use calcium::counts::{CountModel, LinearSensor, MAX_MEAN_COUNT, SaturatingSensor, Sensor};
 use gru::poisson_log_likelihood_of_rates;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::host;
 use crate::calcium_model::{CalciumModel, CalciumParameters, NeuronCalcium, TrialStart};
-use crate::count_draw::{CountBatch, CountDraw};
-use crate::count_residuals::Residuals;
+use crate::count_draw::{BatchChance, CountBatch, CountDraw, CountMeans};
 use crate::dynamics::{DeepDraw, Dynamics, DynamicsConfig};
 use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
 use crate::error::{ModelError, require};
@@ -17,6 +16,9 @@ use crate::gaussian::DiagonalGaussian;
 use crate::indicator::FluorStatistics;
 use crate::lfads::{INIT_STEP, log_rates_from_counts};
 use crate::noise::Noise;
+
+/// Where more of the spikes' posterior than this is left out, it is said.
+const MOST_DISCARDED: f64 = 0.02;
 
 /// Sizes and regularisation of [`CountLadder`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +53,13 @@ impl CountLadderConfig {
         self.dynamics.validate()?;
         calcium.validate(statistics.sd.len())?;
         require(dt_s > 0.0, "dt_s", dt_s, "above 0")?;
+        let most = statistics.mean_counts.iter().copied().fold(0.0, f32::max);
+        require(
+            f64::from(most) <= MAX_MEAN_COUNT,
+            "mean spikes of a neuron in a frame",
+            most,
+            "at most 1000; the size of one spike (`spike_size`) is far too small for these data",
+        )?;
         let change = self.max_gain_change.unwrap_or(1.0);
         require(change >= 1.0, "max_gain_change", change, "at least 1")?;
         let mut noise = Noise::new(seed, INIT_STEP, device);
@@ -70,9 +79,9 @@ impl CountLadderConfig {
 
 /// Ladder LFADS whose spikes are counts, s_t ~ Poisson(λ_t dt).
 ///
-/// Given the rates, the trials and neurons are independent and q(s | x, λ) is a sampled
-/// posterior: current and next bin's counts enumerated, later bins as a Gaussian message. The
-/// deep level learns from the expected counts, the innovations of hidden bins being kept from
+/// Given the rates, the trials and neurons are independent. In training q(s | x, λ) is a sampled
+/// posterior: current and next bin's counts enumerated, later bins as a Gaussian message; posterior
+/// means are Bayes' rule itself ([`CountModel::smooth`]). The deep level learns from the expected counts, the innovations of hidden bins being kept from
 /// its encoder; noise and calcium learn from x − f(c). Both are gradients of the bound with q
 /// held fixed, as in expectation–maximisation: at the exact posterior q's own gradient is zero.
 #[derive(Module, Debug)]
@@ -108,56 +117,128 @@ impl CountLadder {
         Tensor::from_data(TensorData::new(new, x.dims()), &x.device())
     }
 
-    /// Samples the counts of every trial and neuron, given log(λ dt).
-    fn draw_shallow(&self, x: &Tensor<3>, log_counts: Tensor<3>, noise: &mut Noise) -> Shallow {
+    /// Does `task` with the posteriors of the neurons' counts, whatever their lags and sensors.
+    fn with_posteriors<T: CountTask>(&self, task: T) -> T::Output {
         let neurons = self.calcium.values();
+        let saturating = |hill| move |noise_sd| SaturatingSensor::new(hill, noise_sd);
         match (neurons[0].rise, self.calcium.saturation()) {
-            (None, None) => self.draw_with::<1, _>(&neurons, LinearSensor::new, x, log_counts, noise),
-            (Some(_), None) => self.draw_with::<2, _>(&neurons, LinearSensor::new, x, log_counts, noise),
-            (None, Some(hill)) => {
-                let sensor = |noise_sd| SaturatingSensor::new(hill, noise_sd);
-                self.draw_with::<1, _>(&neurons, sensor, x, log_counts, noise)
-            }
-            (Some(_), Some(hill)) => {
-                let sensor = |noise_sd| SaturatingSensor::new(hill, noise_sd);
-                self.draw_with::<2, _>(&neurons, sensor, x, log_counts, noise)
-            }
+            (None, None) => task.run(
+                &neurons,
+                &self.calcium.posteriors::<1, _>(&neurons, LinearSensor::new),
+            ),
+            (Some(_), None) => task.run(
+                &neurons,
+                &self.calcium.posteriors::<2, _>(&neurons, LinearSensor::new),
+            ),
+            (None, Some(hill)) => task.run(
+                &neurons,
+                &self.calcium.posteriors::<1, _>(&neurons, saturating(hill)),
+            ),
+            (Some(_), Some(hill)) => task.run(
+                &neurons,
+                &self.calcium.posteriors::<2, _>(&neurons, saturating(hill)),
+            ),
         }
     }
 
-    /// The same for calcium of `P` lags seen through a sensor `S`.
-    fn draw_with<const P: usize, S: Sensor>(
-        &self,
-        neurons: &[NeuronCalcium],
-        sensor: impl Fn(f64) -> S,
-        x: &Tensor<3>,
-        log_counts: Tensor<3>,
-        noise: &mut Noise,
-    ) -> Shallow {
+    /// Samples the counts of every trial and neuron, given log(λ dt).
+    fn draw_shallow(&self, x: &Tensor<3>, log_counts: Tensor<3>, noise: &mut Noise) -> Shallow {
         let [n_bins, n_trials, n_neurons] = x.dims();
         let n_traces = n_trials * n_neurons;
-        let batch = CountBatch {
+        self.with_posteriors(Sampling {
+            calcium: &self.calcium,
+            batch: &CountBatch {
+                x: &host(x),
+                log_means: &host(&log_counts),
+                n_bins,
+            },
+            chance: BatchChance {
+                uniforms: &noise.uniforms(n_bins * n_traces),
+                normals: &noise.normals(n_traces),
+            },
+            n_trials,
+            like: x,
+        })
+    }
+
+    /// Posterior means of counts and fluorescence, given log(λ dt).
+    fn smooth_shallow(&self, x: &Tensor<3>, log_counts: &Tensor<3>) -> [Tensor<3>; 2] {
+        let means = self.with_posteriors(Smoothing(&CountBatch {
             x: &host(x),
-            log_means: &host(&log_counts),
-            uniforms: &noise.uniforms(n_bins * n_traces),
-            normals: &noise.normals(n_traces),
-            n_bins,
-        };
-        let draw: CountDraw<P> = batch.draw(&self.calcium.posteriors::<P, S>(neurons, sensor));
-        let tensor =
-            |values: Vec<f32>| Tensor::from_data(TensorData::new(values, x.dims()), &x.device());
-        let residuals: &[Residuals<P>] = &draw.residuals;
+            log_means: &host(log_counts),
+            n_bins: x.dims()[0],
+        }));
+        if means.discarded > MOST_DISCARDED {
+            tracing::warn!(
+                "spikes are so vague here that {:.1} % of what they may be was left out: noise that hides \
+                 single spikes, or a `spike_size` far too small",
+                100.0 * means.discarded
+            );
+        }
+        [means.counts, means.fluor].map(|values| like(x, values))
+    }
+}
+
+/// What to do with the posteriors of all neurons' counts.
+trait CountTask {
+    type Output;
+
+    fn run<const P: usize, S: Sensor>(
+        self,
+        neurons: &[NeuronCalcium],
+        posteriors: &[CountModel<P, S>],
+    ) -> Self::Output;
+}
+
+struct Sampling<'a> {
+    calcium: &'a CalciumParameters,
+    batch: &'a CountBatch<'a>,
+    chance: BatchChance<'a>,
+    n_trials: usize,
+    /// Has the shape and the device of the results.
+    like: &'a Tensor<3>,
+}
+
+impl CountTask for Sampling<'_> {
+    type Output = Shallow;
+
+    fn run<const P: usize, S: Sensor>(
+        self,
+        neurons: &[NeuronCalcium],
+        posteriors: &[CountModel<P, S>],
+    ) -> Shallow {
+        let draw: CountDraw<P> = self.batch.draw(posteriors, self.chance);
+        let (residuals, n_bins) = (&draw.residuals, self.batch.n_bins);
         Shallow {
             reconstruction: self
                 .calcium
-                .reconstruction(neurons, residuals, n_trials, n_bins),
-            expected: tensor(draw.expected),
-            counts: tensor(draw.counts),
-            fluor: tensor(draw.fluor),
+                .reconstruction(neurons, residuals, self.n_trials, n_bins),
+            expected: like(self.like, draw.expected),
+            counts: like(self.like, draw.counts),
+            fluor: like(self.like, draw.fluor),
             log_q: draw.log_q,
             log_factorials: draw.log_factorials,
         }
     }
+}
+
+struct Smoothing<'a>(&'a CountBatch<'a>);
+
+impl CountTask for Smoothing<'_> {
+    type Output = CountMeans;
+
+    fn run<const P: usize, S: Sensor>(
+        self,
+        _neurons: &[NeuronCalcium],
+        posteriors: &[CountModel<P, S>],
+    ) -> CountMeans {
+        self.0.smooth(posteriors)
+    }
+}
+
+/// Values in the shape of `other`, on its device.
+fn like(other: &Tensor<3>, values: Vec<f32>) -> Tensor<3> {
+    Tensor::from_data(TensorData::new(values, other.dims()), &other.device())
 }
 
 impl SequentialVae for CountLadder {
@@ -200,6 +281,21 @@ impl SequentialVae for CountLadder {
             log_rates,
             spikes: Some(draw.counts),
             fluor: Some(draw.fluor),
+        }
+    }
+
+    fn draw_mean(&self, (posterior, x): &Self::Encoded, shallow: bool, noise: &mut Noise) -> Draw {
+        let ic = posterior.sample(noise);
+        let factors = self.dynamics.factors(ic, x.dims()[0], None);
+        let log_rates = self.dynamics.log_rates(factors.clone());
+        let means =
+            shallow.then(|| self.smooth_shallow(x, &log_rates.clone().add_scalar(self.log_dt)));
+        let [spikes, fluor] = means.map_or([None, None], |means| means.map(Some));
+        Draw {
+            factors,
+            log_rates,
+            spikes,
+            fluor,
         }
     }
 

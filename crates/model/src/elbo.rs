@@ -222,6 +222,12 @@ pub trait SequentialVae: Module + 'static {
     /// One posterior sample.
     fn draw(&self, encoded: &Self::Encoded, noise: &mut Noise) -> Draw;
 
+    /// One posterior sample to be averaged: what follows from the sampled rates by Bayes' rule is its
+    /// mean given them. Where that takes long it is left out unless `shallow`.
+    fn draw_mean(&self, encoded: &Self::Encoded, _shallow: bool, noise: &mut Noise) -> Draw {
+        self.draw(encoded, noise)
+    }
+
     /// A sample of the deep level alone, with dropout where `pass` is of a training.
     fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw;
 

@@ -12,6 +12,9 @@ use crate::noise::Noise;
 
 /// Trials that go through the network together.
 const BATCH: usize = 65;
+/// Samples of the rates under which posterior means of the spikes are taken, where these follow by
+/// Bayes' rule: they differ little from one to the next.
+const N_SHALLOW: usize = 8;
 
 /// Posterior means, each `[trial, time, ·]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +31,8 @@ pub struct Inferred {
 
 /// Averages `n_samples` posterior samples of every trial of `x`, `[trial, time, neuron]`.
 ///
-/// Memory is that of one batch of trials and of the result, whatever `n_samples`.
+/// Where spikes follow from the rates by Bayes' rule, it is their posterior means that are averaged, over
+/// eight of the samples. Memory is that of one batch of trials and of the result, whatever `n_samples`.
 ///
 /// # Errors
 /// [`ModelError::Data`] for empty or infinite observations, [`ModelError::Config`] for no
@@ -41,7 +45,11 @@ pub fn posterior_mean<M: SequentialVae>(
 ) -> Result<Inferred, ModelError> {
     let (n_trials, n_bins, n_neurons) = x.dim();
     let mut means = Means::new(n_trials, n_bins);
-    sample_posterior(model, x, n_samples, seed, |first, draw| {
+    let stride = n_samples.div_ceil(N_SHALLOW).max(1);
+    let draw = |model: &M, encoded: &M::Encoded, sample: usize, noise: &mut Noise| {
+        model.draw_mean(encoded, sample.is_multiple_of(stride), noise)
+    };
+    each_sample(model, x, n_samples, seed, draw, |first, draw| {
         means.add(0, first, draw.factors);
         means.add(1, first, draw.log_rates.exp());
         if let Some(spikes) = draw.spikes {
@@ -51,7 +59,7 @@ pub fn posterior_mean<M: SequentialVae>(
             means.add(3, first, fluor);
         }
     })?;
-    let [factors, rates_hz, spikes, fluor] = means.divide(n_samples);
+    let [factors, rates_hz, spikes, fluor] = means.divide();
     let missing = || Array3::zeros((n_trials, n_bins, n_neurons));
     Ok(Inferred {
         factors: factors.unwrap_or_else(missing),
@@ -82,7 +90,7 @@ pub fn posterior_factors<M: SequentialVae>(
             means.add(0, first, draw.factors);
         },
     )?;
-    let [factors, ..] = means.divide(n_samples);
+    let [factors, ..] = means.divide();
     Ok(factors.unwrap_or_default())
 }
 
@@ -128,6 +136,20 @@ pub fn sample_posterior<M: SequentialVae>(
     x: ArrayView3<'_, f32>,
     n_samples: usize,
     seed: u64,
+    take: impl FnMut(usize, Draw),
+) -> Result<(), ModelError> {
+    let draw =
+        |model: &M, encoded: &M::Encoded, _sample, noise: &mut Noise| model.draw(encoded, noise);
+    each_sample(model, x, n_samples, seed, draw, take)
+}
+
+/// Hands what `draw` makes of the number of a sample to `take`, for every batch of trials.
+fn each_sample<M: SequentialVae>(
+    model: &M,
+    x: ArrayView3<'_, f32>,
+    n_samples: usize,
+    seed: u64,
+    draw: impl Fn(&M, &M::Encoded, usize, &mut Noise) -> Draw,
     mut take: impl FnMut(usize, Draw),
 ) -> Result<(), ModelError> {
     check_observations("the observation array", x)?;
@@ -139,8 +161,8 @@ pub fn sample_posterior<M: SequentialVae>(
         let trials: Vec<usize> = (first..n_trials.min(first + BATCH)).collect();
         let encoded = model.encode(time_major(x, &trials, &device));
         let mut noise = Noise::new(seed, first as u64, &device);
-        for _ in 0..n_samples {
-            take(first, model.draw(&encoded, &mut noise));
+        for sample in 0..n_samples {
+            take(first, draw(&model, &encoded, sample, &mut noise));
         }
     }
     Ok(())
@@ -170,6 +192,8 @@ struct Means {
     n_trials: usize,
     n_bins: usize,
     sums: [Option<Array3<f32>>; 4],
+    /// Samples in each sum.
+    n_samples: [usize; 4],
 }
 
 impl Means {
@@ -178,6 +202,7 @@ impl Means {
             n_trials,
             n_bins,
             sums: [const { None }; 4],
+            n_samples: [0; 4],
         }
     }
 
@@ -185,10 +210,16 @@ impl Means {
         let shape = (self.n_trials, self.n_bins, sample.dims()[2]);
         let sum = self.sums[quantity].get_or_insert_with(|| Array3::zeros(shape));
         add_to_trials(sum, first_trial, sample);
+        // Every batch of trials has as many samples as the first.
+        self.n_samples[quantity] += usize::from(first_trial == 0);
     }
 
-    fn divide(self, n_samples: usize) -> [Option<Array3<f32>>; 4] {
-        self.sums.map(|sum| sum.map(|sum| sum / n_samples as f32))
+    fn divide(self) -> [Option<Array3<f32>>; 4] {
+        let mut n_samples = self.n_samples.into_iter();
+        self.sums.map(|sum| {
+            let n_samples = n_samples.next().unwrap_or(1);
+            sum.map(|sum| sum / n_samples as f32)
+        })
     }
 }
 

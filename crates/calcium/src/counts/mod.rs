@@ -5,16 +5,21 @@
 
 mod cells;
 mod choices;
+mod constant_rate;
 mod dynamics;
+mod filter;
+mod hypotheses;
 mod lookahead;
 mod sensor;
 mod smoother;
 
 pub use choices::ln_factorial;
+pub use constant_rate::{ConstantRate, SpikeResponse};
 pub use dynamics::{CalciumDynamics, State};
+pub use hypotheses::Smoother;
 pub use lookahead::{Chance, CountSample};
 pub use sensor::{LinearSensor, SaturatingSensor, Sensor};
-pub use smoother::{SmoothedCounts, Smoother};
+pub use smoother::SmoothedCounts;
 
 /// More spikes a frame than this are no counts: the unit is wrong.
 pub const MAX_MEAN_COUNT: f64 = 1000.0;

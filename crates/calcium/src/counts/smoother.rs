@@ -2,24 +2,14 @@
 
 use std::ops::Range;
 
-use super::cells::{Cells, Grid, MAX_CELLS};
-use super::choices::{Peak, ln_factorial};
-use super::dynamics::State;
+use super::cells::Grid;
+use super::hypotheses::{FrameStart, Node, Smoother};
 use super::lookahead::Frame;
 use super::{CountModel, Sensor, Start, Trace};
 
-/// Hypotheses this much less likely than the best are dropped, as a logarithm: one in a hundred thousand.
-const NEGLIGIBLE: f64 = 11.5;
-/// Where even later frames cannot save a hypothesis: its weight would leave the range of an `f32`.
-const HOPELESS: f64 = 75.0;
-/// Most counts looked at on either side of a hypothesis' likeliest.
-const MAX_SIDE: usize = 1024;
 /// How many deviations the calcium before a trace that starts in mid-decay may be off, and most hypotheses about it.
 const MAX_STARTS: usize = 2048;
 const START_SDS: f64 = 5.0;
-/// Where counts are so vague that more than this many proposals would be made, cells grow.
-const MAX_PROPOSALS: usize = 16_384;
-const MIN_CELLS: usize = 32;
 /// Frames of a long trace that are smoothed together.
 const BLOCK: usize = 512;
 /// What is left of a spike after the frames that a block looks ahead, and the most of these.
@@ -35,76 +25,12 @@ pub struct SmoothedCounts {
     pub variance: Vec<f32>,
     /// E[f(c_t) | the trace], `[time]`.
     pub fluorescence: Vec<f32>,
+    /// Σ E[(x_t − f(c_t))² | the trace] over the frames with data.
+    pub squared_error: f64,
     /// ln p(trace | μ).
     pub log_evidence: f64,
     /// The probability of all that was dropped as negligible, about.
     pub discarded: f64,
-}
-
-/// A hypothesis: a state of the calcium, its probability given the trace so far.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Node<const P: usize> {
-    pub state: State<P>,
-    pub weight: f64,
-}
-
-/// A count that leads from a hypothesis of one frame to one of the next, and its likelihood.
-#[derive(Clone, Copy, Debug)]
-struct Edge {
-    parent: u32,
-    child: u32,
-    count: f32,
-    weight: f32,
-}
-
-/// A count that might follow a hypothesis.
-#[derive(Clone, Copy, Debug)]
-struct Proposal<const P: usize> {
-    state: State<P>,
-    /// ln of their joint probability with the trace so far.
-    log_weight: f64,
-    /// The same with all of the trace, in the Gaussian view of later frames.
-    log_ahead: f64,
-    parent: u32,
-    count: f32,
-}
-
-/// Where the nodes and edges of a frame begin.
-#[derive(Clone, Copy, Debug)]
-struct FrameStart {
-    node: usize,
-    edge: usize,
-}
-
-/// The memory that smoothing needs: reused from trace to trace.
-#[derive(Debug)]
-pub struct Smoother<const P: usize> {
-    ln_factorials: Vec<f64>,
-    /// The Gaussian view ahead, for each frame of the block.
-    messages: Vec<Frame<P>>,
-    nodes: Vec<Node<P>>,
-    edges: Vec<Edge>,
-    frames: Vec<FrameStart>,
-    proposals: Vec<Proposal<P>>,
-    cells: Cells,
-    backward: Vec<f64>,
-    backward_before: Vec<f64>,
-}
-
-impl<const P: usize> Default for Smoother<P> {
-    fn default() -> Self {
-        Self {
-            ln_factorials: (0..256).map(ln_factorial).collect(),
-            messages: Vec::new(),
-            nodes: Vec::new(),
-            edges: Vec::new(),
-            frames: Vec::new(),
-            proposals: Vec::new(),
-            cells: Cells::default(),
-            backward: Vec::new(),
-            backward_before: Vec::new(),
-        }
-    }
 }
 
 impl<const P: usize, S: Sensor> CountModel<P, S> {
@@ -157,7 +83,7 @@ impl<const P: usize, S: Sensor> CountModel<P, S> {
                     smoothed.discarded += step.discarded;
                 }
             }
-            smoother.pass_back(self, first..end, &mut smoothed);
+            smoother.pass_back(self, part.x, first..end, &mut smoothed);
             nodes = smoother.nodes_after(end - first).to_vec();
             first = end;
         }
@@ -199,12 +125,6 @@ impl<const P: usize, S: Sensor> CountModel<P, S> {
     }
 }
 
-/// What one frame adds.
-struct Step {
-    log_evidence: f64,
-    discarded: f64,
-}
-
 impl<const P: usize> Smoother<P> {
     fn begin(&mut self, nodes: &[Node<P>]) {
         self.nodes.clear();
@@ -223,144 +143,11 @@ impl<const P: usize> Smoother<P> {
         &self.nodes[first..end.map_or(self.nodes.len(), |frame| frame.node)]
     }
 
-    /// Takes in one more frame.
-    fn step<S: Sensor>(
-        &mut self,
-        model: &CountModel<P, S>,
-        grid: &Grid,
-        x: f64,
-        frame: &Frame<P>,
-    ) -> Step {
-        let parents = self.frames[self.frames.len() - 1].node;
-        let [greatest, ahead] = self.propose(model, parents, x, frame);
-        let mut dropped = 0.0;
-        self.proposals.retain(|proposal| {
-            let behind = greatest - proposal.log_weight;
-            let keep = behind <= NEGLIGIBLE
-                || (behind <= HOPELESS && proposal.log_ahead >= ahead - NEGLIGIBLE);
-            if !keep {
-                dropped += (proposal.log_weight - greatest).exp();
-            }
-            keep
-        });
-        let total = self.merge(parents, grid, greatest);
-        let density = match x.is_nan() {
-            true => 0.0,
-            false => 0.5 * (model.sensor.precision() / std::f64::consts::TAU).ln(),
-        };
-        Step {
-            log_evidence: greatest + total.ln() - frame.prior.mean + density,
-            discarded: dropped / (total + dropped),
-        }
-    }
-
-    /// Fills `proposals`: the counts after each hypothesis that the trace so far, or the Gaussian view of later
-    /// frames, leaves likely. The greatest of both logarithms.
-    fn propose<S: Sensor>(
-        &mut self,
-        model: &CountModel<P, S>,
-        parents: usize,
-        x: f64,
-        frame: &Frame<P>,
-    ) -> [f64; 2] {
-        let candidate = Candidate {
-            model,
-            x,
-            log_mean: frame.prior.log_mean,
-            ln_factorials: &self.ln_factorials,
-        };
-        let mut falloff = None;
-        let mut greatest = [f64::NEG_INFINITY; 2];
-        self.proposals.clear();
-        for (parent, node) in self.nodes[parents..].iter().enumerate() {
-            let without = model.calcium.carry(node.state);
-            let view = frame.message.along_spikes(&model.calcium, without);
-            let falloff = *falloff.get_or_insert_with(|| view.falloff());
-            let peak = Peak::find(&frame.prior, &view, falloff).best;
-            let log_parent = node.weight.ln();
-            let log_without = frame.message.log_density(without);
-            let mut walk = |counts: &mut dyn Iterator<Item = usize>| {
-                let mut before = [f64::NEG_INFINITY; 2];
-                for count in counts.take(MAX_SIDE) {
-                    let (state, log_prior, log_likelihood) = candidate.at(without, count);
-                    let log_prior = log_parent + log_prior;
-                    let logs = [
-                        log_prior + log_likelihood,
-                        log_prior + log_without + view.at(count as f64),
-                    ];
-                    self.proposals.push(Proposal {
-                        state,
-                        log_weight: logs[0],
-                        log_ahead: logs[1],
-                        parent: parent as u32,
-                        count: count as f32,
-                    });
-                    let mut goes_on = false;
-                    for which in 0..2 {
-                        greatest[which] = greatest[which].max(logs[which]);
-                        goes_on |= logs[which] >= greatest[which] - NEGLIGIBLE
-                            || logs[which] > before[which];
-                    }
-                    if !goes_on {
-                        break;
-                    }
-                    before = logs;
-                }
-            };
-            walk(&mut (peak..));
-            walk(&mut (0..peak).rev());
-        }
-        greatest
-    }
-
-    /// Makes hypotheses of the proposals, and edges; the sum of their weights relative to e^`greatest`.
-    fn merge(&mut self, parents: usize, grid: &Grid, greatest: f64) -> f64 {
-        let children = self.nodes.len();
-        let n_parents = (children - parents).max(1);
-        let most = MAX_PROPOSALS * n_parents / self.proposals.len().max(1);
-        let most = most.clamp(MIN_CELLS, MAX_CELLS);
-        let mut grid = *grid;
-        let states = || self.proposals.iter().map(|proposal| &proposal.state);
-        while !self.cells.place(&grid, states(), most) {
-            grid = grid.coarser();
-        }
-        self.frames.push(FrameStart {
-            node: children,
-            edge: self.edges.len(),
-        });
-        let empty = Node {
-            state: [0.0; P],
-            weight: 0.0,
-        };
-        self.nodes.resize(children + self.cells.len(), empty);
-        let mut total = 0.0;
-        for (proposal, &child) in self.proposals.iter().zip(self.cells.places()) {
-            let weight = (proposal.log_weight - greatest).exp();
-            total += weight;
-            let parent_weight = self.nodes[parents + proposal.parent as usize].weight;
-            let node = &mut self.nodes[children + child as usize];
-            node.weight += weight;
-            for (sum, c) in node.state.iter_mut().zip(proposal.state) {
-                *sum += weight * c;
-            }
-            self.edges.push(Edge {
-                parent: proposal.parent,
-                child,
-                count: proposal.count,
-                weight: (weight / parent_weight) as f32,
-            });
-        }
-        for node in &mut self.nodes[children..] {
-            node.state = node.state.map(|sum| sum / node.weight);
-            node.weight /= total;
-        }
-        total
-    }
-
     /// From the last frame of the block to its first; writes what is found of the frames `kept`.
     fn pass_back<S: Sensor>(
         &mut self,
         model: &CountModel<P, S>,
+        x: &[f32],
         kept: Range<usize>,
         smoothed: &mut SmoothedCounts,
     ) {
@@ -376,7 +163,12 @@ impl<const P: usize> Smoother<P> {
             let frame_edges = &self.edges[edge..edge_end];
             if frame < kept.len() {
                 let bin = kept.start + frame;
-                smoothed.fluorescence[bin] = mean_fluorescence(model, frame_nodes, &self.backward);
+                let [mean, square] = fluorescence(model, frame_nodes, &self.backward);
+                smoothed.fluorescence[bin] = mean as f32;
+                let x = f64::from(x[frame]);
+                if !x.is_nan() {
+                    smoothed.squared_error += (x * x - 2.0 * x * mean + square).max(0.0);
+                }
             }
             self.backward_before.clear();
             self.backward_before.resize(parents.len(), 0.0);
@@ -410,41 +202,19 @@ impl<const P: usize> Smoother<P> {
     }
 }
 
-/// What a frame says of a count after a hypothesis.
-struct Candidate<'a, const P: usize, S> {
-    model: &'a CountModel<P, S>,
-    x: f64,
-    log_mean: f64,
-    ln_factorials: &'a [f64],
-}
-
-impl<const P: usize, S: Sensor> Candidate<'_, P, S> {
-    /// The state with the count, and the logarithms of what prior and frame say of it.
-    fn at(&self, without: State<P>, count: usize) -> (State<P>, f64, f64) {
-        let state = self.model.with_spikes(without, count);
-        let log_prior = match count {
-            // Where the mean is 0, its logarithm is infinite.
-            0 => 0.0,
-            _ => {
-                let table = self.ln_factorials.get(count).copied();
-                count as f64 * self.log_mean - table.unwrap_or_else(|| ln_factorial(count))
-            }
-        };
-        let log_likelihood = self.model.log_likelihood(self.x, state[0]);
-        (state, log_prior, log_likelihood)
-    }
-}
-
-fn mean_fluorescence<const P: usize, S: Sensor>(
+/// Posterior mean of the noiseless fluorescence and of its square.
+fn fluorescence<const P: usize, S: Sensor>(
     model: &CountModel<P, S>,
     nodes: &[Node<P>],
     backward: &[f64],
-) -> f32 {
-    let (mut total, mut sum) = (0.0, 0.0);
+) -> [f64; 2] {
+    let [mut total, mut sum, mut squares] = [0.0; 3];
     for (node, ahead) in nodes.iter().zip(backward) {
         let weight = node.weight * ahead;
+        let fluorescence = model.sensor.fluorescence(node.state[0]);
         total += weight;
-        sum += weight * model.sensor.fluorescence(node.state[0]);
+        sum += weight * fluorescence;
+        squares += weight * fluorescence * fluorescence;
     }
-    (sum / total) as f32
+    [sum / total, squares / total]
 }

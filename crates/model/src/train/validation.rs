@@ -58,7 +58,7 @@ impl<M: SequentialVae> Trainer<'_, M> {
                 let x = time_major(valid, trials, &device);
                 if weights.stage != Stage::Shallow {
                     let encoded = self.average.encode(x.clone());
-                    let factors = self.average.draw(&encoded, &mut noise).factors;
+                    let factors = self.average.draw_mean(&encoded, false, &mut noise).factors;
                     spread.push(f64::from(factors.var(0).mean().into_scalar::<f32>()));
                 }
                 let spikes = spikes

@@ -68,7 +68,7 @@ fn enumerate<const P: usize, S: Sensor>(
 ) -> SmoothedCounts {
     const MAX: usize = 9;
     let n = x.len();
-    let (mut total, mut sums) = (0.0, vec![[0.0; 3]; n]);
+    let (mut total, mut squares, mut sums) = (0.0, 0.0, vec![[0.0; 3]; n]);
     let mut fluorescence = vec![0.0; n];
     for (state, log_start) in starts(model) {
         for code in 0..MAX.pow(n as u32) {
@@ -81,6 +81,12 @@ fn enumerate<const P: usize, S: Sensor>(
                 sums[bin][0] += weight * count;
                 sums[bin][1] += weight * count * count;
                 sums[bin][2] += weight * fluorescence[bin];
+                let error = f64::from(x[bin]) - fluorescence[bin];
+                squares += if error.is_nan() {
+                    0.0
+                } else {
+                    weight * error * error
+                };
             }
         }
     }
@@ -93,6 +99,7 @@ fn enumerate<const P: usize, S: Sensor>(
             .collect(),
         fluorescence: mean(2).map(|value| value as f32).collect(),
         log_evidence: total.ln(),
+        squared_error: squares / total,
         discarded: 0.0,
     }
 }
@@ -113,11 +120,13 @@ fn agree(
             "{what}: {found:?}, not {exact:?}"
         );
     }
-    let (found, exact) = (found.log_evidence, exact.log_evidence);
-    prop_assert!(
-        (found - exact).abs() < f64::from(tolerance),
-        "evidence {found}, not {exact}"
-    );
+    for (what, found, exact) in [
+        ("evidence", found.log_evidence, exact.log_evidence),
+        ("squared error", found.squared_error, exact.squared_error),
+    ] {
+        let off = (found - exact).abs() / (1.0 + exact.abs());
+        prop_assert!(off < f64::from(tolerance), "{what}: {found}, not {exact}");
+    }
     Ok(())
 }
 
