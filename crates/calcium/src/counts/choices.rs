@@ -91,7 +91,13 @@ impl Peak {
         }
         let best = Self::bisect(slope, view.curvature);
         let rise = slope - view.curvature * (best + 0.5);
-        Self::at(best, rise, view.curvature, falloff)
+        let peak = Self::at(best, rise, view.curvature, falloff);
+        // Rounding, or the greatest count, may leave a neighbour that looks better.
+        Self {
+            up: peak.up.min(1.0),
+            down: peak.down.min(1.0),
+            ..peak
+        }
     }
 
     /// The least count k that is no less likely than k + 1: `slope` − `curvature`·(k + ½) ≤ ln(k + 1).

@@ -1,7 +1,7 @@
 //! The forward half of the smoother: hypotheses about the calcium after one more frame.
 
 use super::cells::{Grid, MAX_CELLS};
-use super::choices::{Peak, ln_factorial};
+use super::choices::{Peak, ln_factorial as ln_factorial_of};
 use super::dynamics::State;
 use super::hypotheses::{Edge, FrameStart, Node, Proposal, Smoother};
 use super::lookahead::Frame;
@@ -171,14 +171,15 @@ impl<const P: usize, S: Sensor> Candidate<'_, P, S> {
     /// The state with the count, and the logarithms of what prior and frame say of it.
     fn at(&self, without: State<P>, count: usize) -> (State<P>, f64, f64) {
         let state = self.model.with_spikes(without, count);
-        let log_prior = match count {
-            // Where the mean is 0, its logarithm is infinite.
-            0 => 0.0,
-            _ => {
-                let table = self.ln_factorials.get(count).copied();
-                count as f64 * self.log_mean - table.unwrap_or_else(|| ln_factorial(count))
-            }
+        let ln_factorial = self.ln_factorials.get(count).copied();
+        let ln_factorial = ln_factorial.unwrap_or_else(|| ln_factorial_of(count));
+        // Where the mean is 0, its logarithm is infinite.
+        let log_power = if count == 0 {
+            0.0
+        } else {
+            count as f64 * self.log_mean
         };
+        let log_prior = log_power - ln_factorial;
         let log_likelihood = self.model.log_likelihood(self.x, state[0]);
         (state, log_prior, log_likelihood)
     }

@@ -45,14 +45,14 @@ pub(super) struct FrameStart {
 pub struct Smoother<const P: usize> {
     pub(super) ln_factorials: Vec<f64>,
     /// The Gaussian view ahead, for each frame of the block.
-    messages: Vec<Frame<P>>,
+    pub(super) messages: Vec<Frame<P>>,
     pub(super) nodes: Vec<Node<P>>,
     pub(super) edges: Vec<Edge>,
     pub(super) frames: Vec<FrameStart>,
     pub(super) proposals: Vec<Proposal<P>>,
     pub(super) cells: Cells,
-    backward: Vec<f64>,
-    backward_before: Vec<f64>,
+    pub(super) backward: Vec<f64>,
+    pub(super) backward_before: Vec<f64>,
 }
 
 impl<const P: usize> Default for Smoother<P> {

@@ -1,5 +1,6 @@
 //! Posteriors of counts against enumeration, importance weighting and bounds on their work.
 
+mod constant_rate;
 mod lookahead;
 mod smoother;
 mod work;
