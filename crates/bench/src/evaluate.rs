@@ -97,7 +97,8 @@ pub fn example(inference: &Inference, dataset: &Dataset) -> Result<Option<Exampl
     Ok(example())
 }
 
-fn score(inferred: &Array3<f32>, truth: &Array3<f32>) -> Result<Score, MetricsError> {
+/// Of one quantity, all elements pooled.
+pub fn score(inferred: &Array3<f32>, truth: &Array3<f32>) -> Result<Score, MetricsError> {
     let fit = metrics::fit(inferred.view(), truth.view())?;
     Ok(Score {
         r2: fit.r2,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod args;
+mod constant_rate;
 mod dataset;
 mod evaluate;
 mod figures;

@@ -30,6 +30,8 @@ pub struct Recipe {
     pub dataset: Benchmark,
     pub evaluation: Evaluation,
     pub rows: Vec<Row>,
+    /// Whether deconvolution under a constant rate of each neuron, which needs no training, is a row too.
+    pub constant_rate: bool,
 }
 
 /// How a trained model is evaluated.
@@ -173,6 +175,8 @@ struct RecipeFile {
     n_seeds: u64,
     dataset: Benchmark,
     evaluation: Evaluation,
+    #[serde(default)]
+    constant_rate: bool,
     /// Absent: those of Table 1.
     row: Option<Vec<RowFile>>,
 }
@@ -239,10 +243,12 @@ impl Recipe {
             dataset: file.dataset,
             evaluation: file.evaluation,
             rows: rows.with_context(|| format!("recipe {name}"))?,
+            constant_rate: file.constant_rate,
         })
     }
 
-    /// Keeps the rows that `selectors` name, in the recipe's order; all if there are none.
+    /// Keeps the rows that `selectors` name, in the recipe's order; all if there are none. The row that needs no
+    /// training has no name to be selected by.
     ///
     /// # Errors
     /// A selector that names no row.
@@ -257,6 +263,7 @@ impl Recipe {
                 );
             }
         }
+        self.constant_rate &= selectors.is_empty();
         self.rows.retain(|row| {
             selectors.is_empty() || selectors.iter().any(|selector| selector.matches(row))
         });

@@ -11,6 +11,7 @@ use model::ModelError;
 use serde_json::Value;
 
 use crate::args::ReproduceTable1;
+use crate::constant_rate::ConstantRateRow;
 use crate::dataset::BenchmarkData;
 use crate::figures::{self, Example};
 use crate::progress::TableProgress;
@@ -39,6 +40,7 @@ pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
     progress.install_log(args.verbose);
     let store = Store::open(&args.out_dir())?;
     let mut finished: Vec<FinishedRow> = recipe.rows.iter().map(FinishedRow::none).collect();
+    let mut constant_rate = recipe.constant_rate.then(ConstantRateRow::new);
     let mut datasets = Vec::new();
     for seed in plan.dataset_seeds() {
         let data = BenchmarkData::load(&recipe, seed, args.dataset.as_deref())?;
@@ -53,13 +55,20 @@ pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
         for row in &recipe.rows {
             session.check(row)?;
         }
+        if let Some(row) = &mut constant_rate {
+            row.add(&data)?;
+        }
         for row in &mut finished {
             row.train(&session, plan.n_seeds)?;
         }
         datasets.push(data.facts());
     }
     progress.clear();
-    publish(&table(&recipe, datasets, &finished), &finished, &store)?;
+    let mut table = table(&recipe, datasets, &finished);
+    table
+        .rows
+        .extend(constant_rate.map(ConstantRateRow::into_row));
+    publish(&table, &finished, &store)?;
     let n_finished: usize = finished.iter().map(|row| row.runs.len()).sum();
     Ok(if n_finished == plan.n_runs() {
         ExitCode::SUCCESS

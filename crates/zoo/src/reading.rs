@@ -1,7 +1,7 @@
 //! What a model reads of observations, and what it must know of them.
 
 use baselines::{Data, deconvolve_counts};
-use calcium::Ar1;
+use calcium::Ar2;
 use model::{CalciumModel, FluorStatistics, Indicator};
 use ndarray::{Array3, ArrayView3, Axis, s};
 
@@ -67,21 +67,19 @@ impl ModelConfig {
             return Ok(());
         };
         let knows_curve = matches!(self, Self::CountLadder(_));
+        // OASIS takes the rise and each neuron's own numbers, but is linear.
         let knows_each = knows_curve || matches!(self, Self::OasisLfads(_));
         let differ = calcium.neurons.windows(2).any(|pair| pair[0] != pair[1]);
         let ladder = ModelName::CountLadder.name();
+        let either = "count-ladder, oasis-lfads";
         let refused = [
-            (calcium.rise.is_some() && !knows_curve, "a rise", ladder),
+            (calcium.rise.is_some() && !knows_each, "a rise", either),
             (
                 calcium.saturation.is_some() && !knows_curve,
                 "saturation",
                 ladder,
             ),
-            (
-                differ && !knows_each,
-                "differences between neurons",
-                "count-ladder, oasis-lfads",
-            ),
+            (differ && !knows_each, "differences between neurons", either),
         ];
         match refused.into_iter().find(|(is_refused, ..)| *is_refused) {
             Some((_, what, able)) => Err(ZooError::CannotKnow {
@@ -94,19 +92,21 @@ impl ModelConfig {
     }
 }
 
-/// Counts of each neuron by its own decay and gain, above its own baseline.
+/// Counts of each neuron by its own decay and gain, above its own baseline, and the rise.
 fn deconvolve(
     mut fluor: Array3<f32>,
     calcium: &CalciumModel,
     s_min: f64,
 ) -> Result<Array3<f32>, ZooError> {
+    let rise = calcium.rise.unwrap_or(0.0);
     for (neuron, indicator) in calcium.neurons.iter().enumerate() {
         let Indicator { g, gain, baseline } = *indicator;
+        let ar = Ar2::from_roots(g, rise)?;
         let mut trials = fluor.slice_mut(s![.., .., neuron..=neuron]);
         // Where the drift alone leads.
-        let rest = (baseline / (1.0 - g)) as f32;
+        let rest = (baseline / ((1.0 - g) * (1.0 - rise))) as f32;
         trials.mapv_inplace(|x| x - rest);
-        let counts = deconvolve_counts(trials.view(), Ar1::new(g)?, gain, s_min)?;
+        let counts = deconvolve_counts(trials.view(), ar, gain, s_min)?;
         trials.assign(&counts);
     }
     Ok(fluor)
@@ -215,6 +215,7 @@ fn unsuited(model: ModelName, wanted: bool) -> ZooError {
 #[cfg(test)]
 mod tests {
     use calcium::Hill;
+    use ndarray::Array1;
 
     use super::*;
 
@@ -226,7 +227,7 @@ mod tests {
 
     fn config(name: ModelName) -> ModelConfig {
         let text = match name {
-            ModelName::OasisLfads => "s_min = 1.0\ndynamics = {}",
+            ModelName::OasisLfads => "s_min = 0.5\ndynamics = {}",
             ModelName::Lfads => "dynamics = {}",
             _ => "",
         };
@@ -258,9 +259,9 @@ mod tests {
                 Err(error) => panic!("{error}"),
             };
             let is_counts = name == ModelName::CountLadder;
-            assert_eq!(refused(&rising), !is_counts, "{name}");
             assert_eq!(refused(&saturating), !is_counts, "{name}");
             let knows_each = is_counts || name == ModelName::OasisLfads;
+            assert_eq!(refused(&rising), !knows_each, "{name}");
             assert_eq!(refused(&different), !knows_each, "{name}");
             assert!(read(name, None).is_err(), "{name}");
         }
@@ -276,24 +277,27 @@ mod tests {
         let neurons: Vec<Indicator> = [(0.5, 1.0, 0.0), (0.75, 2.0, 0.1), (0.9, 4.0, -0.2)]
             .map(|(g, gain, baseline)| Indicator { g, gain, baseline })
             .into();
-        let mut fluor = counts.clone();
-        for (neuron, indicator) in neurons.iter().enumerate() {
-            let rest = indicator.baseline / (1.0 - indicator.g);
-            for mut trial in fluor.index_axis_mut(Axis(2), neuron).outer_iter_mut() {
-                let mut calcium = 0.0;
-                for value in &mut trial {
-                    calcium = indicator.g * calcium + indicator.gain * f64::from(*value);
-                    *value = (calcium + rest) as f32;
+        let oasis = config(ModelName::OasisLfads);
+        let read = |rise: Option<f64>| {
+            let mut fluor = counts.clone();
+            for (neuron, indicator) in neurons.iter().enumerate() {
+                let ar = Ar2::from_roots(indicator.g, rise.unwrap_or(0.0)).unwrap();
+                let (gain, [a, b]) = (indicator.gain as f32, ar.g());
+                let rest = (indicator.baseline / (1.0 - a - b)) as f32;
+                for mut trial in fluor.index_axis_mut(Axis(2), neuron).outer_iter_mut() {
+                    let calcium = ar.convolve(&trial.to_vec());
+                    trial.assign(&Array1::from(calcium).mapv(|c| gain * c + rest));
                 }
             }
-        }
-        let calcium = CalciumModel {
-            neurons,
-            rise: None,
-            saturation: None,
+            let calcium = CalciumModel {
+                neurons: neurons.clone(),
+                rise,
+                saturation: None,
+            };
+            oasis.read(fluor, Some(&calcium), 0.1).unwrap()
         };
-        let oasis = config(ModelName::OasisLfads);
-        let reading = oasis.read(fluor, Some(&calcium), 0.1).unwrap();
+        assert_eq!(read(Some(0.3)).values, counts);
+        let reading = read(None);
         assert_eq!(reading.values, counts);
         assert_eq!(reading.spikes(), Some(&counts));
         // The model itself reads counts: their mean is what it must know.

@@ -44,10 +44,16 @@ impl Grid {
         let before = state.get(1).copied().unwrap_or(0.0);
         let drive = state[0] - self.rise * before;
         [
-            (state[0] * self.per_calcium).floor() as i64,
-            (drive * self.per_drive).floor() as i64,
+            floor(state[0] * self.per_calcium),
+            floor(drive * self.per_drive),
         ]
     }
+}
+
+/// The greatest integer not above `x`; `f64::floor` is a call where the processor may lack the instruction.
+fn floor(x: f64) -> i64 {
+    let whole = x as i64;
+    whole.saturating_sub(i64::from(whole as f64 > x))
 }
 
 /// The cells of one frame's states, numbered in the order in which they are met.

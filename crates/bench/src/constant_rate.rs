@@ -1,0 +1,136 @@
+//! A row that needs no training: Bayesian deconvolution under a constant rate of each neuron.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use calcium::Ar2;
+use calcium::counts::{ConstantRate, SmoothedCounts, SpikeResponse};
+use model::CalciumModel;
+use ndarray::{Array3, Axis};
+use rayon::prelude::*;
+
+use crate::dataset::BenchmarkData;
+use crate::evaluate::{Score, score};
+use crate::run::LEVELS;
+use crate::table::{Metric, Scores, TableRow};
+
+/// How the row is called.
+const NAME: &str = "constant-rate";
+
+/// The row, and what it scored on one dataset after the other.
+#[derive(Debug)]
+pub struct ConstantRateRow(TableRow);
+
+impl ConstantRateRow {
+    /// Without scores.
+    pub fn new() -> Self {
+        Self(TableRow {
+            data: "fluorescence".into(),
+            model: NAME.into(),
+            variant: String::new(),
+            dataset_seeds: Vec::new(),
+            seeds: Vec::new(),
+            metrics: BTreeMap::new(),
+            train_seconds: Vec::new(),
+            peak_rss_mb: Vec::new(),
+            recoveries: Vec::new(),
+            rate_coverage: LEVELS.map(|level| (level.to_string(), Vec::new())).into(),
+            tau_error: Vec::new(),
+        })
+    }
+
+    /// Finds each neuron's rate and noise on the train trials, and the counts of the held-out ones.
+    ///
+    /// # Errors
+    /// Data without fluorescence, or of an indicator that is not one.
+    pub fn add(&mut self, data: &BenchmarkData) -> Result<()> {
+        let start = Instant::now();
+        let scores = scores(data).with_context(|| NAME)?;
+        for (metric, Score { r2, cod }) in scores {
+            let scores: &mut Scores = self.0.metrics.entry(metric).or_default();
+            scores.r2.push(r2);
+            scores.cod.push(cod);
+        }
+        self.0.dataset_seeds.push(data.dataset.seed);
+        self.0.seeds.push(1);
+        self.0.train_seconds.push(start.elapsed().as_secs_f64());
+        self.0.peak_rss_mb.push(None);
+        self.0.recoveries.push(0);
+        self.0.tau_error.push(None);
+        for covered in self.0.rate_coverage.values_mut() {
+            covered.push(None);
+        }
+        Ok(())
+    }
+
+    pub fn into_row(self) -> TableRow {
+        self.0
+    }
+}
+
+fn scores(data: &BenchmarkData) -> Result<Vec<(Metric, Score)>> {
+    let fluor = |split: &data::Split| split.require(data::Quantity::Fluor).cloned();
+    let (train, valid) = (fluor(&data.dataset.train)?, fluor(&data.dataset.valid)?);
+    let calcium = data.calcium(train.dim().2, None)?;
+    let counts = infer(&train, &valid, &calcium)?;
+    let collect = |value: fn(&SmoothedCounts) -> &Vec<f32>| {
+        Array3::from_shape_fn(valid.dim(), |(trial, bin, neuron)| {
+            value(&counts[neuron][trial])[bin]
+        })
+    };
+    let mut scores = vec![(
+        Metric::Fluorescence,
+        score(&collect(|counts| &counts.fluorescence), &valid)?,
+    )];
+    if let Some(truth) = &data.dataset.valid.spikes {
+        scores.push((
+            Metric::Spikes,
+            score(&collect(|counts| &counts.expected), truth)?,
+        ));
+    }
+    Ok(scores)
+}
+
+/// Counts of the `valid` trials, `[neuron][trial]`.
+fn infer(
+    train: &Array3<f32>,
+    valid: &Array3<f32>,
+    calcium: &CalciumModel,
+) -> Result<Vec<Vec<SmoothedCounts>>> {
+    let traces = |fluor: &Array3<f32>, neuron: usize| -> Vec<Vec<f32>> {
+        let trials = fluor.index_axis(Axis(2), neuron);
+        trials.rows().into_iter().map(|row| row.to_vec()).collect()
+    };
+    let neurons = calcium.neurons.par_iter().enumerate();
+    let counts = neurons.map(|(neuron, indicator)| {
+        let response = SpikeResponse {
+            ar: Ar2::from_roots(indicator.g, calcium.rise.unwrap_or(0.0))?,
+            gain: indicator.gain,
+            baseline: indicator.baseline,
+            saturation: calcium.saturation,
+            starts_decaying: false,
+        };
+        let own = traces(train, neuron);
+        let own: Vec<&[f32]> = own.iter().map(Vec::as_slice).collect();
+        let fit = ConstantRate::fit(response, &own).with_context(|| format!("neuron {neuron}"))?;
+        let held_out = traces(valid, neuron);
+        Ok(held_out.iter().map(|trace| fit.infer(trace)).collect())
+    });
+    counts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Recipe;
+
+    #[test]
+    fn it_knows_the_spikes_of_the_quick_benchmark() {
+        let data = BenchmarkData::load(&Recipe::quick().unwrap(), 1, None).unwrap();
+        let mut row = ConstantRateRow::new();
+        row.add(&data).unwrap();
+        let spikes = &row.into_row().metrics[&Metric::Spikes];
+        assert!(spikes.r2[0] > 0.985 && spikes.cod[0] > 0.985, "{spikes:?}");
+    }
+}
