@@ -199,6 +199,21 @@ impl Ar2 {
         ])
     }
 
+    /// The highest value of the response to one spike.
+    pub fn peak(self) -> f64 {
+        let [decay, rise] = self.roots();
+        let (mut response, mut rising, mut highest) = (1.0, rise, 1.0);
+        // response(t + 1) = decay · response(t) + rise^{t + 1}
+        loop {
+            response = decay * response + rising;
+            rising *= rise;
+            if response <= highest {
+                return highest;
+            }
+            highest = response;
+        }
+    }
+
     /// Calcium driven by `spikes`, from rest: `c_{−1} = c_{−2} = 0`.
     ///
     /// # Shapes
@@ -276,6 +291,17 @@ mod tests {
             for (a, b) in ar.convolve(&spikes).iter().zip(&twice) {
                 prop_assert!((a - b).abs() < 1e-9 * b.abs().max(1.0));
             }
+        }
+    }
+
+    #[test]
+    fn the_peak_is_that_of_the_response() {
+        for (decay, rise) in [(0.95, 0.8), (0.5, 0.25), (0.9, 0.0), (0.99, 0.99)] {
+            let ar = Ar2::from_roots(decay, rise).unwrap();
+            let mut one = [0.0; 400];
+            one[0] = 1.0;
+            let highest = ar.convolve(&one).into_iter().fold(0.0, f64::max);
+            assert!((ar.peak() - highest).abs() < 1e-9, "{decay}, {rise}");
         }
     }
 

@@ -3,9 +3,11 @@
 use rayon::prelude::*;
 
 use crate::error::{duration, positive};
-use crate::estimate::{band_noise, gaussian_smoothing, kinetics, maximin_baseline, median};
+use crate::estimate::{BandNoise, band_noise, gaussian_smoothing, kinetics, median};
 use crate::oasis::{Ar1Problem, Deconvolved, check_block, in_parallel};
-use crate::{Ar1, CalciumError, Discretisation, Kinetics, Sample, SpikePrior};
+use crate::{
+    Ar1, CalciumError, Discretisation, Kinetics, QuietBaseline, Sample, SpikePrior, decay_seen,
+};
 
 /// The rise of the indicators in use, from OGB-1's few milliseconds to GCaMP6s's hundred (Chen et al.
 /// 2013), in the middle of their logarithms and on the side of the fast.
@@ -14,16 +16,23 @@ const TYPICAL_RISE_S: f64 = 0.01;
 const MAX_RISE_S: f64 = 0.2;
 /// Spikes are inferred in frames of about this length; shorter ones are averaged.
 const FRAME_S: f64 = 0.04;
+/// Logarithm of the factor beyond which a decay that is seen contradicts one that is thought.
+const CONTRADICTION: f64 = 0.6;
+/// Decays longer than this do not fit into the usual window of the baseline, s.
+const SLOW_S: f64 = 4.0;
+/// Most probable that a spike in a frame is before it is seen.
+const MAX_PROBABILITY: f64 = 0.9;
 /// Traces whose kinetics are measured, for their median.
 const MAX_MEASURED: usize = 100;
 
 /// Estimates baseline, noise SD and kinetics of a recording, and deconvolves it.
 ///
-/// 1. The baseline is the maximin one, over 60 s after smoothing by a fifth of the typical tau.
+/// 1. The baseline is [`QuietBaseline`], over 60 s or fifteen times the typical tau.
 /// 2. The noise is what [`band_noise`] finds, so that resampled recordings are not taken for quiet ones.
 /// 3. Rise and decay are the medians over the traces of what [`kinetics`] finds: they share an indicator.
 ///    tau is the geometric mean of that decay and the typical one, 1 s unless given, since bursts of
-///    spikes make the spectrum's too long; but from a fifth of the typical one to twice it.
+///    spikes make the spectrum's too long; but from a fifth of the typical one to twice it. Where clear
+///    transients contradict it by a factor of 1.8, their decay counts ([`decay_seen`]).
 /// 4. Spikes are nonnegative, without L1 penalty or threshold.
 /// 5. Activity is the posterior mean of [`SpikePrior`], for spikes that come at 3 Hz unless given, and
 ///    whose mean size follows from the variance of the trace. It is earlier by the time constant of
@@ -48,7 +57,7 @@ pub struct Automatic {
     dt_s: f64,
     typical_tau_s: f64,
     typical_rate_hz: f64,
-    baseline_window_s: f64,
+    baseline_window_s: Option<f64>,
     smoothing_s: f64,
     kinetics: Option<Kinetics>,
 }
@@ -58,8 +67,10 @@ pub struct Automatic {
 pub struct Estimates<T> {
     /// Baseline per frame, in fluorescence units.
     pub baseline: Vec<T>,
-    /// SD of the noise, in fluorescence units.
+    /// SD of the noise of a frame, in fluorescence units.
     pub noise_sd: f64,
+    /// The same as a power density, for recordings that were resampled.
+    pub band_noise: BandNoise,
     /// Time constant of the decay, in seconds.
     pub tau_s: f64,
     /// Time constant of the rise, in seconds, by which activity is made earlier.
@@ -106,7 +117,7 @@ impl Automatic {
             dt_s: duration("dt_s", dt_s)?,
             typical_tau_s: 1.0,
             typical_rate_hz: 3.0,
-            baseline_window_s: 60.0,
+            baseline_window_s: None,
             smoothing_s: 0.03,
             kinetics: None,
         })
@@ -149,7 +160,7 @@ impl Automatic {
     pub fn with_baseline_window(self, baseline_window_s: f64) -> Result<Self, CalciumError> {
         let baseline_window_s = duration("baseline_window_s", baseline_window_s)?;
         Ok(Self {
-            baseline_window_s,
+            baseline_window_s: Some(baseline_window_s),
             ..self
         })
     }
@@ -223,14 +234,51 @@ impl Automatic {
     /// [`CalciumError::EmptyTrace`], [`CalciumError::Infinite`], and [`CalciumError::TooFewFrames`] below
     /// 8 frames with data.
     pub fn estimate<T: Sample>(&self, trace: &[T]) -> Result<Estimates<T>, CalciumError> {
-        let noise_sd = band_noise(trace)?.sd;
+        self.estimate_trials(trace, &[0])
+    }
+
+    /// [`Self::estimate`] for trials that are joined, whose baselines may have offsets.
+    ///
+    /// # Shapes
+    /// `starts`: first frame of each trial, ascending.
+    /// # Errors
+    /// Those of [`Self::estimate`].
+    pub fn estimate_trials<T: Sample>(
+        &self,
+        trace: &[T],
+        starts: &[usize],
+    ) -> Result<Estimates<T>, CalciumError> {
+        let band_noise = band_noise(trace)?;
         let kinetics = self.kinetics.map_or_else(|| self.measured(trace), Ok)?;
-        let smoothing = 0.2 * self.typical_tau_s / self.dt_s;
-        let window = (self.baseline_window_s / self.dt_s).ceil() as usize;
+        let mut baseline = QuietBaseline::new(self.dt_s, self.typical_tau_s)?.with_trials(starts);
+        if let Some(window_s) = self.baseline_window_s {
+            baseline = baseline.with_window(window_s)?;
+        }
+        let mut level = baseline.of(trace, band_noise.sd)?;
+        let noise_sd = band_noise.frame_sd();
+        let mut tau_s = self.tau_s(kinetics);
+        if let Some(seen_s) = seen(trace, &level, self.dt_s, noise_sd) {
+            // The spectrum's answer, bounded by what is typical, gives way where transients contradict it.
+            let is_far = libm::log(seen_s / tau_s).abs() > CONTRADICTION;
+            if is_far && self.kinetics.is_none() {
+                tau_s = seen_s;
+            }
+            if is_far && self.baseline_window_s.is_none() && seen_s > SLOW_S {
+                // Slow transients want a longer window, under which they are slower still.
+                let slow = QuietBaseline::new(self.dt_s, seen_s)?.with_trials(starts);
+                level = slow.of(trace, band_noise.sd)?;
+                if let (Some(seen_s), None) =
+                    (seen(trace, &level, self.dt_s, noise_sd), self.kinetics)
+                {
+                    tau_s = seen_s;
+                }
+            }
+        }
         Ok(Estimates {
-            baseline: maximin_baseline(trace, smoothing, window)?,
+            baseline: level,
             noise_sd,
-            tau_s: self.tau_s(kinetics),
+            band_noise,
+            tau_s,
             rise_s: kinetics.rise_s.min(MAX_RISE_S),
         })
     }
@@ -261,7 +309,7 @@ impl Automatic {
         &self,
         above: &[T],
         &Estimates {
-            noise_sd,
+            band_noise,
             tau_s,
             rise_s,
             ..
@@ -278,8 +326,9 @@ impl Automatic {
             return Ok(vec![T::default(); above.len()]);
         }
         let ar = Ar1::from_tau(tau_s, frame_s, Discretisation::Exact)?;
-        let noise_sd = noise_sd / (n_averaged as f64).sqrt();
-        let probability = 1.0 - libm::exp(-self.typical_rate_hz * frame_s);
+        let noise_sd = band_noise.sd / (n_averaged as f64).sqrt();
+        // Of frames longer than the usual interval nearly each has a spike, but none must.
+        let probability = (1.0 - libm::exp(-self.typical_rate_hz * frame_s)).min(MAX_PROBABILITY);
         // A simulation may have no noise at all.
         let prior = SpikePrior::new(ar, noise_sd.max(1e-3 * highest))?
             .with_spikes(probability, highest)?
@@ -348,6 +397,13 @@ impl Automatic {
             .sqrt()
             .clamp(typical / 5.0, 2.0 * typical)
     }
+}
+
+/// The decay of the clear transients above a baseline.
+fn seen<T: Sample>(trace: &[T], baseline: &[T], dt_s: f64, noise_sd: f64) -> Option<f64> {
+    let pairs = trace.iter().zip(baseline);
+    let above: Vec<f64> = pairs.map(|(y, b)| y.to_f64() - b.to_f64()).collect();
+    decay_seen(&above, dt_s, noise_sd)
 }
 
 /// Means over `n` frames each, NaN if none has data, and what share of them has.

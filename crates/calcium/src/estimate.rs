@@ -70,6 +70,13 @@ pub struct BandNoise {
     pub sd: f64,
 }
 
+impl BandNoise {
+    /// SD of the noise of a frame, in fluorescence units: less than `sd` where frames were interpolated.
+    pub fn frame_sd(&self) -> f64 {
+        self.sd * (2.0 * self.limit).sqrt()
+    }
+}
+
 /// Noise from the power in the upper half of the band that has any.
 ///
 /// Interpolation to a higher frame rate leaves nothing above the original Nyquist frequency, where

@@ -3,19 +3,28 @@
 mod ar;
 mod automatic;
 pub mod counts;
+mod decay;
 mod error;
 pub mod estimate;
 mod hill;
+mod indicators;
+mod inference;
 mod kinetics;
 pub mod network;
 pub mod oasis;
 mod posterior;
+pub mod quality;
+mod quiet;
 mod sample;
 
 pub use ar::{Ar1, Ar2, Discretisation};
 pub use automatic::{Automatic, AutomaticFit, Estimates};
+pub use decay::decay_seen;
 pub use error::CalciumError;
 pub use hill::Hill;
+pub use indicators::{INDICATORS, NamedIndicator};
+pub use inference::{Inference, InferredSpikes, sparse};
 pub use kinetics::Kinetics;
 pub use posterior::{SpikePosterior, SpikePrior};
+pub use quiet::{QuietBaseline, dimming};
 pub use sample::Sample;

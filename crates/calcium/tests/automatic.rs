@@ -140,6 +140,7 @@ fn estimates_alone_are_those_of_the_deconvolution() {
     let expected = Estimates {
         baseline: fit.baseline,
         noise_sd: fit.noise_sd,
+        band_noise: estimate::band_noise(&trace).unwrap(),
         tau_s: fit.tau_s,
         rise_s: fit.rise_s,
     };

@@ -2,9 +2,11 @@
 
 mod args;
 mod commands;
+mod deconvolution;
 mod input;
 mod reading;
 mod report;
+mod signal;
 
 use std::process::ExitCode;
 

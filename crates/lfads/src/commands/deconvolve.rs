@@ -1,32 +1,31 @@
-//! `lfads deconvolve`: spikes and denoised calcium by OASIS.
+//! `lfads deconvolve`: the spikes behind a recording's fluorescence.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use calcium::estimate::{Average, maximin_baseline, noise_sd};
-use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Ar2Problem, Baseline, Deconvolved};
-use calcium::{Ar1, Ar2, Automatic, CalciumError, Discretisation};
+use calcium::{CalciumError, Discretisation, INDICATORS, NamedIndicator};
 use clap::ValueEnum;
 use data::{Arrays, Likelihood, Recording, TraceBlocks, TraceStream, Units};
-use ndarray::{Array1, ArrayD};
+use ndarray::Array1;
 use pipeline::{Layout, heading, median};
 use rayon::prelude::*;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{Session, check_output};
+use crate::deconvolution::{Deconvolution, Method, Solved, remarks_of};
 use crate::input::{InputArgs, with_option_names};
 
 /// Neurons in memory at a time with `--blocks`.
 const PER_BLOCK: usize = 64;
 
-/// Spikes and denoised calcium of each neuron, by OASIS.
+/// The spikes of each neuron, and its calcium without noise.
 ///
-/// Baseline, noise and decay time are estimated for each neuron unless given. Example:
-/// `lfads deconvolve mouse/suite2p -o spikes.h5 --tau 0.7 --noise-constrained` writes `spikes`,
-/// `calcium` and `baseline`, [trial, time, neuron], and `tau`, `noise_sd` and `lambda` of each neuron.
-/// Without --tau there is `activity` too, expected spikes: what follows the firing rate best.
+/// A network that was trained on simulated traces alone infers `activity`, the expected spikes of each frame, with its SD, and
+/// `spikes`, whole ones; it needs no settings. With the decay time of the indicator (--tau, or as the file says) OASIS
+/// deconvolves instead. Example: `lfads deconvolve mouse/suite2p -o spikes.h5` writes `activity`, `activity_sd`, `rates_hz`,
+/// `spikes`, `calcium` and `baseline`, [trial, time, neuron], and `tau`, `rise`, `spike_size` and `noise_sd` of each neuron.
 ///
-/// Spikes are in the units of the recording: a spike of 0.2 raised dF/F by 0.2. In the first frame
+/// By OASIS, spikes are in the units of the recording: a spike of 0.2 raised dF/F by 0.2. In the first frame
 /// of a trial, spikes cannot be told from calcium left over from before.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
@@ -38,6 +37,14 @@ pub struct Deconvolve {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
+    /// How spikes are inferred [default: oasis with any of its options or a tau, else network]
+    #[arg(long, value_enum)]
+    method: Option<Method>,
+
+    /// The indicator, such as gcamp6f: narrows how large a single spike is and how fast (network)
+    #[arg(long, value_name = "NAME", value_parser = named_indicator, conflicts_with = "tau")]
+    indicator: Option<NamedIndicator>,
+
     /// Decay time of the indicator, seconds [default: as the file says, else estimated for each neuron]
     #[arg(long, value_name = "S")]
     tau: Option<f64>,
@@ -46,9 +53,9 @@ pub struct Deconvolve {
     #[arg(long, value_name = "S", requires = "tau")]
     tau_rise: Option<f64>,
 
-    /// Decay time that the indicator usually has, seconds: guides the estimate
-    #[arg(long, value_name = "S", default_value_t = 1.0, conflicts_with = "tau")]
-    typical_tau: f64,
+    /// Decay time that the indicator usually has, seconds: guides the estimate of OASIS [default: 1]
+    #[arg(long, value_name = "S", conflicts_with = "tau")]
+    typical_tau: Option<f64>,
 
     /// Weight of the L1 penalty, in the recording's units [default: 0]
     #[arg(long, value_name = "X", conflicts_with_all = ["s_min", "noise_constrained"])]
@@ -75,9 +82,9 @@ pub struct Deconvolve {
     #[arg(long, value_enum, default_value_t = BaselineMethod::Rolling)]
     baseline: BaselineMethod,
 
-    /// Window of the rolling baseline, seconds
-    #[arg(long, value_name = "S", default_value_t = 60.0)]
-    baseline_window: f64,
+    /// Window of the rolling baseline, seconds [default: 60, or fifteen times tau if that is longer]
+    #[arg(long, value_name = "S")]
+    baseline_window: Option<f64>,
 
     /// Read, solve and write a block of neurons at a time, for recordings larger than memory: from a
     /// .npy matrix, a suite2p folder or a two-axis HDF5 dataset of 32-bit floats
@@ -91,84 +98,56 @@ pub struct Deconvolve {
 /// Baselines on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum BaselineMethod {
-    /// Maximum of the minimum of the smoothed trace, over a window
+    /// Where the trace is quiet, over a window; each trial may have an offset
     Rolling,
     /// Nothing: the recording has none
     None,
 }
 
-/// What is known of the indicator before a trace is seen.
-struct Kinetics {
+fn named_indicator(name: &str) -> Result<NamedIndicator, String> {
+    NamedIndicator::named(name).ok_or_else(|| {
+        let known: Vec<&str> = INDICATORS.iter().map(|known| known.name).collect();
+        format!("known are {}; leave it out for others", known.join(", "))
+    })
+}
+
+/// What a recording says of itself that matters here.
+#[derive(Clone, Copy)]
+struct Stated<'a> {
     dt_s: f64,
     tau_s: Option<f64>,
-    discretisation: Discretisation,
-}
-
-/// One neuron, deconvolved.
-struct Solved {
-    result: Deconvolved<f32>,
-    baseline: Vec<f32>,
-    /// Where the indicator was estimated.
-    activity: Option<Vec<f32>>,
-    found: Found,
-}
-
-/// Numbers of one neuron.
-#[derive(Clone, Copy)]
-struct Found {
-    tau_s: f64,
-    noise_sd: f64,
-    lambda: f64,
-}
-
-/// What is known of a trace before OASIS.
-struct Before {
-    baseline: Vec<f32>,
-    activity: Option<Vec<f32>>,
-    tau_s: f64,
-    noise_sd: f64,
-}
-
-impl Solved {
-    /// The traces in the order of their [`names`].
-    fn traces(&self) -> impl Iterator<Item = &[f32]> {
-        let three = [&self.result.spikes, &self.result.calcium, &self.baseline];
-        let all = three.into_iter().chain(&self.activity);
-        all.map(Vec::as_slice)
-    }
-}
-
-/// Names of the traces.
-fn names(kinetics: &Kinetics) -> &'static [&'static str] {
-    let all = &["spikes", "calcium", "baseline", "activity"];
-    match kinetics.tau_s {
-        Some(_) => &all[..3],
-        None => all,
-    }
+    discretisation: Option<&'a str>,
+    units: Option<Units>,
 }
 
 impl Deconvolve {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         check_output(&self.output)?;
-        let found = match self.blocks {
+        let (deconvolution, solved) = match self.blocks {
             true => self.run_in_blocks(session)?,
             false => self.run_whole(session)?,
         };
-        self.report(session, &found)
+        self.report(session, &deconvolution, &solved)
     }
 
-    fn run_whole(&self, session: &Session<'_>) -> Result<Vec<Found>> {
+    fn run_whole(&self, session: &Session<'_>) -> Result<(Deconvolution, Vec<Solved>)> {
         let recording = self.input.open(&self.path)?;
         let checked = recording.check(Likelihood::Gaussian);
         checked.map_err(with_option_names)?;
-        let stated = recording.discretisation.as_deref();
-        let kinetics = self.kinetics(recording.dt_s, recording.tau_s, stated);
-        let layout = Layout::new(&recording, 5.0 * kinetics.tau_s.unwrap_or(self.typical_tau));
+        let deconvolution = self.deconvolution(Stated {
+            dt_s: recording.dt_s,
+            tau_s: recording.tau_s,
+            discretisation: recording.discretisation.as_deref(),
+            units: recording.units,
+        });
+        let slowest_s = deconvolution.tau_s.unwrap_or(deconvolution.typical_tau_s);
+        let layout = Layout::new(&recording, 5.0 * slowest_s);
+        let starts: Vec<usize> = layout.spans().map(|(first, _)| first).collect();
         let bar = bar(session, recording.n_neurons());
         let solved: Vec<Result<Solved>> = (0..recording.n_neurons())
             .into_par_iter()
             .map(|neuron| {
-                let solved = self.solve(&layout.join(&recording, neuron), &kinetics);
+                let solved = deconvolution.solve(&layout.join(&recording, neuron), &starts);
                 bar.inc(1);
                 let id = &recording.neuron_ids[neuron];
                 solved.with_context(|| {
@@ -178,13 +157,13 @@ impl Deconvolve {
             .collect();
         bar.finish_and_clear();
         let solved = solved.into_iter().collect::<Result<Vec<_>>>()?;
-        let results = results(&recording, &layout, names(&kinetics), &solved);
+        let results = results(&recording, &layout, &deconvolution, &solved);
         results.write_for(&recording, &self.output)?;
-        Ok(solved.iter().map(|solved| solved.found).collect())
+        Ok((deconvolution, solved))
     }
 
     /// The same in memory of the size of a block.
-    fn run_in_blocks(&self, session: &Session<'_>) -> Result<Vec<Found>> {
+    fn run_in_blocks(&self, session: &Session<'_>) -> Result<(Deconvolution, Vec<Solved>)> {
         let opened = TraceBlocks::open(&self.path, &self.input.options(), PER_BLOCK);
         let Some(blocks) = opened.map_err(with_option_names)? else {
             bail!(
@@ -192,19 +171,23 @@ impl Deconvolve {
                 self.path.display()
             );
         };
-        let kinetics = self.kinetics(blocks.dt_s(), blocks.tau_s(), blocks.discretisation());
+        let deconvolution = self.deconvolution(Stated {
+            dt_s: blocks.dt_s(),
+            tau_s: blocks.tau_s(),
+            discretisation: blocks.discretisation(),
+            units: blocks.units(),
+        });
         let kept = self.input.kept_in_blocks(&self.path, &blocks)?;
         let (n_bins, n_neurons) = (blocks.n_bins(), kept.len());
         let ids = blocks.neuron_ids().to_vec();
         let kept_ids: Vec<String> = kept.iter().map(|&neuron| ids[neuron].clone()).collect();
         let units = unit(blocks.units());
-        let mut results = heading(&self.path, kinetics.dt_s, &kept_ids);
-        let names = names(&kinetics).iter();
-        let arrays: Vec<_> = names.map(|name| (*name, units)).collect();
+        let mut results = heading(&self.path, deconvolution.dt_s, &kept_ids);
+        let arrays = deconvolution.arrays(units);
         let mut out = TraceStream::create(&self.output, &arrays, [n_bins, n_neurons])?;
         let bar = bar(session, n_neurons);
         let mut check = blocks.check().map_err(with_option_names)?;
-        let mut found = Vec::new();
+        let mut all = Vec::new();
         for block in blocks {
             let block = block?;
             let traces = (block.first_neuron..).zip(block.traces.outer_iter());
@@ -217,142 +200,115 @@ impl Deconvolve {
             }
             let solved: Vec<Result<Solved, CalciumError>> = traces
                 .par_iter()
-                .map(|(_, trace)| self.solve(trace.as_slice().unwrap_or_default(), &kinetics))
+                .map(|(_, trace)| deconvolution.solve(trace.as_slice().unwrap_or_default(), &[0]))
                 .collect();
             for ((neuron, _), solved) in traces.into_iter().zip(solved) {
-                let solved = solved.with_context(|| {
+                let mut solved = solved.with_context(|| {
                     let path = self.path.display();
                     format!("{path}: neuron {neuron} (`{}`)", ids[neuron])
                 })?;
-                for (array, trace) in solved.traces().enumerate() {
+                for (array, trace) in solved.traces.iter().enumerate() {
                     out.append(array, trace)?;
                 }
-                found.push(solved.found);
+                // They are on the disk.
+                solved.traces.clear();
+                all.push(solved);
                 bar.inc(1);
             }
         }
         bar.finish_and_clear();
         check.finish().map_err(with_option_names)?;
-        insert_numbers(&mut results, &found, units);
+        insert_numbers(&mut results, &deconvolution, &all, units);
         out.finish(&results)?;
-        Ok(found)
+        Ok((deconvolution, all))
     }
 
-    /// What the command line says of the indicator, else the file.
-    fn kinetics(&self, dt_s: f64, stated_tau_s: Option<f64>, stated: Option<&str>) -> Kinetics {
-        Kinetics {
-            dt_s,
-            tau_s: self.tau.or(stated_tau_s),
-            discretisation: match stated {
-                Some("euler") if self.tau.is_none() && stated_tau_s.is_some() => {
+    /// What the command line says, else the file.
+    fn deconvolution(&self, stated: Stated<'_>) -> Deconvolution {
+        let for_oasis = self.tau_rise.is_some()
+            || self.typical_tau.is_some()
+            || self.lambda.is_some()
+            || self.s_min.is_some()
+            || self.noise_constrained
+            || (self.indicator.is_none() && self.tau.or(stated.tau_s).is_some());
+        let by_default = match for_oasis {
+            true => Method::Oasis,
+            false => Method::Network,
+        };
+        Deconvolution {
+            method: self.method.unwrap_or(by_default),
+            dt_s: stated.dt_s,
+            indicator: self.indicator,
+            tau_s: self.tau.or(stated.tau_s),
+            discretisation: match stated.discretisation {
+                Some("euler") if self.tau.is_none() && stated.tau_s.is_some() => {
                     Discretisation::Euler
                 }
                 _ => Discretisation::Exact,
             },
+            tau_rise_s: self.tau_rise,
+            typical_tau_s: self.typical_tau.unwrap_or(1.0),
+            lambda: self.lambda,
+            s_min: self.s_min,
+            noise_constrained: self.noise_constrained,
+            noise_sd: self.noise,
+            fits_tau: self.fit_tau,
+            subtracts_baseline: self.baseline == BaselineMethod::Rolling,
+            baseline_window_s: self.baseline_window,
+            is_raw: stated.units == Some(Units::Fluorescence),
+            is_relative: stated.units == Some(Units::DeltaFOverF),
         }
     }
 
-    fn solve(&self, trace: &[f32], kinetics: &Kinetics) -> Result<Solved, CalciumError> {
-        let Before {
-            mut baseline,
-            activity,
-            mut tau_s,
-            noise_sd,
-        } = self.estimate(trace, kinetics)?;
-        if self.baseline == BaselineMethod::None {
-            baseline.fill(0.0);
-        }
-        let above: Vec<f32> = trace.iter().zip(&baseline).map(|(y, b)| y - b).collect();
-        let dt_s = kinetics.dt_s;
-        let mut lambda = self.lambda.unwrap_or(0.0);
-        let result = if let Some(tau_rise_s) = self.tau_rise {
-            let ar = Ar2::from_taus(tau_rise_s, tau_s, dt_s, Discretisation::Exact)?;
-            let problem = Ar2Problem::new(ar).with_lambda(lambda)?;
-            let problem = problem.with_s_min(self.s_min.unwrap_or(0.0))?;
-            problem.deconvolve(&above)?
-        } else {
-            let ar = Ar1::from_tau(tau_s, dt_s, kinetics.discretisation)?;
-            if self.noise_constrained {
-                let problem = Ar1NoiseConstrained::new(ar, noise_sd)?;
-                let problem = match self.fit_tau {
-                    true => problem.with_fitted_g(),
-                    false => problem,
-                };
-                let fit = problem.with_baseline(Baseline::Free)?.deconvolve(&above)?;
-                for b in &mut baseline {
-                    *b += fit.baseline as f32;
-                }
-                if self.fit_tau {
-                    tau_s = fit.ar.tau_s(dt_s, kinetics.discretisation)?;
-                }
-                lambda = fit.lambda;
-                fit.result
-            } else {
-                let problem = Ar1Problem::new(ar).with_lambda(lambda)?;
-                let problem = problem.with_s_min(self.s_min.unwrap_or(0.0))?;
-                problem.deconvolve(&above)?
-            }
-        };
-        Ok(Solved {
-            result,
-            baseline,
-            activity,
-            found: Found {
-                tau_s,
-                noise_sd,
-                lambda,
-            },
-        })
-    }
-
-    /// Baseline and noise, and tau where it is not known.
-    fn estimate(&self, trace: &[f32], kinetics: &Kinetics) -> Result<Before, CalciumError> {
-        let dt_s = kinetics.dt_s;
-        if let Some(tau_s) = kinetics.tau_s {
-            let window = (self.baseline_window / dt_s).ceil() as usize;
-            return Ok(Before {
-                baseline: maximin_baseline(trace, 0.2 * tau_s / dt_s, window)?,
-                activity: None,
-                tau_s,
-                noise_sd: match self.noise {
-                    Some(noise_sd) => noise_sd,
-                    None => noise_sd(trace, Average::Mean)?,
-                },
-            });
-        }
-        let automatic = Automatic::new(dt_s)?
-            .with_typical_tau(self.typical_tau)?
-            .with_baseline_window(self.baseline_window)?;
-        let estimates = automatic.estimate(trace)?;
-        let above = estimates.above_baseline(trace);
-        Ok(Before {
-            activity: Some(automatic.expected_spikes(&above, &estimates)?),
-            baseline: estimates.baseline,
-            tau_s: estimates.tau_s,
-            noise_sd: self.noise.unwrap_or(estimates.noise_sd),
-        })
-    }
-
-    fn report(&self, session: &Session<'_>, found: &[Found]) -> Result<()> {
-        let middle = |value: fn(&Found) -> f64| {
-            let middle = median(found.iter().map(value));
-            middle.with_context(|| format!("{}: no neurons", self.path.display()))
-        };
-        let (tau_s, noise_sd) = (middle(|f| f.tau_s)?, middle(|f| f.noise_sd)?);
-        let lambda = middle(|f| f.lambda)?;
-        let value = json!({
-            "output": self.output,
-            "n_neurons": found.len(),
-            "median_tau_s": tau_s,
-            "median_noise_sd": noise_sd,
-            "median_lambda": lambda,
-        });
-        let text = format!(
-            "{}: {} neurons; medians: tau {tau_s:.3} s, noise SD {noise_sd:.4}, lambda {lambda:.4}\n",
-            self.output.display(),
-            found.len(),
+    fn report(
+        &self,
+        session: &Session<'_>,
+        deconvolution: &Deconvolution,
+        solved: &[Solved],
+    ) -> Result<()> {
+        let mut value = Map::new();
+        value.insert("output".into(), json!(self.output));
+        value.insert(
+            "method".into(),
+            json!(
+                deconvolution
+                    .method
+                    .to_possible_value()
+                    .map(|m| m.get_name().to_owned())
+            ),
         );
-        session.print(&value, &text)
+        value.insert("n_neurons".into(), json!(solved.len()));
+        let mut medians = Vec::new();
+        for (place, (name, unit)) in deconvolution.numbers("").into_iter().enumerate() {
+            let middle = median(solved.iter().map(|neuron| neuron.numbers[place]));
+            let middle = middle.with_context(|| format!("{}: no neurons", self.path.display()))?;
+            let key = if unit == "s" {
+                format!("median_{name}_s")
+            } else {
+                format!("median_{name}")
+            };
+            value.insert(key, json!(middle));
+            if !name.ends_with("_log_sd") && !name.starts_with("counts") {
+                let space = if unit.is_empty() { "" } else { " " };
+                let name = name.replace('_', " ");
+                medians.push(format!("{name} {middle:.4}{space}{unit}"));
+            }
+        }
+        let remarks: Vec<_> = solved.iter().map(|neuron| neuron.remarks).collect();
+        let notes = remarks_of(deconvolution, &remarks);
+        let mut text = format!(
+            "{}: {} neurons; medians: {}\n",
+            self.output.display(),
+            solved.len(),
+            medians.join(", "),
+        );
+        for note in &notes {
+            text.push_str("  note: ");
+            text.push_str(note);
+            text.push('\n');
+        }
+        value.insert("notes".into(), json!(notes));
+        session.print(&Value::Object(value), &text)
     }
 }
 
@@ -361,17 +317,19 @@ fn bar(session: &Session<'_>, n_neurons: usize) -> indicatif::ProgressBar {
     session.progress.bar(n_neurons as u64, template)
 }
 
-fn results(recording: &Recording, layout: &Layout, names: &[&str], solved: &[Solved]) -> Arrays {
+fn results(
+    recording: &Recording,
+    layout: &Layout,
+    deconvolution: &Deconvolution,
+    solved: &[Solved],
+) -> Arrays {
     let units = unit(recording.units);
     let mut results = heading(&recording.path, recording.dt_s, &recording.neuron_ids);
-    for (place, name) in names.iter().enumerate() {
-        let of_neuron = |solved: &'_ Solved| solved.traces().nth(place).map(<[f32]>::to_vec);
-        let traces: Vec<Vec<f32>> = solved.iter().filter_map(of_neuron).collect();
-        let trials = layout.split(traces.iter().map(Vec::as_slice));
-        results.insert(name, units, trials.into_dyn());
+    for (place, (name, unit)) in deconvolution.arrays(units).into_iter().enumerate() {
+        let traces = solved.iter().map(|solved| solved.traces[place].as_slice());
+        results.insert(name, unit, layout.split(traces).into_dyn());
     }
-    let found: Vec<Found> = solved.iter().map(|solved| solved.found).collect();
-    insert_numbers(&mut results, &found, units);
+    insert_numbers(&mut results, deconvolution, solved, units);
     results
 }
 
@@ -383,18 +341,24 @@ fn unit(units: Option<Units>) -> &'static str {
     }
 }
 
-/// Adds the numbers of each neuron, `[neuron]`.
-fn insert_numbers(results: &mut Arrays, found: &[Found], units: &str) {
-    let array = |value: fn(&Found) -> f64| {
-        let values: Array1<f32> = found.iter().map(|found| value(found) as f32).collect();
-        values.into_dyn()
-    };
-    let numbers: [(_, _, ArrayD<f32>); 3] = [
-        ("tau", "s", array(|f| f.tau_s)),
-        ("noise_sd", units, array(|f| f.noise_sd)),
-        ("lambda", units, array(|f| f.lambda)),
-    ];
-    for (name, unit, values) in numbers {
-        results.insert(name, unit, values);
+/// Adds the numbers of each neuron, `[neuron]`, and what they count.
+fn insert_numbers(
+    results: &mut Arrays,
+    deconvolution: &Deconvolution,
+    solved: &[Solved],
+    units: &'static str,
+) {
+    for (place, (name, unit)) in deconvolution.numbers(units).into_iter().enumerate() {
+        let values = solved.iter().map(|neuron| neuron.numbers[place] as f32);
+        results.insert(name, unit, values.collect::<Array1<f32>>().into_dyn());
+    }
+    if deconvolution.method == Method::Network {
+        let n_absolute = solved.iter().filter(|n| n.remarks.is_absolute).count();
+        let counts = match n_absolute {
+            0 => "relative",
+            n if n == solved.len() => "absolute",
+            _ => "absolute where counts_are_absolute is 1, else relative",
+        };
+        results.texts.insert("counts".into(), counts.into());
     }
 }

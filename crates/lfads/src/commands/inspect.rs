@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use calcium::oasis::Deconvolved;
-use calcium::{Automatic, CalciumError, Estimates};
+use calcium::Automatic;
 use data::{Likelihood, Recording, Traces, Units};
 use ndarray::ArrayView2;
 use pipeline::Layout;
@@ -15,11 +14,10 @@ use serde::Serialize;
 use super::Session;
 use crate::input::{InputArgs, option_names, with_flags};
 use crate::reading;
+use crate::signal::{self, Signal};
 
 /// Neurons listed in the terminal.
 const N_LISTED: usize = 40;
-/// Below this a neuron's transients are hard to tell from noise.
-const LOW_SNR: f64 = 2.0;
 
 /// What a recording holds, what would be used of it, and how good each neuron is.
 ///
@@ -74,6 +72,9 @@ struct Neuron {
     /// 99th percentile of the denoised calcium, in SDs of the noise.
     snr: Option<f64>,
     events_per_min: Option<f64>,
+    /// Whether transients hardly rise above the noise.
+    #[serde(skip)]
+    signal: Option<Signal>,
 }
 
 impl Inspect {
@@ -81,6 +82,7 @@ impl Inspect {
         let recording = self.input.open_quietly(&self.path)?;
         let automatic = Automatic::new(recording.dt_s)?.with_typical_tau(self.typical_tau)?;
         let layout = Layout::new(&recording, 5.0 * self.typical_tau);
+        let starts: Vec<usize> = layout.spans().map(|(first, _)| first).collect();
         let is_counts = recording.units == Some(Units::SpikeCounts);
         let neurons: Vec<Neuron> = (0..recording.n_neurons())
             .into_par_iter()
@@ -90,7 +92,7 @@ impl Inspect {
                 let found = Neuron::of_any(&recording.neuron_ids[neuron], &trace, recorded);
                 match is_counts {
                     true => found,
-                    false => found.with_fluorescence(&trace, &automatic, recording.dt_s),
+                    false => found.with_fluorescence(&trace, &starts, &automatic, recording.dt_s),
                 }
             })
             .collect();
@@ -111,45 +113,30 @@ impl Neuron {
             tau_s: None,
             snr: None,
             events_per_min: None,
+            signal: None,
         }
     }
 
-    fn with_fluorescence(self, trace: &[f32], automatic: &Automatic, dt_s: f64) -> Self {
-        let Ok((estimates, solved)) = deconvolved(trace, automatic) else {
+    fn with_fluorescence(
+        self,
+        trace: &[f32],
+        starts: &[usize],
+        automatic: &Automatic,
+        dt_s: f64,
+    ) -> Self {
+        let Ok(signal) = Signal::of(trace, starts, automatic) else {
             return self;
         };
-        let noise_sd = estimates.noise_sd;
-        let mut calcium = solved.calcium;
-        calcium.retain(|c| !c.is_nan());
-        calcium.sort_unstable_by(f32::total_cmp);
-        let top = calcium.get(calcium.len() * 99 / 100).copied();
-        let minutes = calcium.len() as f64 * dt_s / 60.0;
-        let n_events = events(&solved.spikes, 3.0 * noise_sd as f32);
+        let minutes = signal.n_present as f64 * dt_s / 60.0;
         Self {
-            noise_sd: Some(noise_sd),
-            tau_s: Some(estimates.tau_s),
-            snr: top.map(|top| f64::from(top) / noise_sd),
-            events_per_min: Some(n_events as f64 / minutes),
+            noise_sd: Some(signal.noise_sd),
+            tau_s: Some(signal.tau_s),
+            snr: Some(signal.snr),
+            events_per_min: Some(signal.n_events as f64 / minutes),
+            signal: Some(signal),
             ..self
         }
     }
-}
-
-fn deconvolved(
-    trace: &[f32],
-    automatic: &Automatic,
-) -> Result<(Estimates<f32>, Deconvolved<f32>), CalciumError> {
-    let estimates = automatic.estimate(trace)?;
-    let solved = automatic.oasis(&estimates.above_baseline(trace), &estimates)?;
-    Ok((estimates, solved))
-}
-
-/// Runs of consecutive frames whose spikes add up to more than `threshold`.
-fn events(spikes: &[f32], threshold: f32) -> usize {
-    spikes
-        .split(|&s| s.is_nan() || s <= 0.0)
-        .filter(|run| run.iter().sum::<f32>() > threshold)
-        .count()
 }
 
 impl Inspection {
@@ -310,12 +297,14 @@ fn warnings(recording: &Recording, neurons: &[Neuron]) -> Vec<String> {
         let indices: Vec<String> = indices.map(|(i, _)| i.to_string()).collect();
         indices.join(",")
     };
-    let weak = list(&|n| n.snr.is_some_and(|snr| snr < LOW_SNR));
-    if !weak.is_empty() {
-        found.push(format!(
-            "SNR below {LOW_SNR} in neurons {weak}: transients hardly rise above the noise (--leave-out {weak})"
-        ));
-    }
+    let signals: Vec<Option<&Signal>> = neurons.iter().map(|n| n.signal.as_ref()).collect();
+    let means: Vec<f64> = neurons.iter().map(|n| n.mean).collect();
+    found.extend(signal::warnings(
+        &signals,
+        &means,
+        recording.units,
+        recording.dt_s,
+    ));
     let gappy = list(&|n| n.missing > 0.5);
     if !gappy.is_empty() {
         found.push(format!("more than half missing in neurons {gappy}"));

@@ -1,0 +1,322 @@
+//! Scores spike inference on recordings with known spikes.
+//!
+//! `cargo run --release -p calcium --example ground_truth FOLDER [RATE_HZ]`, where FOLDER holds files `SET.npz` with, for
+//! neuron i and segment j, `i.j.time_s`, `i.j.dff` and `i.j.spike_times_s`, as the public ground-truth database has
+//! them. Segments of 8 s and longer, up to 180 s a neuron, are brought to frames of 1/RATE_HZ (30 unless given; 0: the
+//! recording's own rate) and joined. Only dF/F and the frame rate are given to the inference.
+//!
+//! r50, r200: correlation with the true counts per frame, both smoothed with a Gaussian of 50 or 200 ms SD; means over
+//! neurons with five spikes and more. Shift: the one with the largest r50, positive where spikes come late; sum: inferred over
+//! true number of spikes; both medians over neurons. Within 50 and 90 %: how often the true number of spikes in 2 s lies
+//! in the interval that mean and variance give.
+//!
+//! # Source
+//! Rupprecht et al. 2021, "A database and deep learning toolbox for noise-optimized, generalized spike inference from
+//! calcium imaging".
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use calcium::{Automatic, Inference, InferredSpikes};
+use data::Arrays;
+
+/// Shortest segment and longest recording of a neuron, s.
+const SECONDS: (f64, f64) = (8.0, 180.0);
+const LEAST_SPIKES: f64 = 5.0;
+/// Bins in which intervals are checked, s, and their half widths in SDs.
+const COVERED_S: f64 = 2.0;
+const HALF_WIDTHS: [f64; 2] = [0.674_49, 1.644_85];
+
+/// A neuron on the frames of the score.
+#[derive(Default)]
+struct Neuron {
+    trace: Vec<f64>,
+    counts: Vec<f64>,
+    starts: Vec<usize>,
+    rate_hz: f64,
+}
+
+#[derive(Clone, Copy)]
+struct Score {
+    r50: f64,
+    r200: f64,
+    shift_s: f64,
+    sum: f64,
+    /// Bins inside each interval, and all.
+    covered: [f64; 2],
+    n_bins: f64,
+    is_absolute: bool,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, rest @ ..] = args.as_slice() else {
+        return Err("usage: ground_truth FOLDER [RATE_HZ]".into());
+    };
+    let rate_hz: f64 = rest.first().map_or(Ok(30.0), |rate| rate.parse())?;
+    let paths = sets(Path::new(folder))?;
+    if paths.is_empty() {
+        println!("{folder}: no .npz files, nothing to score; get the ground-truth database");
+        return Ok(());
+    }
+    let mut means = Vec::new();
+    for path in paths {
+        let neurons = neurons(&Arrays::read(&path)?, rate_hz)?;
+        let scores = neurons.iter().map(score).collect::<Result<Vec<_>, _>>()?;
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        println!("{name:40} {}", line(&scores));
+        means.push([
+            mean(&scores, |s| s.r50),
+            mean(&scores, |s| s.r200),
+            mean(&old(&neurons)?, |s| s.r50),
+        ]);
+    }
+    let over = |i: usize| means.iter().map(|m| m[i]).sum::<f64>() / means.len() as f64;
+    println!(
+        "mean of {} sets: r50 {:.3}  r200 {:.3}  (by `Automatic`: r50 {:.3})",
+        means.len(),
+        over(0),
+        over(1),
+        over(2)
+    );
+    Ok(())
+}
+
+fn sets(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let entries = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    paths.retain(|path| path.extension().is_some_and(|end| end == "npz"));
+    paths.sort();
+    Ok(paths)
+}
+
+/// Neurons with enough spikes.
+fn neurons(set: &Arrays, rate_hz: f64) -> Result<Vec<Neuron>, Box<dyn Error>> {
+    let mut by_name: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for name in set.arrays.keys().filter_map(|key| key.strip_suffix(".dff")) {
+        let neuron = name.split('.').next().unwrap_or(name);
+        by_name.entry(neuron).or_default().push(name);
+    }
+    let mut neurons = Vec::new();
+    for segments in by_name.values() {
+        let mut neuron = Neuron::default();
+        let mut used = 0.0;
+        for segment in segments {
+            let [time, dff, spikes] = ["time_s", "dff", "spike_times_s"].map(|part| {
+                set.require(&format!("{segment}.{part}"))
+                    .map(|values| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>())
+            });
+            used += neuron.add(&time?, &dff?, &spikes?, SECONDS.1 - used, rate_hz);
+        }
+        if neuron.counts.iter().sum::<f64>() >= LEAST_SPIKES {
+            neurons.push(neuron);
+        }
+    }
+    Ok(neurons)
+}
+
+impl Neuron {
+    /// Adds a segment; the seconds used of it.
+    fn add(
+        &mut self,
+        time_s: &[f64],
+        dff: &[f64],
+        spikes_s: &[f64],
+        left_s: f64,
+        rate_hz: f64,
+    ) -> f64 {
+        let limit = time_s.last().map_or(0.0, |last| last.min(left_s));
+        if limit < SECONDS.0 {
+            return 0.0;
+        }
+        let n_kept = time_s.partition_point(|&t| t <= limit);
+        let mut steps: Vec<f64> = time_s[..n_kept].windows(2).map(|w| w[1] - w[0]).collect();
+        let own_hz = 1.0 / median(&mut steps);
+        self.rate_hz = if rate_hz > 0.0 { rate_hz } else { own_hz };
+        let n = (time_s[n_kept - 1] * self.rate_hz) as usize;
+        let present: Vec<(f64, f64)> = (0..n_kept)
+            .map(|i| (time_s[i], dff[i]))
+            .filter(|(_, y)| y.is_finite())
+            .collect();
+        let middles = (0..n).map(|k| (k as f64 + 0.5) / self.rate_hz);
+        self.starts.push(self.trace.len());
+        if own_hz > 1.5 * self.rate_hz {
+            let binned = binned(&present, n, self.rate_hz);
+            self.trace.extend(middles.map(|t| interpolated(&binned, t)));
+        } else {
+            self.trace
+                .extend(middles.map(|t| interpolated(&present, t)));
+        }
+        let mut counts = vec![0.0; n];
+        for time in spikes_s.iter().filter(|&&t| t >= 0.0 && t <= limit) {
+            if let Some(count) = counts.get_mut((time * self.rate_hz) as usize) {
+                *count += 1.0;
+            }
+        }
+        self.counts.extend(counts);
+        limit
+    }
+}
+
+/// Means over frames, at their middles.
+fn binned(samples: &[(f64, f64)], n: usize, rate_hz: f64) -> Vec<(f64, f64)> {
+    let mut sums = vec![(0.0, 0.0); n];
+    for (t, y) in samples {
+        let frame = ((t * rate_hz) as usize).min(n - 1);
+        sums[frame] = (sums[frame].0 + y, sums[frame].1 + 1.0);
+    }
+    let frames = sums
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, count))| *count > 0.0);
+    frames
+        .map(|(k, (sum, count))| ((k as f64 + 0.5) / rate_hz, sum / count))
+        .collect()
+}
+
+/// Straight between samples, level beyond them.
+fn interpolated(samples: &[(f64, f64)], t: f64) -> f64 {
+    let next = samples.partition_point(|(time, _)| *time <= t);
+    match (next.checked_sub(1).map(|i| samples[i]), samples.get(next)) {
+        (Some((t0, y0)), Some(&(t1, y1))) => y0 + (t - t0) / (t1 - t0) * (y1 - y0),
+        (Some((_, y)), None) | (None, Some(&(_, y))) => y,
+        (None, None) => f64::NAN,
+    }
+}
+
+fn score(neuron: &Neuron) -> Result<Score, calcium::CalciumError> {
+    let found = Inference::new(1.0 / neuron.rate_hz)?.infer(&neuron.trace)?;
+    let mut score = of_activity(neuron, &found.expected);
+    score.is_absolute = found.is_absolute();
+    add_coverage(neuron, &found, &mut score);
+    Ok(score)
+}
+
+/// The same of what `Automatic` finds.
+fn old(neurons: &[Neuron]) -> Result<Vec<Score>, calcium::CalciumError> {
+    let of_neuron = |neuron: &Neuron| {
+        let fit = Automatic::new(1.0 / neuron.rate_hz)?.deconvolve(&neuron.trace)?;
+        Ok(of_activity(neuron, &fit.activity))
+    };
+    neurons.iter().map(of_neuron).collect()
+}
+
+fn of_activity(neuron: &Neuron, activity: &[f64]) -> Score {
+    let activity: Vec<f64> = activity
+        .iter()
+        .map(|a| if a.is_nan() { 0.0 } else { *a })
+        .collect();
+    let smooth = |x: &[f64], sd_s: f64| gaussian(x, sd_s * neuron.rate_hz);
+    let [r50, r200] =
+        [0.05, 0.2].map(|sd| correlation(&smooth(&activity, sd), &smooth(&neuron.counts, sd)));
+    let (truth, inferred) = (smooth(&neuron.counts, 0.05), smooth(&activity, 0.05));
+    let reach = (0.3 * neuron.rate_hz) as i64;
+    let n = truth.len() as i64;
+    let shifted = |k: i64| -> f64 {
+        let moved: Vec<f64> = (0..n)
+            .map(|t| inferred[(t + k).rem_euclid(n) as usize])
+            .collect();
+        correlation(&moved, &truth)
+    };
+    let best = (-reach..=reach)
+        .map(|k| (k, shifted(k)))
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map_or(0, |best| best.0);
+    Score {
+        r50,
+        r200,
+        shift_s: best as f64 / neuron.rate_hz,
+        sum: activity.iter().sum::<f64>() / neuron.counts.iter().sum::<f64>().max(1.0),
+        covered: [0.0; 2],
+        n_bins: 0.0,
+        is_absolute: false,
+    }
+}
+
+fn add_coverage(neuron: &Neuron, found: &InferredSpikes<f64>, score: &mut Score) {
+    let n = (COVERED_S * neuron.rate_hz) as usize;
+    for start in (0..neuron.counts.len().saturating_sub(n)).step_by(n.max(1)) {
+        let bin = start..start + n;
+        let truth: f64 = neuron.counts[bin.clone()].iter().sum();
+        let expected: f64 = found.expected[bin.clone()].iter().sum();
+        let variance: f64 = found.sd[bin].iter().map(|sd| sd * sd).sum();
+        for (covered, half_width) in score.covered.iter_mut().zip(HALF_WIDTHS) {
+            // Counts are whole: half a spike is within reach always.
+            let reach = (half_width * variance.sqrt()).max(0.5);
+            *covered += f64::from((truth - expected).abs() <= reach);
+        }
+        score.n_bins += 1.0;
+    }
+}
+
+fn line(scores: &[Score]) -> String {
+    let middle = |of: fn(&Score) -> f64| median(&mut scores.iter().map(of).collect::<Vec<_>>());
+    let n_bins: f64 = scores.iter().map(|s| s.n_bins).sum();
+    let covered = |i: usize| 100.0 * scores.iter().map(|s| s.covered[i]).sum::<f64>() / n_bins;
+    format!(
+        "{:3} neurons  r50 {:.3}  r200 {:.3}  shift {:+4.0} ms  sum {:.2}  within 50 %: {:.0}, 90 %: {:.0}  absolute {}",
+        scores.len(),
+        mean(scores, |s| s.r50),
+        mean(scores, |s| s.r200),
+        1000.0 * middle(|s| s.shift_s),
+        middle(|s| s.sum),
+        covered(0),
+        covered(1),
+        scores.iter().filter(|s| s.is_absolute).count(),
+    )
+}
+
+fn mean(scores: &[Score], of: fn(&Score) -> f64) -> f64 {
+    scores.iter().map(of).sum::<f64>() / scores.len().max(1) as f64
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let n = values.len();
+    match n {
+        0 => f64::NAN,
+        _ => f64::midpoint(values[(n - 1) / 2], values[n / 2]),
+    }
+}
+
+/// Smoothing with the ends reflected.
+fn gaussian(x: &[f64], sd: f64) -> Vec<f64> {
+    let reach = (4.0 * sd + 0.5) as i64;
+    let n = x.len() as i64;
+    let kernel: Vec<f64> = (0..=reach)
+        .map(|k| (-0.5 * (k as f64 / sd).powi(2)).exp())
+        .collect();
+    let total = kernel[0] + 2.0 * kernel[1..].iter().sum::<f64>();
+    let reflected = |t: i64| {
+        let place = t.rem_euclid(2 * n);
+        x[if place < n { place } else { 2 * n - 1 - place } as usize]
+    };
+    let at = |t: i64| {
+        let near = (-reach..=reach).map(|k| kernel[k.unsigned_abs() as usize] * reflected(t + k));
+        near.sum::<f64>() / total
+    };
+    (0..n).map(at).collect()
+}
+
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let n = a.len() as f64;
+    let (mean_a, mean_b) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        ab += (a - mean_a) * (b - mean_b);
+        aa += (a - mean_a).powi(2);
+        bb += (b - mean_b).powi(2);
+    }
+    if aa > 0.0 && bb > 0.0 {
+        ab / (aa * bb).sqrt()
+    } else {
+        0.0
+    }
+}

@@ -1,0 +1,384 @@
+//! A neuron's spikes by the network, from the recording's own trace: counted, sized, and with their uncertainty.
+
+use crate::estimate::{band_noise, median};
+use crate::network::{LogNormal, SpikeNetwork};
+use crate::oasis::check_trace;
+use crate::{Ar2, CalciumError, Discretisation, NamedIndicator, QuietBaseline, Sample, error};
+
+/// Counts are absolute where the SD of the logarithm of the size of a spike is no larger: a factor of 1.4.
+const ABSOLUTE: f64 = 0.35;
+/// Expectation that belongs to no spike within this time is forgotten by [`sparse`], s.
+const MEMORY_S: f64 = 0.3;
+
+/// Settings of the inference; none is needed.
+///
+/// # Example
+/// ```
+/// use calcium::{Ar1, Discretisation, Inference};
+///
+/// let mut spikes = [0.0; 900];
+/// (spikes[200], spikes[500], spikes[720]) = (1.0, 2.0, 1.0);
+/// let calcium = Ar1::from_tau(0.5, 1.0 / 30.0, Discretisation::Exact)?.convolve(&spikes);
+/// let noise = |i: usize| (i * 7919 % 101) as f64 / 505.0;
+/// let trace: Vec<f64> = calcium.iter().enumerate().map(|(i, c)| 100.0 + c + noise(i)).collect();
+///
+/// let found = Inference::new(1.0 / 30.0)?.infer(&trace)?;
+/// let near = |t: usize| found.expected[t - 2..t + 3].iter().sum::<f64>();
+/// assert!(near(500) > near(200) && near(200) > 10.0 * near(350));
+/// # Ok::<(), calcium::CalciumError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inference {
+    dt_s: f64,
+    window_s: Option<f64>,
+    subtracts_baseline: bool,
+    indicator: Option<NamedIndicator>,
+    level: Option<f64>,
+    starts: Vec<usize>,
+}
+
+/// What was found in one trace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InferredSpikes<T> {
+    /// Expected spikes of each frame, `[time]`; NaN without data.
+    pub expected: Vec<T>,
+    /// SD of the number of spikes of each frame, `[time]`; variances add up over frames.
+    pub sd: Vec<T>,
+    /// A sparse estimate from the same expectation: whole spikes where they are likeliest, `[time]`.
+    pub spikes: Vec<T>,
+    /// Fluorescence above the baseline that the expected spikes explain, `[time]`.
+    pub calcium: Vec<T>,
+    /// Baseline, in the trace's units, `[time]`.
+    pub baseline: Vec<T>,
+    /// SD of the noise of a frame, in the trace's units.
+    pub noise_sd: f64,
+    /// Time constant of the rise, s.
+    pub rise_s: LogNormal,
+    /// Time constant of the decay, s.
+    pub decay_s: LogNormal,
+    /// Peak of a single spike, in the trace's units.
+    pub spike_size: LogNormal,
+}
+
+impl<T> InferredSpikes<T> {
+    /// Whether the size of a spike is known well enough for counts to be numbers of spikes: within a factor
+    /// of 1.4, one SD. Otherwise they are right up to a factor, the same for the whole trace.
+    pub fn is_absolute(&self) -> bool {
+        self.spike_size.log_sd <= ABSOLUTE
+    }
+}
+
+impl Inference {
+    /// Settings for frames every `dt_s`.
+    ///
+    /// # Units
+    /// Seconds.
+    /// # Errors
+    /// [`CalciumError::NotADuration`].
+    pub fn new(dt_s: f64) -> Result<Self, CalciumError> {
+        Ok(Self {
+            dt_s: error::duration("dt_s", dt_s)?,
+            window_s: None,
+            subtracts_baseline: true,
+            indicator: None,
+            level: None,
+            starts: vec![0],
+        })
+    }
+
+    /// Sets the window of the baseline: longer than the longest bout of activity, shorter than drift.
+    ///
+    /// # Errors
+    /// [`CalciumError::NotADuration`].
+    pub fn with_baseline_window(self, window_s: f64) -> Result<Self, CalciumError> {
+        let window_s = Some(error::duration("window_s", window_s)?);
+        Ok(Self { window_s, ..self })
+    }
+
+    /// The trace has no baseline.
+    #[must_use]
+    pub fn without_baseline(self) -> Self {
+        Self {
+            subtracts_baseline: false,
+            ..self
+        }
+    }
+
+    /// Says which indicator it is, and the resting fluorescence: 1 for dF/F. The sizes of its spikes are then
+    /// weighed with what the trace says.
+    ///
+    /// # Errors
+    /// [`CalciumError::NotPositive`] for `level`.
+    pub fn with_indicator(
+        self,
+        indicator: NamedIndicator,
+        level: Option<f64>,
+    ) -> Result<Self, CalciumError> {
+        let level = level.map(|level| error::positive("level", level));
+        Ok(Self {
+            indicator: Some(indicator),
+            level: level.transpose()?,
+            ..self
+        })
+    }
+
+    /// Says where joined trials begin: first frames, ascending.
+    #[must_use]
+    pub fn with_trials(self, starts: &[usize]) -> Self {
+        Self {
+            starts: starts.to_vec(),
+            ..self
+        }
+    }
+
+    /// Infers the spikes of one trace.
+    ///
+    /// # Shapes
+    /// `trace` and all results: `[time]`.
+    /// # Errors
+    /// [`CalciumError::EmptyTrace`], [`CalciumError::Infinite`], and [`CalciumError::TooFewFrames`] below 8 frames with
+    /// data.
+    pub fn infer<T: Sample>(&self, trace: &[T]) -> Result<InferredSpikes<T>, CalciumError> {
+        check_trace(trace)?;
+        let noise = band_noise(trace)?;
+        let baseline = self.baseline(trace, noise.sd)?;
+        let pairs = trace.iter().zip(&baseline);
+        let above: Vec<f64> = pairs.map(|(y, b)| y.to_f64() - b).collect();
+        let found = SpikeNetwork::bundled().infer(&above, 1.0 / self.dt_s)?;
+        let Some(neuron) = found.neuron else {
+            return Ok(self.silence(trace, &baseline, noise.frame_sd()));
+        };
+        let spike_size = self.weighed(neuron.spike_size, &baseline, |known, level| {
+            known.spike_dff * level
+        });
+        // Spikes that are smaller than thought are more.
+        let factor = neuron.spike_size.median / spike_size.median;
+        let expected: Vec<f64> = found
+            .expected
+            .iter()
+            .map(|&e| factor * f64::from(e))
+            .collect();
+        let kinetics = |of_network: LogNormal, of_indicator: fn(&NamedIndicator) -> f64| {
+            self.indicator.map_or(of_network, |known| {
+                product(of_network, NamedIndicator::belief(of_indicator(&known)))
+            })
+        };
+        let rise_s = kinetics(neuron.rise_s, |known| known.rise_s);
+        let decay_s = kinetics(neuron.decay_s, |known| known.decay_s);
+        let calcium = explained(
+            &expected,
+            &above,
+            [rise_s.median, decay_s.median],
+            self.dt_s,
+        )?;
+        let sparse = sparse(&expected, self.dt_s);
+        let rounded = |values: &[f64]| values.iter().map(|&v| T::from_f64(v)).collect();
+        let sd = found
+            .variance
+            .iter()
+            .map(|&v| factor * f64::from(v).max(0.0).sqrt());
+        Ok(InferredSpikes {
+            sd: sd.map(T::from_f64).collect(),
+            spikes: rounded(&sparse),
+            calcium: rounded(&calcium),
+            baseline: rounded(&baseline),
+            expected: rounded(&expected),
+            noise_sd: noise.frame_sd(),
+            rise_s,
+            decay_s,
+            spike_size,
+        })
+    }
+
+    fn baseline<T: Sample>(&self, trace: &[T], noise_sd: f64) -> Result<Vec<f64>, CalciumError> {
+        if !self.subtracts_baseline {
+            return Ok(vec![0.0; trace.len()]);
+        }
+        let tau_s = self.indicator.map_or(1.0, |known| known.decay_s);
+        let mut problem = QuietBaseline::new(self.dt_s, tau_s)?.with_trials(&self.starts);
+        if let Some(window_s) = self.window_s {
+            problem = problem.with_window(window_s)?;
+        }
+        let samples: Vec<f64> = trace.iter().map(|y| y.to_f64()).collect();
+        problem.of(&samples, noise_sd)
+    }
+
+    /// The size of a spike, given what the indicator's is.
+    fn weighed(
+        &self,
+        of_network: LogNormal,
+        baseline: &[f64],
+        of_indicator: impl Fn(&NamedIndicator, f64) -> f64,
+    ) -> LogNormal {
+        let Some(known) = self.indicator else {
+            return of_network;
+        };
+        let mut present: Vec<f64> = baseline.iter().copied().filter(|b| !b.is_nan()).collect();
+        let level = self.level.unwrap_or_else(|| median(&mut present));
+        if level.is_nan() || level <= 0.0 {
+            return of_network;
+        }
+        product(
+            of_network,
+            NamedIndicator::belief(of_indicator(&known, level)),
+        )
+    }
+
+    /// Nothing ever changes.
+    fn silence<T: Sample>(
+        &self,
+        trace: &[T],
+        baseline: &[f64],
+        noise_sd: f64,
+    ) -> InferredSpikes<T> {
+        let none: Vec<T> = trace
+            .iter()
+            .map(|y| T::from_f64(0.0 * y.to_f64()))
+            .collect();
+        let unknown = LogNormal {
+            median: f64::NAN,
+            log_sd: f64::INFINITY,
+        };
+        InferredSpikes {
+            expected: none.clone(),
+            sd: none.clone(),
+            spikes: none.clone(),
+            calcium: none,
+            baseline: baseline.iter().map(|&b| T::from_f64(b)).collect(),
+            noise_sd,
+            rise_s: unknown,
+            decay_s: unknown,
+            spike_size: unknown,
+        }
+    }
+}
+
+/// What two independent beliefs say together.
+fn product(a: LogNormal, b: LogNormal) -> LogNormal {
+    let [pa, pb] = [a, b].map(|x| 1.0 / (x.log_sd * x.log_sd).max(1e-6));
+    let mean = (pa * libm::log(a.median) + pb * libm::log(b.median)) / (pa + pb);
+    LogNormal {
+        median: libm::exp(mean),
+        log_sd: 1.0 / (pa + pb).sqrt(),
+    }
+}
+
+/// The transients of expected spikes, as high as fits the trace best; frames without data are bridged.
+fn explained(
+    expected: &[f64],
+    above: &[f64],
+    [rise_s, decay_s]: [f64; 2],
+    dt_s: f64,
+) -> Result<Vec<f64>, CalciumError> {
+    let rise_s = rise_s.min(0.9 * decay_s);
+    let ar = Ar2::from_taus(rise_s, decay_s, dt_s, Discretisation::Exact)?;
+    let bridged: Vec<f64> = expected
+        .iter()
+        .map(|e| if e.is_nan() { 0.0 } else { *e })
+        .collect();
+    let shape = ar.convolve(&bridged);
+    let present = || shape.iter().zip(above).filter(|(_, y)| !y.is_nan());
+    let n = present().count().max(1) as f64;
+    let (mean_shape, mean_y) = present().fold((0.0, 0.0), |(s, m), (x, y)| (s + x / n, m + y / n));
+    let (xy, xx) = present().fold((0.0, 0.0), |(xy, xx), (x, y)| {
+        let x = x - mean_shape;
+        (xy + x * (y - mean_y), xx + x * x)
+    });
+    let size = if xx > 0.0 { (xy / xx).max(0.0) } else { 0.0 };
+    Ok(shape.iter().map(|x| size * x).collect())
+}
+
+/// Whole spikes from expected ones: a spike is placed as soon as half of one more has come together than was
+/// placed, at the expectation's peak; what is spread too thinly is forgotten.
+///
+/// # Shapes
+/// `expected` and result: `[time]`; NaN stays NaN.
+pub fn sparse(expected: &[f64], dt_s: f64) -> Vec<f64> {
+    let mut spikes: Vec<f64> = expected.iter().map(|e| 0.0 * e).collect();
+    let kept = libm::exp(-dt_s / MEMORY_S);
+    let mut waiting = 0.0;
+    // Where the expectation that waits is highest.
+    let mut peak: Option<usize> = None;
+    for (t, &now) in expected.iter().enumerate() {
+        if now.is_nan() {
+            (waiting, peak) = (0.0, None);
+            continue;
+        }
+        // What was placed too early is made up for, not forgotten.
+        waiting = if waiting > 0.0 {
+            kept * waiting
+        } else {
+            waiting
+        } + now;
+        if waiting > 0.0 && peak.is_none_or(|p| now >= expected[p]) {
+            peak = Some(t);
+        }
+        // While it still rises the peak is not there yet.
+        let rises = expected.get(t + 1).is_some_and(|next| *next > now);
+        if waiting >= 0.5 && !rises {
+            let count = waiting.round().max(1.0);
+            spikes[peak.unwrap_or(t)] += count;
+            (waiting, peak) = (waiting - count, None);
+        } else if waiting < 0.05 {
+            peak = None;
+        }
+    }
+    spikes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn bumps_become_spikes_and_thin_expectation_nothing() {
+        let mut expected = vec![0.002; 300];
+        for (t, e) in [
+            (99, 0.2),
+            (100, 0.6),
+            (101, 0.2),
+            (199, 0.5),
+            (200, 1.0),
+            (201, 0.5),
+        ] {
+            expected[t] = e;
+        }
+        let spikes = sparse(&expected, 1.0 / 30.0);
+        assert_eq!(spikes.iter().sum::<f64>(), 3.0);
+        assert_eq!((spikes[100], spikes[200]), (1.0, 2.0));
+    }
+
+    #[test]
+    fn two_beliefs_are_firmer_than_one() {
+        let a = LogNormal {
+            median: 1.0,
+            log_sd: 0.3,
+        };
+        let b = LogNormal {
+            median: 4.0,
+            log_sd: 0.3,
+        };
+        let both = product(a, b);
+        assert!((both.median - 2.0).abs() < 1e-12);
+        assert!((both.log_sd - 0.3 / 2.0_f64.sqrt()).abs() < 1e-12);
+    }
+
+    proptest! {
+        #[test]
+        fn sparse_spikes_are_whole_and_no_more_than_expected(
+            expected in prop::collection::vec(prop_oneof![6 => 0.0f64..0.4, 1 => 0.5f64..5.0, 1 => Just(f64::NAN)], 1..200),
+            dt_s in 0.005f64..1.0,
+        ) {
+            let spikes = sparse(&expected, dt_s);
+            let total: f64 = expected.iter().filter(|e| !e.is_nan()).sum();
+            let placed: f64 = spikes.iter().filter(|s| !s.is_nan()).sum();
+            prop_assert!(placed <= total + 0.5 + 1e-9, "{placed} of {total}");
+            for (s, e) in spikes.iter().zip(&expected) {
+                prop_assert_eq!(s.is_nan(), e.is_nan());
+                prop_assert!(s.is_nan() || (*s >= 0.0 && s.fract() == 0.0));
+            }
+        }
+    }
+}
