@@ -155,7 +155,9 @@ mod tests {
     fn perfect(dataset: &Dataset, order: [usize; 3]) -> Inference {
         let factors = |split: &Split| {
             let latent = split.latent.as_ref().unwrap();
-            latent.select(Axis(2), &order).mapv(|value| 0.5 - 2.0 * value)
+            latent
+                .select(Axis(2), &order)
+                .mapv(|value| 0.5 - 2.0 * value)
         };
         Inference {
             train_factors: factors(&dataset.train),
@@ -199,6 +201,9 @@ mod tests {
         let want = 1.0 - truth.mapv(|rate| rate * rate).sum() / total;
         let Score { r2, cod } = scores(&inference, &dataset).unwrap()[&Metric::Rates];
         assert!((r2 - 1.0).abs() < 1e-6, "{r2}");
-        assert!((cod - want).abs() < 1e-4 * want.abs(), "{cod} is not {want}");
+        assert!(
+            (cod - want).abs() < 1e-4 * want.abs(),
+            "{cod} is not {want}"
+        );
     }
 }

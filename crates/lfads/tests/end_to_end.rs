@@ -152,9 +152,8 @@ fn evaluation_is_of_the_inferred_against_the_truth_on_the_frames_it_names() {
     arrays.write(&lfads.path("out.npz")).unwrap();
 
     let scores = lfads.json("evaluate out.npz --truth trials.h5");
-    let score = |quantity: &str, frames: &str, kind: &str| {
-        scores[quantity][frames][kind].as_f64().unwrap()
-    };
+    let score =
+        |quantity: &str, frames: &str, kind: &str| scores[quantity][frames][kind].as_f64().unwrap();
     let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-4, "{got} is not {want}");
     let half = metrics::fit((&rates * 0.5).view(), rates.view()).unwrap();
     close(score("rates", "all", "cod"), half.cod);

@@ -62,7 +62,9 @@ impl Evaluation {
     ) -> Vec<String> {
         let gradients = GradientsParams::from_grads(self.loss(model).backward(), model);
         let mut found = Vec::new();
-        for Slope { name, id, norm } in slopes(model, &gradients) {
+        for Slope { name, id, gradient } in slopes(model, &gradients) {
+            let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>();
+            let norm = norm.sqrt();
             let at = |distance: f64| {
                 let shifted = model.clone().map(&mut Shift {
                     id,
@@ -87,11 +89,11 @@ fn check<M: SequentialVae>(model: &M, evaluation: &Evaluation) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A trainable parameter and the norm of its gradient, which is the slope along it.
+/// A trainable parameter and its gradient, whose norm is the slope along it.
 struct Slope {
     name: String,
     id: ParamId,
-    norm: f64,
+    gradient: Vec<f32>,
 }
 
 fn slopes<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<Slope> {
@@ -121,11 +123,10 @@ impl ModuleVisitor for Slopes<'_> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            let squares = gradient.square().sum().into_scalar::<f32>();
             self.found.push(Slope {
                 name: self.path.join("."),
                 id: param.id,
-                norm: f64::from(squares).sqrt(),
+                gradient: gradient.into_data().iter::<f32>().collect(),
             });
         }
     }
@@ -154,7 +155,10 @@ fn some_counts() -> Tensor<3> {
 }
 
 fn some_fluorescence() -> Tensor<3> {
-    some_counts() + Noise::new(2, 3, &device()).normal([12, 4, 6]).mul_scalar(0.2)
+    some_counts()
+        + Noise::new(2, 3, &device())
+            .normal([12, 4, 6])
+            .mul_scalar(0.2)
 }
 
 #[test]
@@ -230,6 +234,45 @@ fn count_ladder() {
     };
     let wrong = Evaluation::joint(x).wrong_slopes(&model.unwrap(), &scale);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Of the first neuron nothing was observed.
+#[test]
+fn what_is_missing_teaches_nothing() {
+    let device = device();
+    let without_first = |x: Tensor<3>| {
+        let [n_bins, n_trials, n_neurons] = x.dims();
+        let missing = Tensor::full([n_bins, n_trials, 1], f64::NAN, &device);
+        Tensor::cat(vec![missing, x.narrow(2, 1, n_neurons - 1)], 2)
+    };
+    let [counts, fluor] = [some_counts(), some_fluorescence()].map(without_first);
+    let silent = |name: &str, found: Vec<Slope>, field: &str| {
+        let slope = found.iter().find(|slope| slope.name.ends_with(field));
+        let gradient = &slope.unwrap_or_else(|| panic!("{name}: {field}")).gradient;
+        assert!(gradient[0].abs() < 1e-6, "{name}: {gradient:?}");
+        let others = &gradient[1..];
+        assert!(
+            others.iter().all(|g| g.abs() > 1e-6),
+            "{name}: {gradient:?}"
+        );
+    };
+    let lfads = common::lfads(&device);
+    silent("LFADS", gradients(&lfads, counts), "dynamics.rates.bias");
+    let model = gaussian(Moments::Exact, &device);
+    let found = gradients(&model, fluor.clone());
+    silent("Gaussian LFADS", found, "dynamics.rates.bias");
+    let model = edgeworth(Moments::Exact, &device);
+    let found = gradients(&model, fluor.clone());
+    silent("Edgeworth LFADS", found, "dynamics.rates.bias");
+    let model = ladder_with(dynamics(), &device);
+    silent("ladder", gradients(&model, fluor.clone()), "log_noise");
+    let model = common::count_ladder(&CountLadderConfig::default(), &device);
+    silent("count ladder", gradients(&model, fluor), "log_noise");
+}
+
+fn gradients<M: SequentialVae>(model: &M, x: Tensor<3>) -> Vec<Slope> {
+    let loss = Evaluation::joint(x).loss(model);
+    slopes(model, &GradientsParams::from_grads(loss.backward(), model))
 }
 
 /// A check that cannot fail is none: a gradient of half the size is found wrong everywhere.

@@ -199,7 +199,10 @@ fn a_divergence_undoes_its_epoch_and_halves_the_rate() {
         .collect();
     let (good, retried) = steps.split_at(5);
     assert_eq!(good, [1, 2, 3, 4, 5].map(|step| (step, 0.01)));
-    assert_eq!(retried, [5, 6, 7, 8, 9, 10, 11, 12].map(|step| (step, 0.005)));
+    assert_eq!(
+        retried,
+        [5, 6, 7, 8, 9, 10, 11, 12].map(|step| (step, 0.005))
+    );
     let [first, again] = [4, 5].map(|index| log.steps[index].loss);
     assert!((first - again).abs() > 1e-3, "other trials and noise");
 }
@@ -263,7 +266,9 @@ fn the_gradient_is_clipped_before_the_step() {
         let fitted = fit(lfads(&device()), &counts(), &config, 1, None, &mut ());
         let after = parameters(&fitted.unwrap().model);
         let values = |all: Vec<(String, Vec<f32>)>| all.into_iter().flat_map(|(_, values)| values);
-        let squares = values(before).zip(values(after)).map(|(a, b)| (a - b).powi(2));
+        let squares = values(before)
+            .zip(values(after))
+            .map(|(a, b)| (a - b).powi(2));
         squares.sum::<f32>().sqrt()
     };
     // Adam's step of a gradient far below its ε is the gradient's size.
@@ -287,9 +292,8 @@ fn no_two_posterior_samples_are_the_same() {
         .unwrap();
         all
     }
-    let all_differ = |samples: &[Vec<f32>]| {
-        (0..samples.len()).all(|a| (0..a).all(|b| samples[a] != samples[b]))
-    };
+    let all_differ =
+        |samples: &[Vec<f32>]| (0..samples.len()).all(|a| (0..a).all(|b| samples[a] != samples[b]));
     let device = device();
     // The first trial 65 + 65 times: two batches that differ in nothing.
     let repeated = |data: &TrainData| data.valid().select(Axis(0), &[0; 130]);
