@@ -6,15 +6,19 @@ use ndarray::{Array3, ArrayView3};
 
 use crate::batch::{add_to_trials, check_observations, time_major};
 use crate::dynamics::DeepDraw;
-use crate::elbo::{Draw, DropoutMode, Pass, SequentialVae, TermWeights};
+use crate::elbo::TermWeights;
 use crate::error::{ModelError, require};
-use crate::noise::Noise;
+use crate::noise::{Noise, Stream};
+use crate::pass::{DropoutMode, Pass};
+use crate::vae::{Draw, Encoded, SequentialVae, ShallowLevel};
 
 /// Trials that go through the network together.
 const BATCH: usize = 65;
 /// Samples of the rates under which posterior means of the spikes are taken, where these follow by
 /// Bayes' rule: they differ little from one to the next.
 const N_SHALLOW: usize = 8;
+/// Every sample has these, and there is at least one.
+const EVERY_SAMPLE: &str = "a sample of every trial has factors and rates";
 
 /// Posterior means, each `[trial, time, ·]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,10 +47,10 @@ pub fn posterior_mean<M: SequentialVae>(
     n_samples: usize,
     seed: u64,
 ) -> Result<Inferred, ModelError> {
-    let (n_trials, n_bins, n_neurons) = x.dim();
+    let (n_trials, n_bins, _) = x.dim();
     let mut means = Means::new(n_trials, n_bins);
     let stride = n_samples.div_ceil(N_SHALLOW).max(1);
-    let draw = |model: &M, encoded: &M::Encoded, sample: usize, noise: &mut Noise| {
+    let draw = |model: &M, encoded: &Encoded<M::Shallow>, sample: usize, noise: &mut Noise| {
         model.draw_mean(encoded, sample.is_multiple_of(stride), noise)
     };
     each_sample(model, x, n_samples, seed, draw, |first, draw| {
@@ -60,10 +64,9 @@ pub fn posterior_mean<M: SequentialVae>(
         }
     })?;
     let [factors, rates_hz, spikes, fluor] = means.divide();
-    let missing = || Array3::zeros((n_trials, n_bins, n_neurons));
     Ok(Inferred {
-        factors: factors.unwrap_or_else(missing),
-        rates_hz: rates_hz.unwrap_or_else(missing),
+        factors: factors.expect(EVERY_SAMPLE),
+        rates_hz: rates_hz.expect(EVERY_SAMPLE),
         spikes,
         fluor,
     })
@@ -91,7 +94,7 @@ pub fn posterior_factors<M: SequentialVae>(
         },
     )?;
     let [factors, ..] = means.divide();
-    Ok(factors.unwrap_or_default())
+    Ok(factors.expect(EVERY_SAMPLE))
 }
 
 /// Draws `n_samples` samples of the deep level of every trial, with dropout if so asked, and hands
@@ -111,13 +114,12 @@ pub(crate) fn sample_deep<M: SequentialVae>(
     for first in (0..x.dim().0).step_by(BATCH) {
         let trials: Vec<usize> = (first..x.dim().0.min(first + BATCH)).collect();
         let batch = time_major(x, &trials, &device);
-        let mut noise = Noise::new(seed, first as u64, &device);
+        let mut noise = Noise::new(seed, Stream::Posterior(first), &device);
         for _ in 0..n_samples {
             let mut pass = Pass {
                 weights: TermWeights::FULL,
                 dropout,
                 noise: &mut noise,
-                spikes: None,
             };
             take(first, model.draw_deep(batch.clone(), &mut pass));
         }
@@ -139,7 +141,7 @@ pub fn sample_posterior<M: SequentialVae>(
     take: impl FnMut(usize, Draw),
 ) -> Result<(), ModelError> {
     let draw =
-        |model: &M, encoded: &M::Encoded, _sample, noise: &mut Noise| model.draw(encoded, noise);
+        |model: &M, encoded: &Encoded<M::Shallow>, _sample, noise: &mut Noise| model.draw(encoded, noise);
     each_sample(model, x, n_samples, seed, draw, take)
 }
 
@@ -149,7 +151,7 @@ fn each_sample<M: SequentialVae>(
     x: ArrayView3<'_, f32>,
     n_samples: usize,
     seed: u64,
-    draw: impl Fn(&M, &M::Encoded, usize, &mut Noise) -> Draw,
+    draw: impl Fn(&M, &Encoded<M::Shallow>, usize, &mut Noise) -> Draw,
     mut take: impl FnMut(usize, Draw),
 ) -> Result<(), ModelError> {
     check_observations("the observation array", x)?;
@@ -160,7 +162,7 @@ fn each_sample<M: SequentialVae>(
     for first in (0..n_trials).step_by(BATCH) {
         let trials: Vec<usize> = (first..n_trials.min(first + BATCH)).collect();
         let encoded = model.encode(time_major(x, &trials, &device));
-        let mut noise = Noise::new(seed, first as u64, &device);
+        let mut noise = Noise::new(seed, Stream::Posterior(first), &device);
         for sample in 0..n_samples {
             take(first, draw(&model, &encoded, sample, &mut noise));
         }
@@ -168,23 +170,23 @@ fn each_sample<M: SequentialVae>(
     Ok(())
 }
 
-/// The shallow level's own spikes, the mean of `n_samples`; none for models of one level.
-pub(crate) fn mean_spikes<M: SequentialVae>(
-    model: &M,
+/// The shallow level's own spikes of every trial, the mean of `n_samples`.
+pub(crate) fn mean_spikes(
+    level: &dyn ShallowLevel,
     x: ArrayView3<'_, f32>,
     n_samples: usize,
     noise: &mut Noise,
-) -> Option<Array3<f32>> {
-    let device = device_of(model);
+    device: &Device,
+) -> Array3<f32> {
     let mut sum = Array3::zeros(x.dim());
     for first in (0..x.dim().0).step_by(BATCH) {
         let trials: Vec<usize> = (first..x.dim().0.min(first + BATCH)).collect();
-        let batch = time_major(x, &trials, &device);
+        let batch = time_major(x, &trials, device);
         for _ in 0..n_samples {
-            add_to_trials(&mut sum, first, model.infer_spikes(batch.clone(), noise)?);
+            add_to_trials(&mut sum, first, level.infer_spikes(batch.clone(), noise));
         }
     }
-    Some(sum / n_samples as f32)
+    sum / n_samples as f32
 }
 
 /// Running sums of the four quantities of a draw.
