@@ -17,8 +17,6 @@ const BATCH: usize = 65;
 /// Samples of the rates under which posterior means of the spikes are taken, where these follow by
 /// Bayes' rule: they differ little from one to the next.
 const N_SHALLOW: usize = 8;
-/// Every sample has these, and there is at least one.
-const EVERY_SAMPLE: &str = "a sample of every trial has factors and rates";
 
 /// Posterior means, each `[trial, time, ·]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,8 +63,8 @@ pub fn posterior_mean<M: SequentialVae>(
     })?;
     let [factors, rates_hz, spikes, fluor] = means.divide();
     Ok(Inferred {
-        factors: factors.expect(EVERY_SAMPLE),
-        rates_hz: rates_hz.expect(EVERY_SAMPLE),
+        factors: of_every_sample(factors),
+        rates_hz: of_every_sample(rates_hz),
         spikes,
         fluor,
     })
@@ -94,7 +92,12 @@ pub fn posterior_factors<M: SequentialVae>(
         },
     )?;
     let [factors, ..] = means.divide();
-    Ok(factors.expect(EVERY_SAMPLE))
+    Ok(of_every_sample(factors))
+}
+
+/// There is at least one trial and one sample, and every sample has factors and rates.
+fn of_every_sample(mean: Option<Array3<f32>>) -> Array3<f32> {
+    mean.expect("a sample of every trial has factors and rates")
 }
 
 /// Draws `n_samples` samples of the deep level of every trial, with dropout if so asked, and hands
