@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use calcium::{Ar1, Discretisation};
+use calcium::{Ar1, Discretisation, SampledIndicator};
 use data::{Dataset, Quantity};
-use model::{CalciumModel, Indicator};
+use model::CalciumModel;
+use runs::assumption;
 use runs::store::{canonical, hex};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use synth::{Benchmark, Kinetics, NeuronIndicator, Observation};
+use synth::{Benchmark, Observation};
 
 use crate::recipe::Recipe;
 
@@ -35,10 +36,14 @@ impl BenchmarkData {
             None => simulate(recipe, seed)?,
         };
         let own_recipe = dataset.recipe.as_deref().map(Benchmark::from_recipe);
-        let observation = match own_recipe {
+        let mut observation = match own_recipe {
             Some(Ok(benchmark)) => observation(&benchmark).clone(),
             _ => observation(&recipe.dataset).clone(),
         };
+        if let (Some(path), Some(_)) = (file, dataset.tau_s) {
+            let stated = assumption::discretisation(dataset.discretisation, path);
+            observation.kinetics = observation.kinetics.with_discretisation(stated);
+        }
         Ok(Self {
             sha256: dataset_digest(&dataset),
             dataset,
@@ -57,58 +62,48 @@ impl BenchmarkData {
         let Some(tau_s) = self.dataset.tau_s else {
             bail!("the dataset has no `tau`, which models of fluorescence need");
         };
-        let indicator = |tau_s: f64, gain: f64| {
-            Ok(Indicator {
-                g: self.decay(tau_s)?,
-                gain,
-                baseline: self.observation.baseline,
-            })
-        };
         let neurons = match (told_tau, self.dataset.seed) {
             (None, Some(seed)) if self.observation.heterogeneity.is_some() => {
-                let neurons = self.observation.neurons(n_neurons, seed).into_iter();
-                let truth = |n: NeuronIndicator| indicator(n.kinetics.tau_decay_s(), n.gain);
-                neurons.map(truth).collect::<Result<Vec<_>>>()?
+                let neurons = self.observation.neurons(n_neurons, seed)?;
+                neurons.into_iter().map(|neuron| neuron.indicator).collect()
             }
             _ => {
                 let told = told_tau.unwrap_or(1.0) * tau_s;
-                vec![indicator(told, self.observation.gain)?; n_neurons]
+                let population = Observation {
+                    kinetics: self.observation.kinetics.with_decay_s(told),
+                    ..self.observation.clone()
+                };
+                vec![population.indicator()?; n_neurons]
             }
         };
-        Ok(CalciumModel {
-            neurons,
-            rise: match self.observation.kinetics {
-                Kinetics::Ar1 { .. } => None,
-                Kinetics::Ar2 { tau_rise_s, .. } => Some(self.decay(tau_rise_s)?),
-            },
-            saturation: self.observation.saturation,
-        })
+        let sampled = neurons
+            .iter()
+            .map(|neuron| neuron.per_frame(self.dataset.dt_s));
+        let sampled = sampled.collect::<Result<Vec<SampledIndicator>, _>>()?;
+        Ok(CalciumModel::of(&sampled)?)
     }
 
     /// The true decay time of each neuron, seconds, if the data were simulated.
     pub fn true_taus_s(&self, n_neurons: usize) -> Option<Vec<f64>> {
-        let neurons = self.observation.neurons(n_neurons, self.dataset.seed?);
-        Some(neurons.iter().map(|n| n.kinetics.tau_decay_s()).collect())
+        let neurons = self
+            .observation
+            .neurons(n_neurons, self.dataset.seed?)
+            .ok()?;
+        Some(
+            neurons
+                .iter()
+                .map(|n| n.indicator.kernel().decay_s())
+                .collect(),
+        )
     }
 
     /// The decay time, seconds, of a decay per bin.
-    pub fn tau_s(&self, decay: f64) -> f64 {
-        let dt_s = self.dataset.dt_s;
-        match self.discretisation() {
-            Discretisation::Euler => dt_s / (1.0 - decay),
-            Discretisation::Exact => -dt_s / decay.ln(),
-        }
-    }
-
-    fn decay(&self, tau_s: f64) -> Result<f64> {
-        Ok(Ar1::from_tau(tau_s, self.dataset.dt_s, self.discretisation())?.g())
-    }
-
-    fn discretisation(&self) -> Discretisation {
-        match self.dataset.discretisation.as_deref() {
-            Some("exact") => Discretisation::Exact,
-            _ => Discretisation::Euler,
-        }
+    ///
+    /// # Errors
+    /// A decay that is none.
+    pub fn tau_s(&self, decay: f64) -> Result<f64> {
+        let discretisation = self.observation.kinetics.discretisation();
+        Ok(Ar1::new(decay)?.tau_s(self.dataset.dt_s, discretisation)?)
     }
 
     /// What the table says of the data.
@@ -163,7 +158,7 @@ fn dataset_digest(dataset: &Dataset) -> String {
     let facts = json!({
         "dt_s": dataset.dt_s,
         "tau_s": dataset.tau_s,
-        "discretisation": dataset.discretisation,
+        "discretisation": dataset.discretisation.map(Discretisation::name),
         "arrays": arrays,
     });
     let mut sha = Sha256::new();

@@ -4,10 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use data::{Dataset, Quantity, Split};
-use metrics::{AffineAlignment, MetricsError};
+use metrics::{AffineAlignment, Fit, MetricsError};
 use model::Inferred;
 use ndarray::{Array3, ArrayView3, Axis, s};
-use serde::{Deserialize, Serialize};
 
 use crate::figures::{Example, Pair};
 use crate::table::Metric;
@@ -22,15 +21,6 @@ pub struct Inference {
     pub valid: Inferred,
 }
 
-/// Goodness of fit of one quantity.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Score {
-    /// Squared Pearson correlation.
-    pub r2: f64,
-    /// Coefficient of determination.
-    pub cod: f64,
-}
-
 /// Compares everything that both the model and the dataset have, on the held-out trials.
 ///
 /// Rates, spikes and fluorescence are compared as they are, all elements pooled. The Lorenz
@@ -41,7 +31,7 @@ pub struct Score {
 pub fn scores(
     inference: &Inference,
     dataset: &Dataset,
-) -> Result<BTreeMap<Metric, Score>, MetricsError> {
+) -> Result<BTreeMap<Metric, Fit>, MetricsError> {
     let (inferred, truth) = (&inference.valid, &dataset.valid);
     let latent = inferred_latent(inference, dataset)?;
     let pairs = [
@@ -66,7 +56,7 @@ pub fn scores(
         .into_iter()
         .filter_map(|(metric, inferred, truth)| Some((metric, inferred?, truth?)));
     comparable
-        .map(|(metric, inferred, truth)| Ok((metric, score(inferred, truth)?)))
+        .map(|(metric, inferred, truth)| Ok((metric, metrics::fit(inferred.view(), truth.view())?)))
         .collect()
 }
 
@@ -95,15 +85,6 @@ pub fn example(inference: &Inference, dataset: &Dataset) -> Result<Option<Exampl
         })
     };
     Ok(example())
-}
-
-/// Of one quantity, all elements pooled.
-pub fn score(inferred: &Array3<f32>, truth: &Array3<f32>) -> Result<Score, MetricsError> {
-    let fit = metrics::fit(inferred.view(), truth.view())?;
-    Ok(Score {
-        r2: fit.r2,
-        cod: fit.cod,
-    })
 }
 
 /// The held-out factors in the coordinates of the true latents, if those are known.

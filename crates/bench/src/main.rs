@@ -20,14 +20,11 @@ use clap::Parser;
 
 use crate::args::{Args, Command};
 
-/// Training steps allocate the same blocks again and again.
-#[global_allocator]
-static ALLOCATOR: recycling::Recycling = recycling::Recycling::new();
-
 /// Something the user gave cannot be used.
 const BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
+    runs::memory::keep_freed();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) if error.use_stderr() => return refuse(&args::one_line(&error)),
@@ -47,7 +44,7 @@ fn main() -> ExitCode {
 /// Gives the memory that is kept for reuse back to the system.
 fn release_memory() {
     gru::kernels::free_buffers();
-    ALLOCATOR.release();
+    runs::memory::give_back();
 }
 
 fn refuse(message: &str) -> ExitCode {

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
+use calcium::estimate::median;
 use data::Split;
+use metrics::Fit;
 use model::{NeuronCalcium, TrainData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::dataset::BenchmarkData;
-use crate::evaluate::{self, Inference, Score};
+use crate::evaluate::{self, Inference};
 use crate::figures::Example;
 use crate::progress::TableProgress;
 use crate::reading::RowReading;
@@ -42,7 +44,7 @@ pub struct Session<'a> {
 /// The outcome of one run, kept in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
-    pub metrics: BTreeMap<Metric, Score>,
+    pub metrics: BTreeMap<Metric, Fit>,
     /// Seconds of training, over all resumptions.
     pub train_seconds: f64,
     /// Peak memory of the process that finished the run.
@@ -150,11 +152,10 @@ impl Session<'_> {
         let neurons = trained.model.calcium()?;
         let truth = self.data.true_taus_s(neurons.len())?;
         let error = |(neuron, tau_s): (&NeuronCalcium, f64)| {
-            (self.data.tau_s(neuron.decay) / tau_s - 1.0).abs()
+            let found = self.data.tau_s(neuron.decay).unwrap_or(f64::NAN);
+            (found / tau_s - 1.0).abs()
         };
-        let mut errors: Vec<f64> = neurons.iter().zip(truth).map(error).collect();
-        errors.sort_by(f64::total_cmp);
-        errors.get(errors.len() / 2).copied()
+        median(neurons.iter().zip(truth).map(error))
     }
 
     fn fit(&self, row: &Row, seed: u64, dir: &RunDir, reading: &RowReading) -> Result<Trained> {

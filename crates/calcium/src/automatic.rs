@@ -218,11 +218,13 @@ impl Automatic {
             })
             .collect();
         let measured = measured?;
-        let over =
-            |of: fn(&Kinetics) -> f64| median(&mut measured.iter().map(of).collect::<Vec<_>>());
+        let over = |of: fn(&Kinetics) -> f64| {
+            let middle = median(measured.iter().map(of));
+            middle.ok_or(CalciumError::EmptyTrace)
+        };
         Ok(Kinetics {
-            rise_s: over(|kinetics| kinetics.rise_s),
-            decay_s: over(|kinetics| kinetics.decay_s),
+            rise_s: over(|kinetics| kinetics.rise_s)?,
+            decay_s: over(|kinetics| kinetics.decay_s)?,
         })
     }
 

@@ -30,6 +30,24 @@ pub enum CalciumError {
         /// Frame interval in seconds.
         dt_s: f64,
     },
+    /// A name that is no discretisation's.
+    #[error(
+        "\"{name}\" is no discretisation; it must be \"euler\" (1 - dt/tau) or \"exact\" (exp(-dt/tau))"
+    )]
+    UnknownDiscretisation {
+        /// The name given.
+        name: String,
+    },
+    /// A response that decays before it has risen.
+    #[error(
+        "the rise time of {rise_s} s is not shorter than the decay time of {decay_s} s; exchange them, or leave the rise out"
+    )]
+    RiseNotFaster {
+        /// Rise time in seconds.
+        rise_s: f64,
+        /// Decay time in seconds.
+        decay_s: f64,
+    },
     /// A duration that must be positive and finite is not.
     #[error("{name} = {value} is not a duration; it must be positive and finite")]
     NotADuration {
@@ -175,6 +193,15 @@ pub(crate) fn positive(name: &'static str, value: f64) -> Result<f64, CalciumErr
         Ok(value)
     } else {
         Err(CalciumError::NotPositive { name, value })
+    }
+}
+
+/// `value` if it is finite.
+pub(crate) fn finite(name: &'static str, value: f64) -> Result<f64, CalciumError> {
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(CalciumError::NotFinite { name, value })
     }
 }
 

@@ -11,9 +11,11 @@ use std::collections::VecDeque;
 use realfft::RealFftPlanner;
 
 use crate::oasis::check_trace;
+use crate::quantile::quantile;
 use crate::{Ar1, Ar2, CalciumError, Sample, error};
 
 pub use crate::kinetics::kinetics;
+pub use crate::quantile::median;
 
 /// Frames per segment of the power spectrum.
 const SEGMENT: usize = 256;
@@ -49,13 +51,13 @@ pub fn noise_sd<T: Sample>(trace: &[T], average: Average) -> Result<f64, Calcium
     let samples = present(trace, "noise_sd", MIN_FRAMES)?;
     let n = SEGMENT.min(samples.len());
     let power = welch(&samples, n);
-    let mut band: Vec<f64> = (0..power.len())
+    let band: Vec<f64> = (0..power.len())
         .filter(|k| 4 * k > n && 2 * k < n)
         .map(|k| power[k])
         .collect();
     let power = match average {
         Average::Mean => mean(&band),
-        Average::Median => median(&mut band),
+        Average::Median => middle(band),
     };
     Ok(power.sqrt())
 }
@@ -101,13 +103,17 @@ pub fn band_noise<T: Sample>(trace: &[T]) -> Result<BandNoise, CalciumError> {
     })
 }
 
+fn middle(powers: impl IntoIterator<Item = f64>) -> f64 {
+    median(powers).expect("a spectrum has a frequency in every band")
+}
+
 /// The first frequency above which there is nothing: all power is a hundredth of what is usual below.
 fn band_limit(power: &[f64]) -> usize {
     let last = power.len() - 1;
     // A few bins may be empty by chance.
     let few = (last / 16).max(4);
     let nothing_above = |&k: &usize| {
-        let usual = median(&mut power[k / 2..=k].to_vec());
+        let usual = middle(power[k / 2..=k].iter().copied());
         power[k + 1..].iter().all(|&above| above < 0.01 * usual)
     };
     let found = (4..last.saturating_sub(few)).find(nothing_above);
@@ -225,7 +231,7 @@ pub fn percentile_baseline<T: Sample>(
             sorted.remove(sorted.partition_point(|&other| other < sample));
         }
         (entered, left) = (end, start);
-        T::from_f64(quantile(&sorted, percentile / 100.0))
+        T::from_f64(quantile(&sorted, percentile / 100.0).unwrap_or(f64::NAN))
     };
     Ok((0..samples.len()).map(at).collect())
 }
@@ -381,20 +387,6 @@ fn rolling_minimum(samples: &[f64], window: usize) -> Vec<f64> {
 fn bounds(t: usize, window: usize, n_bins: usize) -> (usize, usize) {
     let start = t.saturating_sub(window / 2);
     (start, (t + window.div_ceil(2)).min(n_bins))
-}
-
-fn quantile(sorted: &[f64], fraction: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else {
-        return f64::NAN;
-    };
-    let rank = fraction * last as f64;
-    let (below, above) = (sorted[rank.floor() as usize], sorted[rank.ceil() as usize]);
-    below + rank.fract() * (above - below)
-}
-
-pub(crate) fn median(samples: &mut [f64]) -> f64 {
-    samples.sort_unstable_by(f64::total_cmp);
-    quantile(samples, 0.5)
 }
 
 fn mean(samples: &[f64]) -> f64 {

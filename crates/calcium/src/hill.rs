@@ -1,5 +1,8 @@
 //! Indicators that saturate.
 
+use crate::CalciumError;
+use crate::error::positive;
+
 /// Saturating indicator: fluorescence = `scale` · c^n / (c^n + k^n).
 ///
 /// Every number is above 0.
@@ -27,6 +30,14 @@ pub struct Hill {
 }
 
 impl Hill {
+    /// The same, if every number is above 0 and finite.
+    pub(crate) fn checked(self) -> Result<Self, CalciumError> {
+        positive("saturation.exponent", self.exponent)?;
+        positive("saturation.half_saturation", self.half_saturation)?;
+        positive("saturation.scale", self.scale)?;
+        Ok(self)
+    }
+
     /// Noiseless fluorescence of `calcium`, the same on every platform; none below zero calcium.
     #[must_use]
     pub fn fluorescence(&self, calcium: f64) -> f64 {

@@ -271,7 +271,7 @@ fn explained(
     dt_s: f64,
 ) -> Result<Vec<f64>, CalciumError> {
     let rise_s = rise_s.min(0.9 * decay_s);
-    let ar = Ar2::from_taus(rise_s, decay_s, dt_s, Discretisation::Exact)?;
+    let ar = Ar2::from_taus(decay_s, rise_s, dt_s, Discretisation::Exact)?;
     let bridged: Vec<f64> = expected
         .iter()
         .map(|e| if e.is_nan() { 0.0 } else { *e })

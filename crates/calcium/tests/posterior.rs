@@ -140,8 +140,8 @@ fn the_posterior_means_what_it_says() {
 fn recording(seed: u64, kinetics: Kinetics, dt_s: f64, noise_sd: f64, n_bins: usize) -> Vec<f64> {
     let mut uniform = Uniform(seed);
     let ar = Ar2::from_taus(
-        kinetics.rise_s,
         kinetics.decay_s,
+        kinetics.rise_s,
         dt_s,
         Discretisation::Exact,
     )

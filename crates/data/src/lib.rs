@@ -15,6 +15,7 @@
 mod benchmark;
 mod error;
 mod format;
+mod indicator;
 mod recording;
 #[cfg(all(feature = "hdf5", feature = "zip"))]
 mod results;
@@ -22,6 +23,7 @@ mod whole_file;
 mod windows;
 
 pub use benchmark::{Dataset, NamedArray, Quantity, Split};
+pub use calcium::Discretisation;
 pub use error::{DataError, Problem, Silent};
 #[cfg(feature = "csv")]
 pub use format::csv::write_csv;
@@ -34,4 +36,5 @@ pub use recording::{
 };
 #[cfg(all(feature = "hdf5", feature = "zip"))]
 pub use results::{Arrays, TraceStream, UnitArray};
+pub use whole_file::WholeFile;
 pub use windows::Windows;

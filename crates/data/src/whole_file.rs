@@ -1,30 +1,113 @@
 //! Files that appear whole or not at all, and what is said when the disk refuses.
 
-use std::io::Write;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 use crate::Problem;
 
-pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
-    let folder = folder_of(path);
-    let write = || {
-        let mut file = temporary_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        sync_folder(folder)
-    };
-    write().map_err(cannot_write)
+/// A file that is written beside its place and renamed when it is finished, so that no reader ever
+/// sees half of it. Dropped before, it leaves nothing.
+///
+/// Its permissions are those of an ordinary new file: what the umask says.
+///
+/// # Example
+/// ```
+/// use data::WholeFile;
+/// use std::io::Write;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("numbers.txt");
+/// let mut file = WholeFile::create(&path)?;
+/// file.write_all(b"1 2 3")?;
+/// assert!(!path.exists());
+/// file.finish()?;
+/// assert_eq!(std::fs::read(&path)?, b"1 2 3");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct WholeFile {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
 }
 
-pub(crate) fn cannot_write(source: std::io::Error) -> Problem {
+impl WholeFile {
+    /// Begins a file in a folder that is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let mut builder = tempfile::Builder::new();
+        builder.suffix(".tmp");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        Ok(Self {
+            file: builder.tempfile_in(folder_of(path))?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The file as it is until then.
+    pub(crate) fn file_mut(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// Puts the file in its place, in the stead of one that is there, to outlast a power cut.
+    ///
+    /// # Errors
+    /// What the system says; then all is as before.
+    pub fn finish(self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.path)?;
+        // The rename itself, where the system can.
+        if cfg!(unix) {
+            File::open(folder_of(&self.path))?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file of these bytes.
+    ///
+    /// # Errors
+    /// What the system says; then all is as before.
+    pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = Self::create(path)?;
+        file.write_all(bytes)?;
+        file.finish()
+    }
+}
+
+impl Write for WholeFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for WholeFile {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.file.seek(position)
+    }
+}
+
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
+    WholeFile::write(path, bytes).map_err(cannot_write)
+}
+
+pub(crate) fn cannot_write(source: io::Error) -> Problem {
     Problem::Io {
         action: "write the file",
         source,
     }
 }
 
-pub(crate) fn cannot_read(source: std::io::Error) -> Problem {
+pub(crate) fn cannot_read(source: io::Error) -> Problem {
     Problem::Io {
         action: "read the file",
         source,
@@ -39,22 +122,34 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// A temporary file with the permissions of an ordinary one (the umask applies).
-pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.suffix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Makes the rename itself last through a power cut, where the system can.
-pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    if cfg!(unix) {
-        std::fs::File::open(folder)?.sync_all()?;
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_temporary_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join("taken");
+        std::fs::create_dir(&taken).unwrap();
+        assert!(WholeFile::write(&taken, b"x").is_err());
+        let kept = folder.path().join("kept");
+        WholeFile::write(&kept, b"old").unwrap();
+        let mut half = WholeFile::create(&kept).unwrap();
+        half.write_all(b"ne").unwrap();
+        drop(half);
+        assert_eq!(std::fs::read(&kept).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
-    Ok(())
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_are_those_of_an_ordinary_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let [whole, ordinary] = ["whole", "ordinary"].map(|name| folder.path().join(name));
+        WholeFile::write(&whole, b"x").unwrap();
+        std::fs::write(&ordinary, b"x").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&whole), mode(&ordinary));
+    }
 }

@@ -36,7 +36,7 @@ fn agree(path: &Path, options: &Options) {
         assert!((blocks.dt_s() - whole.dt_s).abs() < 1e-12);
         assert_eq!(blocks.units(), whole.units);
         assert_eq!(blocks.tau_s(), whole.tau_s);
-        assert_eq!(blocks.discretisation(), whole.discretisation.as_deref());
+        assert_eq!(blocks.discretisation(), whole.discretisation);
         let mut n_seen = 0;
         for block in blocks {
             let block = block.unwrap();

@@ -47,7 +47,7 @@ fn in_memory(change: impl FnOnce(&mut Dataset)) -> String {
     let mut dataset = Dataset {
         dt_s: 0.1,
         tau_s: Some(0.4),
-        discretisation: Some("euler".into()),
+        discretisation: Some(data::Discretisation::Euler),
         loadings: Some(Array2::zeros((2, 3))),
         seed: Some(1),
         recipe: None,
@@ -260,7 +260,8 @@ fn parameters_outside_their_domain() {
         said,
         "`tau` is NaN; it must be a positive number of seconds"
     );
-    let said = in_memory(|d| d.discretisation = Some("Euler".into()));
+    let euler = AttributeBuilder::fixed_string("discretisation", "Euler");
+    let said = complaint(&bytes(with_dt().attribute(euler)));
     assert!(
         said.starts_with("`discretisation` is \"Euler\"; it must be \"euler\""),
         "{said}"

@@ -48,6 +48,6 @@ fn reads_the_newest_format_behind_a_user_block() {
     assert_arrays(&dataset);
     assert_eq!((dataset.dt_s, dataset.tau_s), (0.25, Some(2.0)));
     assert_eq!(dataset.seed, Some(7));
-    assert_eq!(dataset.discretisation.as_deref(), Some("exact"));
+    assert_eq!(dataset.discretisation, Some(data::Discretisation::Exact));
     assert_eq!(dataset.recipe.as_deref(), Some("hand made"));
 }

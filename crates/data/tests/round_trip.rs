@@ -1,7 +1,7 @@
 //! What is written is what is read, and is there whole or not at all.
 #![cfg(all(feature = "csv", feature = "hdf5", feature = "zip"))]
 
-use data::{Dataset, Split};
+use data::{Dataset, Discretisation, Split};
 use ndarray::{Array2, Array3};
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ prop_compose! {
     fn dataset()(n in (1..5_usize, 1..5_usize, 1..5_usize, 1..5_usize, 1..5_usize))(
         dt_s in 1e-6..1e6,
         tau_s in prop::option::of(1e-6..1e6),
-        discretisation in prop::option::of(prop_oneof!["euler", "exact"]),
+        discretisation in prop::option::of(prop_oneof![Just(Discretisation::Euler), Just(Discretisation::Exact)]),
         loadings in prop::option::of(Just(Array2::from_elem((n.4, n.3), 0.25))),
         seed in any::<Option<u64>>(),
         recipe in prop::option::of("[a-zÀ-ž\n\"= ]{1,40}"),

@@ -218,7 +218,7 @@ impl Deconvolution {
         let mut lambda = self.lambda.unwrap_or(0.0);
         let s_min = self.s_min.unwrap_or(0.0);
         let result = if let Some(tau_rise_s) = self.tau_rise_s {
-            let ar = Ar2::from_taus(tau_rise_s, tau_s, self.dt_s, Discretisation::Exact)?;
+            let ar = Ar2::from_taus(tau_s, tau_rise_s, self.dt_s, self.discretisation)?;
             of_ar2(&above, ar, lambda, s_min)?
         } else {
             let ar = Ar1::from_tau(tau_s, self.dt_s, self.discretisation)?;

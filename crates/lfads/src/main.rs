@@ -15,14 +15,11 @@ use runs::progress::Progress;
 
 use crate::args::Args;
 
-/// Training steps allocate the same blocks again and again.
-#[global_allocator]
-static ALLOCATOR: recycling::Recycling = recycling::Recycling::new();
-
 /// Something the user gave cannot be used.
 const BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
+    runs::memory::keep_freed();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) if error.use_stderr() => return refuse(&args::one_line(&error)),

@@ -5,9 +5,14 @@
 )]
 
 mod alignment;
+mod comparison;
+mod eigen;
 mod error;
+mod pca;
 mod r2;
 
 pub use alignment::AffineAlignment;
+pub use comparison::Comparison;
 pub use error::MetricsError;
-pub use r2::{Fit, cod, fit, fit_per_neuron, r2};
+pub use pca::PrincipalComponents;
+pub use r2::{Fit, fit, r2};

@@ -1,12 +1,13 @@
-//! Squared Pearson correlation and coefficient of determination, pooled or per neuron.
+//! Squared Pearson correlation and coefficient of determination.
 
-use ndarray::{ArrayView, ArrayView3, Axis, Dimension, Zip};
+use ndarray::{ArrayView, Dimension};
 
 use crate::MetricsError;
 use crate::error::{check_finite, check_samples};
 
 /// How well a prediction fits the truth.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Fit {
     /// Squared Pearson correlation, in [0, 1]; blind to scale and offset.
     pub r2: f64,
@@ -39,7 +40,8 @@ pub fn fit<D: Dimension>(
     truth: ArrayView<'_, f32, D>,
 ) -> Result<Fit, MetricsError> {
     check(&prediction, &truth)?;
-    Moments::of(&prediction, &truth)
+    let pairs = prediction.iter().zip(truth.iter());
+    Moments::of(pairs.map(|(&p, &t)| (f64::from(p), f64::from(t))))
         .fit()
         .ok_or_else(|| MetricsError::ConstantTruth {
             value: truth.first().copied().unwrap_or_default(),
@@ -57,41 +59,6 @@ pub fn r2<D: Dimension>(
     truth: ArrayView<'_, f32, D>,
 ) -> Result<f64, MetricsError> {
     Ok(fit(prediction, truth)?.r2)
-}
-
-/// Coefficient of determination 1 − SSE/SST of the two flattened arrays.
-///
-/// # Shapes
-/// Any, the same for both.
-/// # Errors
-/// As [`fit`].
-pub fn cod<D: Dimension>(
-    prediction: ArrayView<'_, f32, D>,
-    truth: ArrayView<'_, f32, D>,
-) -> Result<f64, MetricsError> {
-    Ok(fit(prediction, truth)?.cod)
-}
-
-/// [`Fit`] of each neuron, pooled over trials and time.
-///
-/// `None` marks a neuron whose truth never changes (a silent one, say): its fit is undefined, and
-/// it should not hide the fits of the others.
-///
-/// # Shapes
-/// `[trial, time, neuron]` for both; the result is `[neuron]`.
-/// # Errors
-/// [`MetricsError::ShapeMismatch`], [`MetricsError::NonFinite`] and
-/// [`MetricsError::TooFewSamples`].
-pub fn fit_per_neuron(
-    prediction: ArrayView3<'_, f32>,
-    truth: ArrayView3<'_, f32>,
-) -> Result<Vec<Option<Fit>>, MetricsError> {
-    check(&prediction, &truth)?;
-    check_samples("truth", truth.len() / truth.len_of(Axis(2)).max(1))?;
-    let neurons = prediction.axis_iter(Axis(2)).zip(truth.axis_iter(Axis(2)));
-    Ok(neurons
-        .map(|(prediction, truth)| Moments::of(&prediction, &truth).fit())
-        .collect())
 }
 
 fn check<D: Dimension>(
@@ -112,9 +79,9 @@ fn check<D: Dimension>(
     check_finite("truth", truth.view())
 }
 
-/// Centred second moments and squared error, summed over all elements.
-#[derive(Default)]
-struct Moments {
+/// Centred second moments and squared error, summed over all pairs.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Moments {
     prediction: f64,
     truth: f64,
     cross: f64,
@@ -122,26 +89,30 @@ struct Moments {
 }
 
 impl Moments {
+    /// Of pairs of predicted and true values.
+    ///
     /// Two passes in f64. Inputs are f32, so a mean that is off by the rounding of a plain f64 sum
     /// (relative 1e-16 per element) is far below the smallest spread f32 values can have.
-    fn of<D: Dimension>(prediction: &ArrayView<'_, f32, D>, truth: &ArrayView<'_, f32, D>) -> Self {
-        let (prediction_mean, truth_mean) = (mean(prediction), mean(truth));
-        Zip::from(prediction)
-            .and(truth)
-            .fold(Self::default(), |sums, &p, &t| {
-                let (p, t) = (f64::from(p), f64::from(t));
-                let (dp, dt) = (p - prediction_mean, t - truth_mean);
-                Self {
-                    prediction: sums.prediction + dp * dp,
-                    truth: sums.truth + dt * dt,
-                    cross: sums.cross + dp * dt,
-                    error: sums.error + (p - t) * (p - t),
-                }
-            })
+    pub(crate) fn of(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> Self {
+        let (n, sum, true_sum) = pairs
+            .clone()
+            .fold((0.0, 0.0, 0.0), |(n, sum, true_sum), (p, t)| {
+                (n + 1.0, sum + p, true_sum + t)
+            });
+        let (mean, true_mean) = (sum / n, true_sum / n);
+        pairs.fold(Self::default(), |sums, (p, t)| {
+            let (dp, dt) = (p - mean, t - true_mean);
+            Self {
+                prediction: sums.prediction + dp * dp,
+                truth: sums.truth + dt * dt,
+                cross: sums.cross + dp * dt,
+                error: sums.error + (p - t) * (p - t),
+            }
+        })
     }
 
     /// `None` if the truth is constant.
-    fn fit(&self) -> Option<Fit> {
+    pub(crate) fn fit(&self) -> Option<Fit> {
         if self.truth == 0.0 {
             return None;
         }
@@ -156,16 +127,25 @@ impl Moments {
     }
 }
 
-fn mean<D: Dimension>(array: &ArrayView<'_, f32, D>) -> f64 {
-    array.iter().map(|&value| f64::from(value)).sum::<f64>() / array.len() as f64
-}
-
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array1, Array3, array, s};
+    use ndarray::{Array1, Array3, array};
     use proptest::prelude::*;
 
     use super::*;
+
+    fn cod(prediction: &Array1<f32>, truth: &Array1<f32>) -> f64 {
+        fit(prediction.view(), truth.view()).unwrap().cod
+    }
+
+    fn moments(prediction: &Array1<f32>, truth: &Array1<f32>) -> Moments {
+        let pairs = prediction.iter().zip(truth);
+        Moments::of(pairs.map(|(&p, &t)| (f64::from(p), f64::from(t))))
+    }
+
+    fn mean(array: &Array1<f32>) -> f64 {
+        array.mapv(f64::from).mean().unwrap()
+    }
 
     fn pair() -> impl Strategy<Value = (Array1<f32>, Array1<f32>)> {
         prop::collection::vec((-100.0f32..100.0, -100.0f32..100.0), 3..50)
@@ -183,7 +163,7 @@ mod tests {
             scale in prop_oneof![-50.0f32..-0.1, 0.1f32..50.0],
             offset in -100.0f32..100.0,
         ) {
-            prop_assume!(Moments::of(&prediction.view(), &truth.view()).prediction > 1.0);
+            prop_assume!(moments(&prediction, &truth).prediction > 1.0);
             let mapped = &prediction * scale + offset;
             let before = r2(prediction.view(), truth.view()).unwrap();
             let after = r2(mapped.view(), truth.view()).unwrap();
@@ -197,7 +177,7 @@ mod tests {
             prop_assert_eq!(fit(truth.view(), truth.view()).unwrap(), Fit { r2: 1.0, cod: 1.0 });
             let mut changed = truth.clone();
             changed[index] += change;
-            prop_assert!(cod(changed.view(), truth.view()).unwrap() < 1.0);
+            prop_assert!(cod(&changed, &truth) < 1.0);
         }
 
         #[test]
@@ -208,13 +188,13 @@ mod tests {
 
         #[test]
         fn the_best_affine_map_of_the_prediction_has_cod_equal_to_r2((prediction, truth) in pair()) {
-            let moments = Moments::of(&prediction.view(), &truth.view());
+            let moments = moments(&prediction, &truth);
             prop_assume!(moments.prediction > 1.0);
             let slope = moments.cross / moments.prediction;
-            let offset = mean(&truth.view()) - slope * mean(&prediction.view());
+            let offset = mean(&truth) - slope * mean(&prediction);
             let best = prediction.mapv(|p| (slope * f64::from(p) + offset) as f32);
             let expected = r2(prediction.view(), truth.view()).unwrap();
-            prop_assert!((cod(best.view(), truth.view()).unwrap() - expected).abs() < 1e-3);
+            prop_assert!((cod(&best, &truth) - expected).abs() < 1e-3);
         }
     }
 
@@ -242,24 +222,6 @@ mod tests {
     }
 
     #[test]
-    fn each_neuron_is_fitted_alone_and_silent_ones_are_left_out() {
-        let truth = array![
-            [[1.0, 0.0, 1.0], [2.0, 0.0, 2.0]],
-            [[3.0, 0.0, 4.0], [4.0, 0.0, 9.0]]
-        ];
-        let mut prediction = truth.clone();
-        prediction
-            .slice_mut(s![.., .., 2])
-            .mapv_inplace(|x| x + 1.0);
-        prediction[[0, 1, 1]] = 5.0;
-        let fits = fit_per_neuron(prediction.view(), truth.view()).unwrap();
-        assert_eq!(fits[0], Some(Fit { r2: 1.0, cod: 1.0 }));
-        assert_eq!(fits[1], None);
-        // SSE 4, SST 38 about a mean of 4.
-        assert!((fits[2].unwrap().cod - (1.0 - 4.0 / 38.0)).abs() < 1e-15);
-    }
-
-    #[test]
     fn bad_input_is_named() {
         let zeros = Array3::<f32>::zeros((2, 3, 4));
         let other = Array3::<f32>::zeros((2, 4, 3));
@@ -276,13 +238,6 @@ mod tests {
             error.contains("`truth` is NaN at index [1, 2, 3]"),
             "{error}"
         );
-        let error = fit_per_neuron(holed.view(), zeros.view())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("`prediction` is NaN at index [1, 2, 3]"),
-            "{error}"
-        );
 
         let constant = Array3::from_elem((2, 3, 4), 0.1f32);
         let expected = MetricsError::ConstantTruth { value: 0.1 };
@@ -294,10 +249,5 @@ mod tests {
             n_samples: 1,
         };
         assert_eq!(fit(single.view(), single.view()).unwrap_err(), expected);
-        let one_frame = Array3::<f32>::zeros((1, 1, 4));
-        assert_eq!(
-            fit_per_neuron(one_frame.view(), one_frame.view()).unwrap_err(),
-            expected
-        );
     }
 }

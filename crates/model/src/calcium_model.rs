@@ -2,8 +2,8 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use calcium::Hill;
 use calcium::counts::{CalciumDynamics, CountModel, SaturatingSensor, Sensor, Start};
+use calcium::{Hill, SampledIndicator};
 use ndarray::{ArrayView2, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,30 @@ impl CalciumModel {
             rise: None,
             saturation: None,
         }
+    }
+
+    /// Neurons whose indicators differ in all but the saturation and whether there is a rise.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for a neuron that differs in one of these, or for rises that differ.
+    pub fn of(neurons: &[SampledIndicator]) -> Result<Self, ModelError> {
+        let first = neurons.first();
+        let rise = first.and_then(SampledIndicator::rise);
+        let saturation = first.and_then(SampledIndicator::saturation);
+        let differs =
+            |neuron: &SampledIndicator| neuron.rise() != rise || neuron.saturation() != saturation;
+        let odd = neurons.iter().position(differs);
+        require(
+            odd.is_none(),
+            "the first neuron with another rise or saturation",
+            odd.unwrap_or_default(),
+            "none: all share them",
+        )?;
+        Ok(Self {
+            neurons: neurons.iter().map(Indicator::from).collect(),
+            rise,
+            saturation,
+        })
     }
 
     /// Checks every number, and that there are `n_neurons` neurons.

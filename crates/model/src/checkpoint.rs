@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use burn::tensor::Bytes;
+use data::WholeFile;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
@@ -44,16 +45,14 @@ impl<S: Serialize + for<'de> Deserialize<'de>> Checkpoint<S> {
                 .map(|(name, bytes)| (name.clone(), bytes.len() as u64))
                 .collect(),
         })?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut file = WholeFile::create(path)?;
         file.write_all(MAGIC)?;
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         for (_, bytes) in &self.blobs {
             file.write_all(bytes)?;
         }
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
+        file.finish()
     }
 
     /// Reads what [`Checkpoint::write`] wrote.

@@ -1,5 +1,6 @@
 //! What is known of the indicator, and measured of its fluorescence, before a ladder is trained.
 
+use calcium::SampledIndicator;
 use serde::{Deserialize, Serialize};
 
 use crate::calcium_model::CalciumModel;
@@ -40,6 +41,17 @@ impl FluorStatistics {
     pub fn initial_log_noise(&self) -> Vec<f32> {
         let log_half = |&sd: &f32| (0.5 * sd.max(1e-3)).ln();
         self.sd.iter().map(log_half).collect()
+    }
+}
+
+impl From<&SampledIndicator> for Indicator {
+    /// Its numbers but for rise and saturation.
+    fn from(indicator: &SampledIndicator) -> Self {
+        Self {
+            g: indicator.decay(),
+            gain: indicator.gain(),
+            baseline: indicator.baseline(),
+        }
     }
 }
 

@@ -57,9 +57,8 @@ pub struct Fitted<M> {
 
 /// Trains `model` on `data`.
 ///
-/// With `checkpoint_dir`, `last.ckpt` there is resumed from and kept up to date, and
-/// `best.ckpt` holds the weights of the best validation bound. The same seed, machine and
-/// configuration give the same weights, whether interrupted or not.
+/// With `checkpoint_dir`, `last.ckpt` there is resumed from and kept up to date. The same seed,
+/// machine and configuration give the same weights, whether interrupted or not.
 ///
 /// # Errors
 /// [`ModelError::Config`] for settings out of range, [`ModelError::Diverged`] if the loss stays
@@ -219,11 +218,11 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         self.state.epoch += 1;
         let due = self.state.epoch.is_multiple_of(self.config.validate_every) || self.finished();
         if due {
-            self.validate(observer)?;
+            self.validate(observer);
         }
         self.state.seconds += start.elapsed().as_secs_f64();
         if due {
-            self.save("last.ckpt")?;
+            self.save()?;
         }
         Ok(())
     }

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Device;
+use calcium::estimate::median;
 use data::{Arrays, Recording};
+use metrics::Comparison;
 use model::train::{Event, Observer, StepReport, ValidationReport};
-use ndarray::{ArrayView1, Axis, Ix3};
+use ndarray::{Ix2, Ix3};
 use runs::machine::REVISION;
 use serde_json::Value;
 use toml::Table;
@@ -15,7 +17,6 @@ use zoo::{ModelName, Setting, Trained, Training};
 use crate::calibration::Calibrated;
 use crate::config::FitConfig;
 use crate::held_out::HeldOut;
-use crate::inference::median;
 use crate::observations::Observations;
 use crate::pieces::Cut;
 use crate::run_folder::{History, RunFolder, RunRecord, RunResult, Source};
@@ -218,30 +219,12 @@ fn fluor_r2(results: &Arrays) -> Result<Option<f64>> {
     else {
         return Ok(None);
     };
-    let held_out = &results.require("held_out")?;
+    let held_out = results.require("held_out")?.mapv(|v| v > 0.5);
+    let held_out = held_out.view().into_dimensionality::<Ix2>()?;
     let fluor = fluor.values.view().into_dimensionality::<Ix3>()?;
     let observed = observed.values.view().into_dimensionality::<Ix3>()?;
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    for neuron in 0..fluor.dim().2 {
-        let start = a.len();
-        for ((trial, bin), &value) in fluor.index_axis(Axis(2), neuron).indexed_iter() {
-            let truth = observed[[trial, bin, neuron]];
-            if held_out[[trial, bin]] > 0.5 && value.is_finite() && truth.is_finite() {
-                a.push(value);
-                b.push(truth);
-            }
-        }
-        centre(&mut a[start..]);
-        centre(&mut b[start..]);
-    }
-    Ok(metrics::r2(ArrayView1::from(&a), ArrayView1::from(&b)).ok())
-}
-
-fn centre(values: &mut [f32]) {
-    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len().max(1) as f64;
-    for value in values {
-        *value -= mean as f32;
-    }
+    let comparison = Comparison::new(fluor, observed)?.within(held_out)?;
+    Ok(comparison.about_means().map(|fit| fit.r2))
 }
 
 /// Passes a training on and keeps what was noteworthy.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use calcium::Ar1;
 use data::Arrays;
 use model::{Inferred, NeuronCalcium};
 use ndarray::{ArrayD, Axis};
@@ -30,7 +31,13 @@ impl Observations {
         let mut results = heading(&recording.path, recording.dt_s, &recording.neuron_ids);
         self.add_inferred(&mut results, inferred, pieces)?;
         if let Some(calibration) = self.calibration() {
-            add_calcium(&mut results, calibration, model.calcium().as_deref())?;
+            let learned = model.calcium();
+            add_calcium(
+                &mut results,
+                calibration,
+                recording.dt_s,
+                learned.as_deref(),
+            )?;
         }
         let units = recording.units.map(|units| units.to_string());
         let observed = Cut::trials(recording).into_dyn();
@@ -79,6 +86,7 @@ impl Observations {
 fn add_calcium(
     results: &mut Arrays,
     calibration: &Calibration,
+    dt_s: f64,
     learned: Option<&[NeuronCalcium]>,
 ) -> Result<()> {
     let n_neurons = calibration.spike_size.len();
@@ -87,7 +95,8 @@ fn add_calcium(
     if let Some(learned) = learned {
         for ((neuron, size), tau_s) in learned.iter().zip(&mut sizes).zip(&mut taus_s) {
             *size *= neuron.gain as f32;
-            *tau_s *= (calibration.g.ln() / neuron.decay.ln()) as f32;
+            let ar = Ar1::new(neuron.decay)?;
+            *tau_s = ar.tau_s(dt_s, calibration.discretisation)? as f32;
         }
         if let Some(calcium) = results.arrays.get_mut("calcium") {
             let neurons = calcium.values.lanes_mut(Axis(1)).into_iter();
@@ -114,11 +123,4 @@ pub fn heading(path: &Path, dt_s: f64, neuron_ids: &[String]) -> Arrays {
     let ids = neuron_ids.to_vec();
     heading.lists.insert("neuron_ids".into(), ids);
     heading
-}
-
-/// The value in the middle, of an even number the upper; none of none.
-pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }

@@ -17,7 +17,7 @@ pub use config::{
 };
 pub use fit::{FitRequest, Prepared};
 pub use held_out::HeldOut;
-pub use inference::{heading, median};
+pub use inference::heading;
 pub use layout::Layout;
 pub use observations::Observations;
 pub use pieces::{Cut, Piece};

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
+use calcium::estimate::median;
 use data::{Arrays, Recording, Units};
 use zoo::Setting;
 
 use crate::calibration::{Calibrated, Calibration};
 use crate::config::{CalibrationConfig, StartConfig};
-use crate::inference::median;
 use crate::observations::Observations;
 use crate::run_folder::{RunFolder, RunRecord};
 
@@ -227,6 +227,7 @@ mod tests {
     fn calibration(brightness: f32) -> Calibration {
         let neurons = [1.0, 2.0, 3.0];
         Calibration {
+            discretisation: calcium::Discretisation::Exact,
             tau_s: 0.7,
             tau_is_estimated: false,
             g: 0.9,

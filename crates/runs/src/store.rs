@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use data::WholeFile;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -89,21 +89,13 @@ impl RunDir {
     }
 }
 
-/// Writes `contents` to a temporary file beside `path`, then renames it.
+/// Writes a file, whole or not at all, in a folder that is made if it is not there.
 ///
 /// # Errors
 /// A problem of the disk, naming the file.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let written = (|| {
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(contents)?;
-        file.as_file().sync_all()?;
-        make_readable(file.as_file())?;
-        file.persist(path)?;
-        Ok::<(), std::io::Error>(())
-    })();
+    let written = fs::create_dir_all(folder).and_then(|()| WholeFile::write(path, contents));
     written.with_context(|| format!("{}: cannot write it", path.display()))
 }
 
@@ -157,18 +149,6 @@ pub fn lock(path: &Path) -> Result<File> {
             Err(error).with_context(|| format!("{}: cannot lock it", path.display()))
         }
     }
-}
-
-/// Temporary files are private to their owner; results are for everyone.
-#[cfg(unix)]
-fn make_readable(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_: &File) -> std::io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

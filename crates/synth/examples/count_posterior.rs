@@ -95,7 +95,7 @@ fn report(
             tau_rise_s,
             tau_decay_s,
             discretisation,
-        } => Ar2::from_taus(tau_rise_s, tau_decay_s, benchmark.dt_s, discretisation)?,
+        } => Ar2::from_taus(tau_decay_s, tau_rise_s, benchmark.dt_s, discretisation)?,
     };
     let held_out = benchmark.simulate(1)?.valid;
     let trials = |array: Option<Array3<f32>>| {

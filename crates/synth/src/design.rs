@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::SynthError;
 use crate::error::{check, check_count};
-use crate::observe::Observed;
+use crate::observe::ObservedTrial;
 
 /// Conditions (initial states of the latent dynamics) times repeats (fresh spikes and noise).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ impl Trial {
         latent: &Array2<f64>,
         inputs: Option<Array2<f32>>,
         rates_hz: &Array2<f64>,
-        seen: Observed,
+        seen: ObservedTrial,
     ) -> Self {
         Self {
             latent: latent.map(|&x| x as f32),

@@ -14,13 +14,34 @@ pub enum SynthError {
         /// What is wanted.
         expected: &'static str,
     },
-    /// A time constant that gives no calcium dynamics.
-    #[error("`observation.kinetics.{field}`: {source}")]
-    Kinetics {
-        /// Field of the kinetics, such as `ar1.tau_s`.
-        field: &'static str,
-        /// What is wrong with it.
-        source: calcium::CalciumError,
+    /// Numbers that make no indicator.
+    #[error("`observation`: {0}")]
+    Indicator(#[from] calcium::CalciumError),
+    /// Rates or spikes of another number of neurons than are observed.
+    #[error(
+        "`{array}` has {found} neurons, but {expected} are observed; its axes are [time, neuron]"
+    )]
+    NeuronCount {
+        /// Name of the array.
+        array: &'static str,
+        /// Neurons in the array.
+        found: usize,
+        /// Neurons of the observer.
+        expected: usize,
+    },
+    /// A rate or a count that no neuron has.
+    #[error("`{array}` is {value} in bin {bin} of neuron {neuron}; it must be from 0 to {most:e}")]
+    BadValue {
+        /// Name of the array.
+        array: &'static str,
+        /// Time bin, from 0.
+        bin: usize,
+        /// Neuron, from 0.
+        neuron: usize,
+        /// The value.
+        value: f64,
+        /// The largest allowed.
+        most: f64,
     },
     /// The text is no recipe.
     #[error("the recipe cannot be read: {0}")]

@@ -4,14 +4,16 @@ mod benchmark;
 mod design;
 mod dynamics;
 mod error;
+mod extraction;
 mod observe;
 mod readout;
 mod seed;
 pub mod traces;
 
 pub use benchmark::{Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, Pulse};
-pub use calcium::{Discretisation, Hill};
+pub use calcium::{Discretisation, Hill, Indicator, Kernel};
 pub use design::{HeldOut, TrialDesign};
 pub use dynamics::lorenz::Lorenz;
 pub use error::SynthError;
-pub use observe::{Heterogeneity, Kinetics, NeuronIndicator, Observation};
+pub use extraction::Extraction;
+pub use observe::{Heterogeneity, NeuronIndicator, Observation, ObservedTrial, Observer};

@@ -1,11 +1,11 @@
 //! From rates to what a microscope sees: Poisson counts, calcium, fluorescence.
 
-use calcium::{Ar1, Discretisation, Hill};
-use ndarray::{Array2, Axis, Zip};
+use calcium::{Discretisation, Hill, Indicator, Kernel, SampledIndicator};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::SynthError;
-use crate::error::{check, check_not_negative, check_positive};
+use crate::error::{check_not_negative, check_positive};
 use crate::seed::{RootSeed, Stream};
 
 /// Most spikes expected in a bin: well inside the whole numbers that `f32` holds.
@@ -30,7 +30,7 @@ pub struct Observation {
     /// Standard deviation of the noise, fluorescence units.
     pub noise_sd: f64,
     /// How calcium rises and decays.
-    pub kinetics: Kinetics,
+    pub kinetics: Kernel,
     /// Saturation of the indicator; none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saturation: Option<Hill>,
@@ -47,7 +47,7 @@ impl Default for Observation {
             gain: 1.0,
             baseline: 0.0,
             noise_sd: 0.2,
-            kinetics: Kinetics::Ar1 {
+            kinetics: Kernel::Ar1 {
                 tau_s: 0.4,
                 discretisation: Discretisation::Euler,
             },
@@ -55,31 +55,6 @@ impl Default for Observation {
             heterogeneity: None,
         }
     }
-}
-
-/// Calcium dynamics.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Kinetics {
-    /// Instant rise, exponential decay: y(t) = g y(t−1) + ….
-    Ar1 {
-        /// Decay time, seconds.
-        tau_s: f64,
-        /// g(tau).
-        #[serde(default = "euler")]
-        discretisation: Discretisation,
-    },
-    /// Exponential rise and decay: y(t) = (g + h) y(t−1) − g h y(t−2) + …, with g = g(decay)
-    /// and h = g(rise).
-    Ar2 {
-        /// Rise time, seconds.
-        tau_rise_s: f64,
-        /// Decay time, seconds, longer than the rise time.
-        tau_decay_s: f64,
-        /// g(tau), for both times.
-        #[serde(default = "euler")]
-        discretisation: Discretisation,
-    },
 }
 
 /// Differences between neurons: each value of a neuron is the population's times e^{sd·z}, z
@@ -98,119 +73,185 @@ pub struct Heterogeneity {
 /// How one neuron is observed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NeuronIndicator {
-    /// Calcium dynamics.
-    pub kinetics: Kinetics,
-    /// Calcium per spike, fluorescence units.
-    pub gain: f64,
+    /// Kernel, gain, baseline and saturation.
+    pub indicator: Indicator,
     /// Standard deviation of the noise, fluorescence units.
     pub noise_sd: f64,
 }
 
-const fn euler() -> Discretisation {
-    Discretisation::Euler
-}
-
 /// What is seen of one trial, `[time, neuron]` each.
-pub(crate) struct Observed {
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedTrial {
+    /// Spikes per bin.
     pub spikes: Array2<f32>,
+    /// Calcium, without noise and saturation.
     pub calcium: Array2<f32>,
+    /// Fluorescence.
     pub fluor: Array2<f32>,
 }
 
 impl Observation {
     pub(crate) fn validate(&self, dt_s: f64) -> Result<(), SynthError> {
         check_positive("observation.base_rate_hz", self.base_rate_hz)?;
-        check_positive("observation.gain", self.gain)?;
         check_not_negative("observation.baseline", self.baseline)?;
         check_not_negative("observation.noise_sd", self.noise_sd)?;
-        self.kinetics.filters(dt_s)?;
         if let Some(heterogeneity) = &self.heterogeneity {
             heterogeneity.validate()?;
         }
-        self.saturation.as_ref().map_or(Ok(()), check_saturation)
+        self.indicator()?.per_frame(dt_s)?;
+        Ok(())
+    }
+
+    /// The indicator of a population whose neurons are alike.
+    ///
+    /// # Errors
+    /// [`SynthError::Indicator`].
+    pub fn indicator(&self) -> Result<Indicator, SynthError> {
+        let linear = Indicator::new(self.kinetics, self.gain, self.baseline)?;
+        Ok(linear.with_saturation(self.saturation)?)
     }
 
     /// How each neuron of the population that `seed` draws is observed.
-    pub fn neurons(&self, n_neurons: usize, seed: u64) -> Vec<NeuronIndicator> {
+    ///
+    /// # Errors
+    /// [`SynthError::Indicator`].
+    pub fn neurons(&self, n_neurons: usize, seed: u64) -> Result<Vec<NeuronIndicator>, SynthError> {
         let spread = self.heterogeneity.unwrap_or_default();
         let neuron = |index| {
             let mut draws = RootSeed(seed).draws(Stream::Indicator, index);
             let mut factor = |sd: f64| libm::exp(sd * draws.normal().clamp(-2.0, 2.0));
-            NeuronIndicator {
-                kinetics: self.kinetics.slowed(factor(spread.log_tau_sd)),
+            let decay_s = self.kinetics.decay_s() * factor(spread.log_tau_sd);
+            let own = Self {
+                kinetics: self.kinetics.with_decay_s(decay_s),
                 gain: self.gain * factor(spread.log_gain_sd),
+                ..self.clone()
+            };
+            Ok(NeuronIndicator {
+                indicator: own.indicator()?,
                 noise_sd: self.noise_sd * factor(spread.log_noise_sd),
-            }
+            })
         };
         (0..n_neurons).map(neuron).collect()
     }
 
-    /// An observer of trials in bins of `dt_s`.
-    pub(crate) fn observer(
-        &self,
-        dt_s: f64,
-        n_neurons: usize,
-        root: RootSeed,
-    ) -> Result<Observer<'_>, SynthError> {
-        let neuron = |indicator: NeuronIndicator| {
-            Ok(ObservedNeuron {
-                filters: indicator.kinetics.filters(dt_s)?,
-                indicator,
-            })
-        };
-        let neurons = self.neurons(n_neurons, root.0).into_iter().map(neuron);
+    /// An observer of your own rates or spikes in bins of `dt_s`, of neurons as `seed` draws them.
+    ///
+    /// # Errors
+    /// [`SynthError::BadField`] and [`SynthError::Indicator`].
+    /// # Example
+    /// ```
+    /// use ndarray::Array2;
+    /// use synth::Observation;
+    ///
+    /// let observer = Observation::default().observer(0.1, 3, 1)?;
+    /// let rates_hz = Array2::from_shape_fn((50, 3), |(t, n)| (t % (10 * (n + 1))) as f64);
+    /// let seen = observer.observe(rates_hz.view(), 0)?;
+    /// assert_eq!(seen.fluor.dim(), (50, 3));
+    /// let again = observer.observe_spikes(seen.spikes.mapv(f64::from).view(), 0)?;
+    /// assert_eq!(again, seen);
+    /// # Ok::<(), synth::SynthError>(())
+    /// ```
+    pub fn observer(&self, dt_s: f64, n_neurons: usize, seed: u64) -> Result<Observer, SynthError> {
+        check_positive("dt_s", dt_s)?;
+        self.validate(dt_s)?;
+        let sampled =
+            |neuron: NeuronIndicator| Ok((neuron.indicator.per_frame(dt_s)?, neuron.noise_sd));
+        let neurons = self.neurons(n_neurons, seed)?.into_iter().map(sampled);
         Ok(Observer {
-            observation: self,
             neurons: neurons.collect::<Result<_, SynthError>>()?,
             dt_s,
-            root,
+            root: RootSeed(seed),
         })
-    }
-
-    fn indicator(&self, calcium: f64) -> f64 {
-        self.saturation
-            .map_or(calcium, |hill| hill.fluorescence(calcium))
     }
 }
 
-/// An [`Observation`] at work.
-pub(crate) struct Observer<'a> {
-    observation: &'a Observation,
-    neurons: Vec<ObservedNeuron>,
+/// An [`Observation`] at work: see [`Observation::observer`].
+#[derive(Clone, Debug)]
+pub struct Observer {
+    /// Each with the standard deviation of its noise.
+    neurons: Vec<(SampledIndicator, f64)>,
     dt_s: f64,
     root: RootSeed,
 }
 
-struct ObservedNeuron {
-    indicator: NeuronIndicator,
-    filters: Vec<Ar1>,
-}
-
-impl Observer<'_> {
-    /// Observes trial number `trial`, whose rates are `[time, neuron]`.
-    pub fn observe(&self, rates_hz: &Array2<f64>, trial: usize) -> Observed {
+impl Observer {
+    /// Draws spikes at these rates, and observes them as trial number `trial`.
+    ///
+    /// # Shapes
+    /// `rates_hz`: `[time, neuron]`.
+    /// # Units
+    /// Hz: expected count per bin over the bin's width.
+    /// # Errors
+    /// [`SynthError::NeuronCount`]; [`SynthError::BadValue`] for a rate that is negative, not a
+    /// number, or so high that counts are not exact in 32-bit floats.
+    pub fn observe(
+        &self,
+        rates_hz: ArrayView2<'_, f64>,
+        trial: usize,
+    ) -> Result<ObservedTrial, SynthError> {
+        self.check("rates_hz", rates_hz, MAX_COUNTS_PER_BIN / self.dt_s)?;
         let mut draws = self.root.draws(Stream::Spikes, trial);
         let spikes = rates_hz.map(|rate| draws.poisson(rate * self.dt_s));
-        let calcium = self.calcium(&spikes);
+        self.observe_spikes(spikes.view(), trial)
+    }
+
+    /// Observes these spikes as trial number `trial`, whose noise is its own.
+    ///
+    /// # Shapes
+    /// `spikes`: `[time, neuron]`.
+    /// # Units
+    /// Spikes per bin.
+    /// # Errors
+    /// [`SynthError::NeuronCount`]; [`SynthError::BadValue`] for a count that is negative, not a
+    /// number, or above 10⁷.
+    pub fn observe_spikes(
+        &self,
+        spikes: ArrayView2<'_, f64>,
+        trial: usize,
+    ) -> Result<ObservedTrial, SynthError> {
+        // A Poisson count may be some standard deviations above what was expected.
+        self.check("spikes", spikes, 1.1 * MAX_COUNTS_PER_BIN)?;
+        let calcium = self.calcium(spikes);
         let fluor = self.fluorescence(&calcium, trial);
-        Observed {
+        Ok(ObservedTrial {
             spikes: spikes.map(|&s| s as f32),
             calcium: calcium.map(|&y| y as f32),
             fluor,
+        })
+    }
+
+    fn check(
+        &self,
+        array: &'static str,
+        values: ArrayView2<'_, f64>,
+        most: f64,
+    ) -> Result<(), SynthError> {
+        let (found, expected) = (values.ncols(), self.neurons.len());
+        if found != expected {
+            return Err(SynthError::NeuronCount {
+                array,
+                found,
+                expected,
+            });
+        }
+        let bad = |(_, value): &(_, &f64)| !(0.0..=most).contains(*value);
+        match values.indexed_iter().find(bad) {
+            None => Ok(()),
+            Some(((bin, neuron), &value)) => Err(SynthError::BadValue {
+                array,
+                bin,
+                neuron,
+                value,
+                most,
+            }),
         }
     }
 
-    fn calcium(&self, spikes: &Array2<f64>) -> Array2<f64> {
-        let baseline = self.observation.baseline;
-        let mut calcium = spikes.clone();
-        for (mut trace, neuron) in calcium.axis_iter_mut(Axis(1)).zip(&self.neurons) {
-            let gain = neuron.indicator.gain;
-            let drive = trace.iter().map(|s| gain * s + baseline).collect();
-            let filters = neuron.filters.iter();
-            let filtered: Vec<f64> = filters.fold(drive, |x, ar| ar.convolve(&x));
-            Zip::from(&mut trace)
-                .and(&filtered)
-                .for_each(|y, f| *y = *f);
+    fn calcium(&self, spikes: ArrayView2<'_, f64>) -> Array2<f64> {
+        let mut calcium = spikes.to_owned();
+        for (mut trace, (indicator, _)) in calcium.axis_iter_mut(Axis(1)).zip(&self.neurons) {
+            let driven = indicator.calcium(&trace.to_vec());
+            trace.assign(&ArrayView1::from(&driven));
         }
         calcium
     }
@@ -219,84 +260,10 @@ impl Observer<'_> {
         let mut draws = self.root.draws(Stream::Noise, trial);
         let mut fluor = Array2::zeros(calcium.dim());
         for ((place, &y), x) in calcium.indexed_iter().zip(&mut fluor) {
-            let noise_sd = self.neurons[place.1].indicator.noise_sd;
-            *x = (self.observation.indicator(y) + noise_sd * draws.normal()) as f32;
+            let (indicator, noise_sd) = &self.neurons[place.1];
+            *x = (indicator.fluorescence(y) + noise_sd * draws.normal()) as f32;
         }
         fluor
-    }
-}
-
-impl Kinetics {
-    /// Decay time, seconds.
-    pub fn tau_decay_s(&self) -> f64 {
-        match *self {
-            Self::Ar1 { tau_s, .. } => tau_s,
-            Self::Ar2 { tau_decay_s, .. } => tau_decay_s,
-        }
-    }
-
-    /// With a decay time `factor` times as long.
-    fn slowed(self, factor: f64) -> Self {
-        match self {
-            Self::Ar1 {
-                tau_s,
-                discretisation,
-            } => Self::Ar1 {
-                tau_s: tau_s * factor,
-                discretisation,
-            },
-            Self::Ar2 {
-                tau_rise_s,
-                tau_decay_s,
-                discretisation,
-            } => Self::Ar2 {
-                tau_rise_s,
-                tau_decay_s: tau_decay_s * factor,
-                discretisation,
-            },
-        }
-    }
-
-    /// Name of the discretisation in files.
-    pub(crate) fn discretisation(&self) -> &'static str {
-        match *self {
-            Self::Ar1 { discretisation, .. } | Self::Ar2 { discretisation, .. } => {
-                match discretisation {
-                    Discretisation::Euler => "euler",
-                    Discretisation::Exact => "exact",
-                }
-            }
-        }
-    }
-
-    /// AR(1) filters to apply one after the other: AR(2) is a decay after a rise.
-    fn filters(&self, dt_s: f64) -> Result<Vec<Ar1>, SynthError> {
-        let filter = |field, tau_s, discretisation| {
-            Ar1::from_tau(tau_s, dt_s, discretisation)
-                .map_err(|source| SynthError::Kinetics { field, source })
-        };
-        match *self {
-            Self::Ar1 {
-                tau_s,
-                discretisation,
-            } => Ok(vec![filter("ar1.tau_s", tau_s, discretisation)?]),
-            Self::Ar2 {
-                tau_rise_s,
-                tau_decay_s,
-                discretisation,
-            } => {
-                check(
-                    tau_decay_s > tau_rise_s,
-                    "observation.kinetics.ar2.tau_decay_s",
-                    tau_decay_s,
-                    "longer than `tau_rise_s`",
-                )?;
-                Ok(vec![
-                    filter("ar2.tau_rise_s", tau_rise_s, discretisation)?,
-                    filter("ar2.tau_decay_s", tau_decay_s, discretisation)?,
-                ])
-            }
-        }
     }
 }
 
@@ -306,13 +273,4 @@ impl Heterogeneity {
         check_not_negative("observation.heterogeneity.log_gain_sd", self.log_gain_sd)?;
         check_not_negative("observation.heterogeneity.log_noise_sd", self.log_noise_sd)
     }
-}
-
-fn check_saturation(hill: &Hill) -> Result<(), SynthError> {
-    check_positive("observation.saturation.exponent", hill.exponent)?;
-    check_positive(
-        "observation.saturation.half_saturation",
-        hill.half_saturation,
-    )?;
-    check_positive("observation.saturation.scale", hill.scale)
 }

@@ -58,7 +58,7 @@ impl Readout {
 impl Binned {
     /// Refuses rates whose counts would not be exact in 32-bit floats.
     pub fn check(self, condition: usize, dt_s: f64) -> Result<Self, SynthError> {
-        let too_high = |rate: f64| rate.is_nan() || rate * dt_s > MAX_COUNTS_PER_BIN;
+        let too_high = |rate: f64| rate.is_nan() || rate > MAX_COUNTS_PER_BIN / dt_s;
         let found = self.rates_hz.indexed_iter().find(|(_, r)| too_high(**r));
         match found {
             None => Ok(self),

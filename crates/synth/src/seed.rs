@@ -8,12 +8,15 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// What a stream of random numbers is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
+    CellProbability,
     Indicator,
     InitialState,
     Loadings,
+    Neuropil,
     Noise,
     Pulse,
     Recurrence,
+    Region,
     Spikes,
     TraceBaseline,
     TraceFiring,
@@ -26,12 +29,15 @@ impl Stream {
     /// Part of the key: renaming a stream changes every benchmark drawn from it.
     const fn name(self) -> &'static [u8] {
         match self {
+            Self::CellProbability => b"cell probability",
             Self::Indicator => b"indicator",
             Self::InitialState => b"initial state",
             Self::Loadings => b"loadings",
+            Self::Neuropil => b"neuropil",
             Self::Noise => b"noise",
             Self::Pulse => b"pulse",
             Self::Recurrence => b"recurrence",
+            Self::Region => b"region",
             Self::Spikes => b"spikes",
             Self::TraceBaseline => b"trace baseline",
             Self::TraceFiring => b"trace firing",
@@ -161,12 +167,15 @@ mod tests {
     #[test]
     fn every_name_fits_the_key_and_no_two_agree() {
         let all = [
+            Stream::CellProbability,
             Stream::Indicator,
             Stream::InitialState,
             Stream::Loadings,
+            Stream::Neuropil,
             Stream::Noise,
             Stream::Pulse,
             Stream::Recurrence,
+            Stream::Region,
             Stream::Spikes,
             Stream::TraceBaseline,
             Stream::TraceFiring,

@@ -4,7 +4,7 @@ use data::{Dataset, Quantity, Split};
 use ndarray::{Array3, ArrayView1, ArrayView2, Axis, concatenate};
 use proptest::prelude::*;
 use synth::{
-    Benchmark, ChaoticRnnBenchmark, Discretisation, HeldOut, Heterogeneity, Hill, Kinetics,
+    Benchmark, ChaoticRnnBenchmark, Discretisation, HeldOut, Heterogeneity, Hill, Kernel,
     LorenzBenchmark, Observation, TrialDesign,
 };
 
@@ -23,15 +23,15 @@ fn small_design() -> impl Strategy<Value = TrialDesign> {
     })
 }
 
-fn kinetics() -> impl Strategy<Value = Kinetics> {
+fn kinetics() -> impl Strategy<Value = Kernel> {
     let rule = || prop_oneof![Just(Discretisation::Euler), Just(Discretisation::Exact)];
     prop_oneof![
-        (0.25..2.0, rule()).prop_map(|(tau_s, discretisation)| Kinetics::Ar1 {
+        (0.25..2.0, rule()).prop_map(|(tau_s, discretisation)| Kernel::Ar1 {
             tau_s,
             discretisation
         }),
         (0.25..1.0, 1.1..2.0, rule()).prop_map(|(tau_rise_s, tau_decay_s, discretisation)| {
-            Kinetics::Ar2 {
+            Kernel::Ar2 {
                 tau_rise_s,
                 tau_decay_s,
                 discretisation,
@@ -123,30 +123,32 @@ fn with_threads<T: Send>(n: usize, work: impl FnOnce() -> T + Send) -> T {
 /// y from the file's own spikes, by the difference equation of each neuron's kinetics.
 fn recursion(dataset: &Dataset, observation: &Observation) -> Array3<f64> {
     let (spikes, dt_s) = (all(dataset, Quantity::Spikes), dataset.dt_s);
-    let neurons = observation.neurons(spikes.dim().2, dataset.seed.unwrap());
+    let neurons = observation
+        .neurons(spikes.dim().2, dataset.seed.unwrap())
+        .unwrap();
     let mut y = Array3::<f64>::zeros(spikes.dim());
     for ((i, t, n), s) in spikes.indexed_iter() {
         let earlier = |k: usize| if t < k { 0.0 } else { y[[i, t - k, n]] };
-        let [g1, g2] = coefficients(neurons[n].kinetics, dt_s);
+        let [g1, g2] = coefficients(neurons[n].indicator.kernel(), dt_s);
         y[[i, t, n]] = g1 * earlier(1)
             + g2 * earlier(2)
-            + neurons[n].gain * f64::from(*s)
+            + neurons[n].indicator.gain() * f64::from(*s)
             + observation.baseline;
     }
     y
 }
 
-fn coefficients(kinetics: Kinetics, dt_s: f64) -> [f64; 2] {
+fn coefficients(kinetics: Kernel, dt_s: f64) -> [f64; 2] {
     let g = |tau: f64, rule| match rule {
         Discretisation::Euler => 1.0 - dt_s / tau,
         Discretisation::Exact => (-dt_s / tau).exp(),
     };
     match kinetics {
-        Kinetics::Ar1 {
+        Kernel::Ar1 {
             tau_s,
             discretisation,
         } => [g(tau_s, discretisation), 0.0],
-        Kinetics::Ar2 {
+        Kernel::Ar2 {
             tau_rise_s,
             tau_decay_s,
             discretisation,
@@ -163,18 +165,22 @@ fn coefficients(kinetics: Kinetics, dt_s: f64) -> [f64; 2] {
 #[test]
 fn neurons_differ_as_much_as_they_are_told_to() {
     let mut observation = Observation::default();
-    let alike = observation.neurons(4, 3);
+    let alike = observation.neurons(4, 3).unwrap();
     assert!(
-        alike.iter().all(
-            |neuron| (neuron.gain - 1.0).abs() < 1e-12 && (neuron.noise_sd - 0.2).abs() < 1e-12
-        )
+        alike
+            .iter()
+            .all(|neuron| (neuron.indicator.gain() - 1.0).abs() < 1e-12
+                && (neuron.noise_sd - 0.2).abs() < 1e-12)
     );
     observation.heterogeneity = Some(Heterogeneity {
         log_gain_sd: 0.3,
         ..Heterogeneity::default()
     });
-    let neurons = observation.neurons(2000, 3);
-    let logs: Vec<f64> = neurons.iter().map(|neuron| neuron.gain.ln()).collect();
+    let neurons = observation.neurons(2000, 3).unwrap();
+    let logs: Vec<f64> = neurons
+        .iter()
+        .map(|neuron| neuron.indicator.gain().ln())
+        .collect();
     let square = logs.iter().map(|x| x * x).sum::<f64>() / logs.len() as f64;
     // Holding z within ±2 takes its standard deviation from 1 to 0.96.
     assert!((square.sqrt() - 0.96 * 0.3).abs() < 0.02, "{square}");

@@ -39,7 +39,10 @@ fn the_shapes_are_the_published_ones() {
     let latent = train.require(Quantity::Latent).unwrap();
     assert_eq!(latent.dim(), (1040, 100, 3));
     assert_eq!(published().tau_s, Some(0.4));
-    assert_eq!(published().discretisation.as_deref(), Some("euler"));
+    assert_eq!(
+        published().discretisation,
+        Some(synth::Discretisation::Euler)
+    );
 }
 
 fn mean_rate_hz(seed: u64) -> f64 {

@@ -1,8 +1,10 @@
 //! A bad recipe is refused in one line that names the field and its value.
 
+use ndarray::Array2;
 use proptest::prelude::*;
 use synth::{
-    Benchmark, ChaoticRnnBenchmark, Discretisation, HeldOut, Kinetics, LorenzBenchmark, TrialDesign,
+    Benchmark, ChaoticRnnBenchmark, Discretisation, HeldOut, Kernel, LorenzBenchmark, Observation,
+    TrialDesign,
 };
 
 fn lorenz(change: impl FnOnce(&mut LorenzBenchmark)) -> String {
@@ -67,22 +69,22 @@ fn fields_outside_their_domain() {
 #[test]
 fn time_constants_that_give_no_dynamics() {
     let said = lorenz(|r| {
-        r.observation.kinetics = Kinetics::Ar1 {
+        r.observation.kinetics = Kernel::Ar1 {
             tau_s: 0.05,
             discretisation: Discretisation::Euler,
         };
     });
-    let wanted = "`observation.kinetics.ar1.tau_s`: tau = 0.05 s is shorter than dt = 0.1 s";
+    let wanted = "`observation`: tau = 0.05 s is shorter than dt = 0.1 s";
     assert!(said.starts_with(wanted), "{said}");
     let said = lorenz(|r| {
-        r.observation.kinetics = Kinetics::Ar2 {
+        r.observation.kinetics = Kernel::Ar2 {
             tau_rise_s: 0.5,
             tau_decay_s: 0.2,
             discretisation: Discretisation::Exact,
         };
     });
     assert!(
-        said.contains("ar2.tau_decay_s` is 0.2; it must be longer"),
+        said.contains("the rise time of 0.5 s is not shorter than the decay time of 0.2 s"),
         "{said}"
     );
 }
@@ -148,7 +150,7 @@ fn fields_that_do_not_exist() {
 fn recipes_may_leave_out_what_is_as_usual() {
     let recipe = "[lorenz.observation]\nkinetics = { ar1 = { tau_s = 0.5 } }\n";
     let mut wanted = LorenzBenchmark::default();
-    wanted.observation.kinetics = Kinetics::Ar1 {
+    wanted.observation.kinetics = Kernel::Ar1 {
         tau_s: 0.5,
         discretisation: Discretisation::Euler,
     };
@@ -191,7 +193,7 @@ proptest! {
         lorenz.lorenz.rho = numbers[4];
         lorenz.observation.base_rate_hz = numbers[5];
         lorenz.observation.gain = numbers[6];
-        lorenz.observation.kinetics = Kinetics::Ar2 {
+        lorenz.observation.kinetics = Kernel::Ar2 {
             tau_rise_s: numbers[7],
             tau_decay_s: numbers[8],
             discretisation: Discretisation::Exact,
@@ -219,4 +221,30 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn rates_and_spikes_of_ones_own_that_cannot_be() {
+    let observer = Observation::default().observer(0.1, 3, 1).unwrap();
+    let rates = Array2::from_elem((4, 3), 2.0);
+    let wide = Array2::from_elem((4, 2), 2.0);
+    let error = observer.observe(wide.view(), 0).unwrap_err().to_string();
+    assert!(
+        error.starts_with("`rates_hz` has 2 neurons, but 3 are observed"),
+        "{error}"
+    );
+    for wrong in [-1.0, f64::NAN, f64::INFINITY, 1e9] {
+        let mut bad = rates.clone();
+        bad[[2, 1]] = wrong;
+        for error in [
+            observer.observe(bad.view(), 0).unwrap_err(),
+            observer.observe_spikes(bad.view(), 0).unwrap_err(),
+        ] {
+            let error = error.to_string();
+            let wanted = format!("is {wrong} in bin 2 of neuron 1");
+            assert!(error.contains(&wanted), "{error}");
+        }
+    }
+    let never = Observation::default().observer(0.0, 3, 1).unwrap_err();
+    assert!(never.to_string().contains("`dt_s` is 0"), "{never}");
 }

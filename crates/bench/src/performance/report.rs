@@ -109,8 +109,8 @@ impl Report {
         }
         text.pop();
         text.push_str(
-            ". The other sizes are 30 neurons, 100 bins, batch 65, 64 hidden units. The peak counts all blocks of 32 KiB \
-             and more, the batch included, the dataset not. Weights are there eight times: they, their running average, Adam's two \
+            ". The other sizes are 30 neurons, 100 bins, batch 65, 64 hidden units. The peak is of resident memory, \
+             the batch included, the dataset not. Weights are there eight times: they, their running average, Adam's two \
              moments, and all four as the epoch began, to which a diverged training goes back. Saved activations are those of the whole batch; larger \
              batches are taken in shards, of which no more are in memory than there are threads.\n",
         );
@@ -191,10 +191,13 @@ fn write_step(text: &mut String, axis: &str, size: &str, step: &Step) -> Result<
         weights_mb,
         saved_mb,
     } = step;
-    let ratio = (peak_mb - weights_mb) / saved_mb;
+    let (peak, ratio) = peak_mb.map_or(("–".into(), "–".into()), |peak_mb| {
+        let ratio = (peak_mb - weights_mb) / saved_mb;
+        (format!("{peak_mb:.0}"), format!("{ratio:.2}"))
+    });
     writeln!(
         text,
-        "| {axis} | {size} | {milliseconds:.1} | {peak_mb:.0} | {weights_mb:.0} | {saved_mb:.0} | {ratio:.2} |"
+        "| {axis} | {size} | {milliseconds:.1} | {peak} | {weights_mb:.0} | {saved_mb:.0} | {ratio} |"
     )?;
     Ok(())
 }

@@ -97,7 +97,7 @@ mod tests {
             size,
             step: Step {
                 milliseconds: 0.3 * (size as f64).powf(1.7),
-                peak_mb: 1.0,
+                peak_mb: None,
                 weights_mb: 0.0,
                 saved_mb: 1.0,
             },

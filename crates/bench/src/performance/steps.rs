@@ -5,16 +5,18 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
+use calcium::estimate::median;
 use model::train::{Observer, StepReport};
 use model::{
     CalciumModel, CountLadderConfig, DynamicsConfig, FluorStatistics, Indicator, LadderConfig,
     LfadsConfig, SequentialVae, TrainConfig, TrainData, fit, posterior_mean,
 };
 use ndarray::{Array3, s};
+use runs::machine::PeakMemory;
 use serde::Serialize;
 use zoo::ModelName;
 
-use crate::{ALLOCATOR, release_memory};
+use crate::release_memory;
 
 const DT_S: f64 = 0.1;
 const INDICATOR: Indicator = Indicator {
@@ -100,8 +102,8 @@ const WEIGHT_COPIES: usize = 8;
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Step {
     pub milliseconds: f64,
-    /// Most memory in use at once, the dataset not counted.
-    pub peak_mb: f64,
+    /// Most resident memory, above what there was before; nothing where the system does not tell.
+    pub peak_mb: Option<f64>,
     /// What stays from step to step: the weights, their average and moments, and these as the
     /// epoch began, to which a diverged training goes back.
     pub weights_mb: f64,
@@ -178,14 +180,15 @@ pub fn lfads_step(sizes: Sizes) -> Result<Step> {
     let mean_counts = vec![0.1; sizes.n_neurons];
     let observed = counts(sizes.batch, sizes);
     release_memory();
-    let before = ALLOCATOR.in_use_bytes();
+    let memory = PeakMemory::start();
+    let before = memory.megabytes();
     let model = config.init(&mean_counts, DT_S, 1, &Device::flex().autodiff())?;
     let weights = model.num_params() * size_of::<f32>();
     let (_, milliseconds) = train(model, observed, sizes.batch, 9)?;
-    let peak = ALLOCATOR.peak_bytes().saturating_sub(before);
+    let peak = memory.megabytes();
     Ok(Step {
-        milliseconds: median(&milliseconds[2..]),
-        peak_mb: peak as f64 / 1e6,
+        milliseconds: middle(&milliseconds[2..]),
+        peak_mb: peak.zip(before).map(|(peak, before)| peak - before),
         weights_mb: (WEIGHT_COPIES * weights) as f64 / 1e6,
         saved_mb: saved_bytes(sizes) / 1e6,
     })
@@ -207,7 +210,7 @@ fn times<M: SequentialVae>(kind: ModelName, model: M, observed: Array3<f32>) -> 
     posterior_mean(&model, observed.view(), N_SAMPLES, 1)?;
     Ok(Times {
         gflop: gflop(kind),
-        step_ms: median(&milliseconds[WARM_UP_STEPS..]),
+        step_ms: middle(&milliseconds[WARM_UP_STEPS..]),
         first_step_ms: milliseconds[0],
         posterior_mean_s: start.elapsed().as_secs_f64(),
     })
@@ -236,6 +239,10 @@ fn train<M: SequentialVae>(
     Ok((fitted.model, clock.milliseconds))
 }
 
+fn middle(milliseconds: &[f64]) -> f64 {
+    median(milliseconds.iter().copied()).expect("there are more steps than warm up")
+}
+
 /// Notes when each step ends.
 struct Clock {
     last: Instant,
@@ -248,12 +255,6 @@ impl Observer for Clock {
         let step = now.duration_since(std::mem::replace(&mut self.last, now));
         self.milliseconds.push(step.as_secs_f64() * 1e3);
     }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }
 
 /// Counts of about 0.1 per bin. What they are does not matter to the time.

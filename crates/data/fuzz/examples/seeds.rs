@@ -80,7 +80,7 @@ fn written(corpus: &Path) -> Result<()> {
     let dataset = Dataset {
         dt_s: 0.1,
         tau_s: Some(0.4),
-        discretisation: Some("euler".into()),
+        discretisation: Some(data::Discretisation::Euler),
         loadings: None,
         seed: Some(3),
         recipe: Some("[lorenz]".into()),

@@ -1,5 +1,6 @@
 //! Trials of one benchmark: arrays by quantity and split, and what makes them valid.
 
+use calcium::Discretisation;
 use ndarray::{Array2, Array3, ArrayView3};
 
 use crate::{DataError, Problem, Quantity};
@@ -20,8 +21,8 @@ pub struct Dataset {
     pub dt_s: f64,
     /// Decay time of the calcium indicator, where known.
     pub tau_s: Option<f64>,
-    /// How tau became the AR(1) coefficient: "euler", 1 − dt/tau, or "exact", exp(−dt/tau).
-    pub discretisation: Option<String>,
+    /// How tau became the AR(1) coefficient, where known.
+    pub discretisation: Option<Discretisation>,
     /// True readout `[latent, neuron]`: rates = exp(latent · loadings + bias).
     pub loadings: Option<Array2<f32>>,
     /// Root seed of a simulation.
@@ -145,14 +146,7 @@ impl Dataset {
         if let Some(tau_s) = self.tau_s {
             check_positive("tau", tau_s)?;
         }
-        match self.discretisation.as_deref() {
-            None | Some("euler" | "exact") => self.check_recipe(),
-            Some(other) => Err(Problem::BadParameter {
-                name: "discretisation",
-                found: format!("{other:?}"),
-                expected: "\"euler\" (1 - dt/tau) or \"exact\" (exp(-dt/tau))",
-            }),
-        }
+        self.check_recipe()
     }
 
     /// HDF5 ends text at a NUL and keeps attributes below 64 KiB.

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use calcium::Discretisation;
 use hdf5_writer::{AttributeBuilder, DatasetBuilder, Hdf5Builder, WriteOptions};
 use ndarray::{Array, ArrayBase, Data, Dimension, Ix2, Ix3};
 
 use super::dataset::{Dataset, Split};
 use super::quantity::Quantity;
 use crate::format::hdf5::{Node, Stored, open};
+use crate::indicator::discretisation;
 use crate::whole_file::replace_file;
 use crate::{DataError, Problem};
 
@@ -55,7 +57,7 @@ fn read(path: &Path) -> Result<Dataset, DataError> {
             unit: "seconds per time bin",
         })?,
         tau_s: root.number("tau")?,
-        discretisation: root.text("discretisation")?,
+        discretisation: discretisation(root.text("discretisation")?)?,
         loadings: array(&root, "loadings")?
             .map(|a| with_rank::<Ix2>("dataset `loadings`", LOADING_AXES, a))
             .transpose()?,
@@ -135,8 +137,11 @@ fn attributes(dataset: &Dataset) -> Result<Vec<AttributeBuilder>, hdf5_writer::E
         list.push(AttributeBuilder::scalar("seed", seed)?);
     }
     for (name, text) in [
-        ("discretisation", &dataset.discretisation),
-        ("recipe", &dataset.recipe),
+        (
+            "discretisation",
+            dataset.discretisation.map(Discretisation::name),
+        ),
+        ("recipe", dataset.recipe.as_deref()),
     ] {
         if let Some(text) = text {
             list.push(AttributeBuilder::fixed_string(name, text));
@@ -151,5 +156,5 @@ fn encode_array<S: Data<Elem = f32>, D: Dimension>(
 ) -> Result<DatasetBuilder, hdf5_writer::Error> {
     let shape: Vec<u64> = values.shape().iter().map(|&n| n as u64).collect();
     let values = values.as_standard_layout();
-    DatasetBuilder::typed_data(name, shape, values.as_slice().unwrap_or_default())
+    DatasetBuilder::typed_data(name, shape, values.as_slice().expect("a standard layout"))
 }

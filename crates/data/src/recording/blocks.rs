@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use calcium::Discretisation;
 use ndarray::{Array2, s};
 
 use super::check::BlockCheck;
@@ -47,7 +48,7 @@ pub struct TraceBlocks {
     units: Option<Units>,
     neuron_ids: Vec<String>,
     tau_s: Option<f64>,
-    discretisation: Option<String>,
+    discretisation: Option<Discretisation>,
     per_block: usize,
     next: usize,
 }
@@ -137,8 +138,8 @@ impl TraceBlocks {
     }
 
     /// How tau becomes the AR(1) coefficient, as in [`crate::Recording`].
-    pub fn discretisation(&self) -> Option<&str> {
-        self.discretisation.as_deref()
+    pub fn discretisation(&self) -> Option<Discretisation> {
+        self.discretisation
     }
 
     /// What was done that the user should know of, as in [`crate::Recording`].

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use calcium::Discretisation;
 use ndarray::{Array2, ArrayD, ArrayView2, ArrayView3, Axis, Dimension, Ix2, s};
 
 use super::axes;
@@ -29,7 +30,7 @@ pub(crate) struct Draft {
     pub(crate) trial_table: Vec<TrialInterval>,
     pub(crate) n_train: Option<usize>,
     pub(crate) tau_s: Option<f64>,
-    pub(crate) discretisation: Option<String>,
+    pub(crate) discretisation: Option<Discretisation>,
     /// Whether the reader has told counters and times from neurons.
     pub(crate) sorted: bool,
     /// Frames of each trial of two axes, where they lie end to end.
@@ -81,6 +82,12 @@ impl Draft {
             dt_s,
             start_s,
         } = self.timed(options)?;
+        if self.tau_s.is_some() && self.discretisation.is_none() {
+            self.notes.push(format!(
+                "`tau` comes without `discretisation`: \"{}\" is assumed",
+                Discretisation::default()
+            ));
+        }
         let recording = Recording {
             traces,
             dt_s,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use calcium::Discretisation;
 use ndarray::Array2;
 
 use super::clock::Clock;
@@ -43,7 +44,7 @@ pub(crate) struct Opened {
     pub(crate) units: Option<Units>,
     pub(crate) neuron_ids: Option<Vec<String>>,
     pub(crate) tau_s: Option<f64>,
-    pub(crate) discretisation: Option<String>,
+    pub(crate) discretisation: Option<Discretisation>,
     /// Frames that the file itself calls no data, `[time]`.
     pub(crate) no_data: Option<Vec<bool>>,
     pub(crate) notes: Vec<String>,

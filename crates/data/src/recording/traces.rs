@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use calcium::Discretisation;
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
 use super::units::Units;
@@ -33,9 +34,8 @@ pub struct Recording {
     pub n_train: Option<usize>,
     /// Decay time of the indicator, seconds, where the file says.
     pub tau_s: Option<f64>,
-    /// How tau becomes the AR(1) coefficient, where the file says: "euler", 1 − dt/tau, or
-    /// "exact", exp(−dt/tau).
-    pub discretisation: Option<String>,
+    /// How tau becomes the AR(1) coefficient, where the file says.
+    pub discretisation: Option<Discretisation>,
     /// File or folder read.
     pub path: PathBuf,
     /// Its format.

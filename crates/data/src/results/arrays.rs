@@ -188,7 +188,7 @@ impl UnitArray {
     fn encode(&self, name: &str) -> Result<DatasetBuilder, hdf5_writer::Error> {
         let shape: Vec<u64> = self.values.shape().iter().map(|&n| n as u64).collect();
         let values = self.values.as_standard_layout();
-        let values = values.as_slice().unwrap_or_default();
+        let values = values.as_slice().expect("a standard layout");
         let mut dataset = DatasetBuilder::typed_data(name, shape, values)?;
         if !self.unit.is_empty() {
             dataset = dataset.attribute(AttributeBuilder::fixed_string("unit", &self.unit));

@@ -17,7 +17,7 @@ use hdf5_writer::{AttributeBuilder, DatasetBuilder, Hdf5Builder, WriteOptions, j
 use super::arrays::{Arrays, CHUNK_BYTES, DEFLATE_LEVEL, compressed};
 use super::sink::Sink;
 use crate::Problem;
-use crate::whole_file::{cannot_write, folder_of, sync_folder, temporary_in};
+use crate::whole_file::{WholeFile, cannot_write, folder_of};
 
 /// Fewest neurons of a chunk: what is read of one neuron wastes the rest.
 const MIN_WIDTH: usize = 16;
@@ -166,18 +166,15 @@ impl Hdf5Sink {
 
     /// Writes the file whole or not at all.
     fn write(&mut self, path: &Path, [head, padding, indices]: [&[u8]; 3]) -> std::io::Result<()> {
-        let folder = folder_of(path);
-        let mut target = temporary_in(folder)?;
+        let mut target = WholeFile::create(path)?;
         target.write_all(head)?;
         self.chunks.flush()?;
         let chunks = self.chunks.get_mut();
         chunks.seek(SeekFrom::Start(0))?;
-        std::io::copy(chunks, target.as_file_mut())?;
+        std::io::copy(chunks, &mut target)?;
         target.write_all(padding)?;
         target.write_all(indices)?;
-        target.as_file().sync_all()?;
-        target.persist(path)?;
-        sync_folder(folder)
+        target.finish()
     }
 }
 

@@ -11,7 +11,7 @@ use super::arrays::Arrays;
 use super::sink::Sink;
 use crate::Problem;
 use crate::format::npy;
-use crate::whole_file::{cannot_write, folder_of, sync_folder, temporary_in};
+use crate::whole_file::{WholeFile, cannot_write, folder_of};
 
 /// Arrays in Fortran order, so that the frames of a neuron lie together, each in a file of its own.
 pub(crate) struct NpzSink {
@@ -36,9 +36,8 @@ impl NpzSink {
     }
 
     fn assemble(&mut self, path: &Path, others: &Arrays) -> std::io::Result<()> {
-        let folder = folder_of(path);
-        let mut target = temporary_in(folder)?;
-        let mut zip = ZipWriter::new(BufWriter::new(target.as_file_mut()));
+        let mut target = WholeFile::create(path)?;
+        let mut zip = ZipWriter::new(BufWriter::new(&mut target));
         for (name, file) in &mut self.members {
             zip.start_file(format!("{name}.npy"), options())?;
             file.flush()?;
@@ -51,9 +50,7 @@ impl NpzSink {
             zip.write_all(&bytes)?;
         }
         zip.finish()?.flush()?;
-        target.as_file().sync_all()?;
-        target.persist(path)?;
-        sync_folder(folder)
+        target.finish()
     }
 }
 

@@ -13,7 +13,7 @@ use super::timeline::Timeline;
 use crate::format::hdf5::{self, Node, unreadable};
 use crate::format::hdf5_links::links;
 use crate::format::hdf5_out::{self, GroupOut, MemberOut, Target, Value};
-use crate::whole_file::{cannot_write, folder_of, sync_folder, temporary_in};
+use crate::whole_file::{WholeFile, cannot_write};
 use crate::{Format, Problem, Recording};
 use hdf5_reader::Hdf5File;
 use hdf5_reader::messages::link::LinkTarget;
@@ -88,16 +88,10 @@ fn write_file(
     path: &Path,
     write: impl FnOnce(&mut File) -> std::io::Result<Option<()>>,
 ) -> Result<(), Problem> {
-    let folder = folder_of(path);
-    let mut file = temporary_in(folder).map_err(cannot_write)?;
-    let written = write(file.as_file_mut()).map_err(cannot_write)?;
+    let mut file = WholeFile::create(path).map_err(cannot_write)?;
+    let written = write(file.file_mut()).map_err(cannot_write)?;
     written.ok_or(Problem::NotAppendable)?;
-    let finish = || {
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        sync_folder(folder)
-    };
-    finish().map_err(cannot_write)
+    file.finish().map_err(cannot_write)
 }
 
 /// The root and the groups on the way to the module, with all that they hold where it is.

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::gemm::{Left, Packed, Right, Size, Start, gemm};
 use super::pool::{Buffer, in_chunks};
 use super::simd::Isa;
-use super::{BLOCK_ROWS, gates};
+use super::{BLOCK_ROWS, check_len, gates};
 
 /// Fewest rows of a task, and most tasks: each has a sum of its own for the weights' gradient.
 const TASK_ROWS: usize = 512;
@@ -54,13 +54,19 @@ pub struct AffineGradients {
 /// # Shapes
 /// `x`: `[row, input]`, `w`: `[input, output]`, result: `[row, output]`.
 /// # Panics
-/// If a slice is shorter than the shape needs.
+/// If a slice is not as long as the shape asks for.
 pub fn affine(isa: Isa, shape: AffineShape, x: &[f32], w: &[f32], offset: Offset<'_>) -> Vec<f32> {
     let AffineShape {
         n_rows,
         n_inputs,
         n_outputs,
     } = shape;
+    check_len("x", x, n_rows * n_inputs);
+    check_len("w", w, n_inputs * n_outputs);
+    match offset {
+        Offset::Row(row) => check_len("offset", row, n_outputs),
+        Offset::Every(rows) => check_len("offset", rows, n_rows * n_outputs),
+    }
     let packed = Packed::new(isa, w, n_outputs);
     let task_rows = shape.task_rows();
     in_chunks(n_rows * n_outputs, task_rows * n_outputs, |task, y| {
@@ -86,7 +92,7 @@ pub fn affine(isa: Isa, shape: AffineShape, x: &[f32], w: &[f32], offset: Offset
 /// asks for the gradient of `x`. That of an [`Offset::Every`] is `dy` itself.
 ///
 /// # Panics
-/// If a slice is shorter than the shape needs.
+/// If a slice is not as long as the shape asks for.
 pub fn affine_gradient(
     isa: Isa,
     shape: AffineShape,
@@ -100,6 +106,9 @@ pub fn affine_gradient(
         n_inputs,
         n_outputs,
     } = shape;
+    check_len("x", x, n_rows * n_inputs);
+    check_len("w", w, n_inputs * n_outputs);
+    check_len("dy", dy, n_rows * n_outputs);
     let task_rows = shape.task_rows();
     let rows = |task: usize| task * task_rows..((task + 1) * task_rows).min(n_rows);
     let sum_task = |task: usize| {

@@ -12,7 +12,7 @@ use super::pool::{Buffer, in_chunks};
 use super::readout::{Readout, ReadoutGradient};
 use super::simd::Isa;
 use super::sparse::{SparseRows, add_sparse_outer};
-use super::{BLOCK_ROWS, GruShape, GruSlices, GruSpec, ResetGate, copy_trials, gates};
+use super::{BLOCK_ROWS, GruShape, GruSlices, GruSpec, ResetGate, check_len, copy_trials, gates};
 
 /// Gradient of the loss with respect to the outputs of a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +25,29 @@ pub struct Upstream<'a> {
     pub final_states: Option<&'a [f32]>,
     /// Of a readout's result, `[time, trial, output]`, and the readout.
     pub readout: Option<(Readout<'a>, &'a [f32])>,
+}
+
+impl Upstream<'_> {
+    /// Panics unless every slice is as long as the shape asks for.
+    #[track_caller]
+    fn check(&self, shape: &GruShape) {
+        let rows = shape.n_bins * shape.n_trials;
+        let width = shape.n_directions * shape.hidden;
+        let wanted = [
+            ("upstream.states", self.states, rows * width),
+            ("upstream.scale", self.scale, rows * width),
+            (
+                "upstream.final_states",
+                self.final_states,
+                shape.n_trials * width,
+            ),
+        ];
+        for (name, slice, expected) in wanted {
+            if let Some(slice) = slice {
+                check_len(name, slice, expected);
+            }
+        }
+    }
 }
 
 /// Gradients of a run; shapes as those of its arguments.
@@ -48,7 +71,7 @@ pub struct GruGradients<F = f32> {
 /// `with_x` asks for the gradient of `x`.
 ///
 /// # Panics
-/// If a slice is shorter than the shape needs, or the trace was not kept.
+/// If a slice is not as long as the shape asks for, or the trace was not kept.
 pub fn backward(
     isa: Isa,
     trace: &GruTrace,
@@ -58,6 +81,9 @@ pub fn backward(
     with_x: bool,
 ) -> GruGradients {
     let shape = trace.shape;
+    check_len("x", x, shape.n_bins * shape.n_trials * shape.n_inputs);
+    weights.check(&shape);
+    upstream.check(&shape);
     let packed: Vec<Weights> = (0..shape.n_directions)
         .map(|direction| Weights::pack(isa, &shape, weights.direction(direction, &shape), with_x))
         .collect();

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::check_len;
 use super::gates::add_rows;
 use super::pool::{in_chunks, in_chunks_with};
 use super::simd::{Isa, MAX_LANES, Simd, dispatch, vectors};
@@ -15,7 +16,11 @@ const TASK_LEN: usize = 1 << 14;
 ///
 /// # Shapes
 /// `s` and `y`: `[time, trial, neuron]`, `initial`: `[trial, neuron]`, `g`: `[neuron]`.
+/// # Panics
+/// If `y` is not as long as `s`, or they are not whole bins, or a bin is not whole trials.
 pub fn ar1_filter(s: &[f32], initial: &[f32], g: &[f32], y: &mut [f32]) {
+    check_len("y", y, s.len());
+    check_bins(s, initial, g);
     let mut previous = initial;
     for (s, y) in s
         .chunks_exact(initial.len())
@@ -27,7 +32,12 @@ pub fn ar1_filter(s: &[f32], initial: &[f32], g: &[f32], y: &mut [f32]) {
 }
 
 /// Gradients of [`ar1_filter`]: `ds_t` = `dy_t` + g·`ds_{t+1}`, and that of `initial`, g·`ds_0`.
+///
+/// # Panics
+/// As there.
 pub fn ar1_filter_gradient(dy: &[f32], g: &[f32], ds: &mut [f32], d_initial: &mut [f32]) {
+    check_len("ds", ds, dy.len());
+    check_bins(dy, d_initial, g);
     d_initial.fill(0.0);
     let mut later: &[f32] = d_initial;
     let bins = dy
@@ -45,6 +55,20 @@ pub fn ar1_filter_gradient(dy: &[f32], g: &[f32], ds: &mut [f32], d_initial: &mu
             *initial = g * ds;
         }
     }
+}
+
+/// Panics unless `all` are whole bins of a number for each of `initial`, and those whole trials.
+#[track_caller]
+fn check_bins(all: &[f32], initial: &[f32], g: &[f32]) {
+    let (n, per_bin, n_neurons) = (all.len(), initial.len(), g.len());
+    assert!(
+        per_bin > 0 && n.is_multiple_of(per_bin),
+        "{n} numbers are not whole bins of {per_bin}"
+    );
+    assert!(
+        n_neurons > 0 && per_bin.is_multiple_of(n_neurons),
+        "a bin of {per_bin} numbers is not whole trials of {n_neurons} neurons"
+    );
 }
 
 fn decay_and_add(previous: &[f32], s: &[f32], g: &[f32], y: &mut [f32]) {
@@ -88,6 +112,15 @@ impl<'a> PoissonSlices<'a> {
         }
     }
 
+    /// Panics unless there is a log-rate and a weight, or one weight, for each count.
+    #[track_caller]
+    fn check(&self) {
+        check_len("log_rates", self.log_rates, self.counts.len());
+        if !self.is_uniform() {
+            check_len("weights", self.weights, self.counts.len());
+        }
+    }
+
     fn is_uniform(&self) -> bool {
         self.weights.len() == 1
     }
@@ -96,8 +129,9 @@ impl<'a> PoissonSlices<'a> {
 /// Σ w·(s·ln μ − μ − ln Γ(s + 1)), the same for every number of threads.
 ///
 /// # Panics
-/// If a slice is shorter than `counts`.
+/// If a slice is not as long as `counts`.
 pub fn poisson_log_likelihood(isa: Isa, slices: PoissonSlices<'_>) -> f32 {
+    slices.check();
     let sum_task = |task: usize| {
         let mut sums = [0.0; MAX_LANES];
         poisson(isa, slices.part(task), &mut sums);
@@ -110,7 +144,11 @@ pub fn poisson_log_likelihood(isa: Isa, slices: PoissonSlices<'_>) -> f32 {
 
 /// Gradient of [`poisson_log_likelihood`] with respect to the log-rates, w·(s − μ), times
 /// `upstream`.
+///
+/// # Panics
+/// As there.
 pub fn poisson_gradient_log_rates(isa: Isa, slices: PoissonSlices<'_>, upstream: f32) -> Vec<f32> {
+    slices.check();
     in_chunks(slices.counts.len(), TASK_LEN, |task, out| {
         by_log_rate(isa, slices.part(task), upstream, out);
     })
@@ -118,7 +156,11 @@ pub fn poisson_gradient_log_rates(isa: Isa, slices: PoissonSlices<'_>, upstream:
 
 /// Gradient of [`poisson_log_likelihood`] with respect to the counts, w·(ln μ − ψ(s + 1)), times
 /// `upstream`.
+///
+/// # Panics
+/// As there.
 pub fn poisson_gradient_counts(isa: Isa, slices: PoissonSlices<'_>, upstream: f32) -> Vec<f32> {
+    slices.check();
     in_chunks(slices.counts.len(), TASK_LEN, |task, out| {
         by_count(isa, slices.part(task), upstream, out);
     })
@@ -136,6 +178,17 @@ pub struct GaussianSlices<'a> {
 }
 
 impl<'a> GaussianSlices<'a> {
+    /// Panics unless there is a mean for each observation and rows are whole.
+    #[track_caller]
+    fn check(&self) {
+        check_len("mean", self.mean, self.x.len());
+        let (n, n_neurons) = (self.x.len(), self.log_sd.len());
+        assert!(
+            n_neurons > 0 && n.is_multiple_of(n_neurons),
+            "`x` has {n} numbers, not whole rows of {n_neurons} neurons"
+        );
+    }
+
     /// Numbers of a task, which handles whole rows.
     fn task_len(&self) -> usize {
         (TASK_LEN / self.log_sd.len()).max(1) * self.log_sd.len()
@@ -157,8 +210,9 @@ impl<'a> GaussianSlices<'a> {
 /// threads.
 ///
 /// # Panics
-/// If `mean` is shorter than `x`.
+/// If `mean` is not as long as `x`, or that not whole rows.
 pub fn gaussian_log_likelihood(isa: Isa, slices: GaussianSlices<'_>) -> f32 {
+    slices.check();
     let precision = precisions(slices.log_sd);
     let sum_task = |task: usize| {
         let mut sums = vec![0.0; precision.len()];
@@ -172,11 +226,15 @@ pub fn gaussian_log_likelihood(isa: Isa, slices: GaussianSlices<'_>) -> f32 {
 
 /// Gradients of [`gaussian_log_likelihood`] with respect to the means and to ln σ, times
 /// `upstream`; sums are the same for every number of threads.
+///
+/// # Panics
+/// As there.
 pub fn gaussian_gradient(
     isa: Isa,
     slices: GaussianSlices<'_>,
     upstream: f32,
 ) -> (Vec<f32>, Vec<f32>) {
+    slices.check();
     let precision = precisions(slices.log_sd);
     let (by_mean, sums) = in_chunks_with(slices.x.len(), slices.task_len(), |task, by_mean| {
         let mut sums = vec![0.0; precision.len()];

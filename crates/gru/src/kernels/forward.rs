@@ -10,7 +10,7 @@ use super::gemm::{Left, Packed, Right, Size, Start, gemm, gemm_fetching};
 use super::pool::{Buffer, in_chunks};
 use super::simd::Isa;
 use super::sparse::{SparseRows, sparse_product};
-use super::{GruShape, GruSlices, GruSpec, ResetGate, chunks, copy_columns, gates};
+use super::{GruShape, GruSlices, GruSpec, ResetGate, check_len, chunks, copy_columns, gates};
 
 /// States of a run and, if kept, what its backward pass needs.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl GruShape {
 /// # Shapes
 /// `x`: `[time, trial, input]`, `h0`: `[direction, trial, hidden]`.
 /// # Panics
-/// If a slice is shorter than the shape needs.
+/// If a slice is not as long as the shape asks for.
 pub fn forward(
     isa: Isa,
     shape: GruShape,
@@ -74,6 +74,9 @@ pub fn forward(
     weights: GruSlices<'_>,
     keep: bool,
 ) -> GruTrace {
+    check_len("x", x, shape.n_bins * shape.n_trials * shape.n_inputs);
+    check_len("h0", h0, shape.n_directions * shape.n_trials * shape.hidden);
+    weights.check(&shape);
     let sparse = SparseRows::of(x, shape.n_inputs);
     let packed: Vec<Weights<'_>> = (0..shape.n_directions)
         .map(|direction| {

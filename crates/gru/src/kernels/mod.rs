@@ -95,6 +95,16 @@ pub struct GruSlices<'a, F = f32> {
 }
 
 impl<'a, F> GruSlices<'a, F> {
+    /// Panics unless every slice is as long as the shape asks for.
+    #[track_caller]
+    fn check(&self, shape: &GruShape) {
+        let gates = 3 * shape.hidden * shape.n_directions;
+        check_len("w_in", self.w_in, shape.n_inputs * gates);
+        check_len("w_rec", self.w_rec, shape.hidden * gates);
+        check_len("b_in", self.b_in, gates);
+        check_len("b_rec", self.b_rec, gates);
+    }
+
     /// The weights of one direction.
     fn direction(&self, direction: usize, shape: &GruShape) -> Self {
         let gates = 3 * shape.hidden;
@@ -113,6 +123,17 @@ const CHUNK_TRIALS: usize = 36;
 
 /// Rows of a block over which weight gradients are summed in one product.
 const BLOCK_ROWS: usize = 136;
+
+/// Panics unless a slice is as long as the sizes ask for: a longer one is of another shape, and its
+/// rows would be read askew.
+#[track_caller]
+fn check_len<F>(name: &str, slice: &[F], expected: usize) {
+    let found = slice.len();
+    assert!(
+        found == expected,
+        "`{name}` has {found} numbers where the sizes ask for {expected}"
+    );
+}
 
 /// Copies the first `width` columns of each row from one matrix to another.
 fn copy_columns(from: &[f32], from_stride: usize, width: usize, to: &mut [f32], to_stride: usize) {

@@ -1,9 +1,9 @@
 //! The AR(1) filter and the likelihoods.
 
 use gru::kernels::{
-    GaussianSlices, Isa, PoissonSlices, ar1_filter, ar1_filter_gradient, gaussian_gradient,
-    gaussian_log_likelihood, poisson_gradient_counts, poisson_gradient_log_rates,
-    poisson_log_likelihood, reference,
+    AffineShape, GaussianSlices, Isa, Offset, PoissonSlices, affine, ar1_filter,
+    ar1_filter_gradient, gaussian_gradient, gaussian_log_likelihood, poisson_gradient_counts,
+    poisson_gradient_log_rates, poisson_log_likelihood, reference,
 };
 use proptest::prelude::*;
 
@@ -145,5 +145,57 @@ fn sums_over_many_tasks_are_those_of_their_parts() {
     assert!(
         (f64::from(sum) - parts).abs() <= 1e-6 * parts.abs(),
         "{sum}, {parts}"
+    );
+}
+
+/// What a kernel says before it panics.
+fn complaint(run: impl FnOnce() + std::panic::UnwindSafe) -> String {
+    let payload = std::panic::catch_unwind(run).expect_err("it took slices of another length");
+    *payload.downcast::<String>().expect("a message")
+}
+
+#[test]
+fn slices_of_another_length_are_named() {
+    let filter = |n: usize, n_initial: usize, n_y: usize| {
+        complaint(move || {
+            ar1_filter(
+                &vec![1.0; n],
+                &vec![0.0; n_initial],
+                &[0.5; 3],
+                &mut vec![0.0; n_y],
+            );
+        })
+    };
+    assert!(filter(24, 6, 18).contains("`y` has 18 numbers where the sizes ask for 24"));
+    assert!(filter(25, 6, 25).contains("25 numbers are not whole bins of 6"));
+    assert!(filter(24, 8, 24).contains("not whole trials of 3 neurons"));
+
+    let isa = Isa::best();
+    let (three, four) = ([0.5; 3], [0.5; 4]);
+    let poisson = PoissonSlices {
+        log_rates: &three,
+        counts: &four,
+        weights: &[1.0],
+        log_exposure: 0.0,
+        with_factorials: true,
+    };
+    assert!(
+        complaint(|| drop(poisson_gradient_log_rates(isa, poisson, 1.0))).contains("`log_rates`")
+    );
+    let gaussian = GaussianSlices {
+        x: &four,
+        mean: &three,
+        log_sd: &[0.0],
+    };
+    assert!(complaint(|| drop(gaussian_gradient(isa, gaussian, 1.0))).contains("`mean`"));
+    let shape = AffineShape {
+        n_rows: 2,
+        n_inputs: 2,
+        n_outputs: 3,
+    };
+    let product = complaint(|| drop(affine(isa, shape, &four, &four, Offset::Row(&three))));
+    assert!(
+        product.contains("`w` has 4 numbers where the sizes ask for 6"),
+        "{product}"
     );
 }

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use calcium::estimate::median;
 use calcium::{CalciumError, Discretisation, INDICATORS, NamedIndicator};
 use clap::ValueEnum;
 use data::{Arrays, Likelihood, Recording, TraceBlocks, TraceStream, Units};
 use ndarray::Array1;
-use pipeline::{Layout, heading, median};
+use pipeline::{Layout, heading};
 use rayon::prelude::*;
+use runs::assumption;
 use serde_json::{Map, Value, json};
 
 use super::{Session, check_output};
@@ -113,10 +115,10 @@ fn named_indicator(name: &str) -> Result<NamedIndicator, String> {
 
 /// What a recording says of itself that matters here.
 #[derive(Clone, Copy)]
-struct Stated<'a> {
+struct Stated {
     dt_s: f64,
     tau_s: Option<f64>,
-    discretisation: Option<&'a str>,
+    discretisation: Option<Discretisation>,
     units: Option<Units>,
 }
 
@@ -137,7 +139,7 @@ impl Deconvolve {
         let deconvolution = self.deconvolution(Stated {
             dt_s: recording.dt_s,
             tau_s: recording.tau_s,
-            discretisation: recording.discretisation.as_deref(),
+            discretisation: recording.discretisation,
             units: recording.units,
         });
         let slowest_s = deconvolution.tau_s.unwrap_or(deconvolution.typical_tau_s);
@@ -224,7 +226,7 @@ impl Deconvolve {
     }
 
     /// What the command line says, else the file.
-    fn deconvolution(&self, stated: Stated<'_>) -> Deconvolution {
+    fn deconvolution(&self, stated: Stated) -> Deconvolution {
         let for_oasis = self.tau_rise.is_some()
             || self.typical_tau.is_some()
             || self.lambda.is_some()
@@ -240,11 +242,9 @@ impl Deconvolve {
             dt_s: stated.dt_s,
             indicator: self.indicator,
             tau_s: self.tau.or(stated.tau_s),
-            discretisation: match stated.discretisation {
-                Some("euler") if self.tau.is_none() && stated.tau_s.is_some() => {
-                    Discretisation::Euler
-                }
-                _ => Discretisation::Exact,
+            discretisation: match (self.tau, stated.tau_s) {
+                (None, Some(_)) => assumption::discretisation(stated.discretisation, &self.path),
+                _ => Discretisation::default(),
             },
             tau_rise_s: self.tau_rise,
             typical_tau_s: self.typical_tau.unwrap_or(1.0),

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use calcium::estimate::median;
 use data::{Arrays, Dataset, Quantity};
-use metrics::AffineAlignment;
-use ndarray::{Array2, Array3, ArrayView1, ArrayView3, Axis, Ix2, Ix3, concatenate, s};
+use metrics::{AffineAlignment, Fit, MetricsError};
+use ndarray::{Array2, Array3, ArrayView3, Axis, Ix2, Ix3, concatenate, s};
 use serde::Serialize;
 
 use super::Session;
@@ -32,22 +33,15 @@ pub struct Evaluate {
     per_neuron: bool,
 }
 
-/// Goodness of fit.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Score {
-    r2: f64,
-    cod: f64,
-}
-
 /// One quantity.
 #[derive(Debug, Serialize)]
 struct Quality {
     /// Every frame that has a value in both files.
-    all: Option<Score>,
+    all: Option<Fit>,
     /// Of those, the held-out ones, if the file says which.
-    held_out: Option<Score>,
+    held_out: Option<Fit>,
     /// Held-out frames if there are any, else all; nothing for a neuron whose truth is constant.
-    per_neuron: Vec<Option<Score>>,
+    per_neuron: Vec<Option<Fit>>,
 }
 
 impl Evaluate {
@@ -93,27 +87,27 @@ impl Evaluate {
             );
         }
         for (name, quality) in qualities.iter().filter(|_| self.per_neuron) {
-            for (neuron, score) in quality.per_neuron.iter().enumerate() {
-                let _ = writeln!(page, "{name:10} {neuron:5} {}", cells(*score));
+            for (neuron, fit) in quality.per_neuron.iter().enumerate() {
+                let _ = writeln!(page, "{name:10} {neuron:5} {}", cells(*fit));
             }
         }
         page
     }
 }
 
-fn cells(score: Option<Score>) -> String {
-    match score {
-        Some(Score { r2, cod }) => format!("{r2:7.4} {cod:8.4}"),
+fn cells(fit: Option<Fit>) -> String {
+    match fit {
+        Some(Fit { r2, cod }) => format!("{r2:7.4} {cod:8.4}"),
         None => format!("{:>7} {:>8}", "–", "–"),
     }
 }
 
-fn spread(scores: &[Option<Score>]) -> String {
-    let mut r2: Vec<f64> = scores.iter().flatten().map(|score| score.r2).collect();
-    r2.sort_unstable_by(f64::total_cmp);
-    match (r2.first(), r2.last()) {
-        (Some(least), Some(greatest)) => {
-            format!("{:.4} [{least:.4}, {greatest:.4}]", r2[r2.len() / 2])
+fn spread(fits: &[Option<Fit>]) -> String {
+    let r2 = || fits.iter().flatten().map(|fit| fit.r2);
+    let (least, greatest) = (r2().reduce(f64::min), r2().reduce(f64::max));
+    match (median(r2()), least, greatest) {
+        (Some(middle), Some(least), Some(greatest)) => {
+            format!("{middle:.4} [{least:.4}, {greatest:.4}]")
         }
         _ => "–".into(),
     }
@@ -150,14 +144,14 @@ impl Comparison<'_> {
         for (name, quantity) in pairs {
             if let (Some(inferred), Some(truth)) = (self.array(name)?, both(truth, quantity)?) {
                 self.check(name, &inferred, &truth)?;
-                qualities.insert(name, self.quality(inferred.view(), truth.view()));
+                qualities.insert(name, self.quality(inferred.view(), truth.view())?);
             }
         }
         if let (Some(factors), Some(latent)) =
             (self.array("factors")?, both(truth, Quantity::Latent)?)
         {
             let aligned = self.align(&factors, &latent)?;
-            qualities.insert("latent", self.quality(aligned.view(), latent.view()));
+            qualities.insert("latent", self.quality(aligned.view(), latent.view())?);
         }
         Ok(qualities)
     }
@@ -237,49 +231,23 @@ impl Comparison<'_> {
         Ok(aligned)
     }
 
-    fn quality(&self, inferred: ArrayView3<'_, f32>, truth: ArrayView3<'_, f32>) -> Quality {
-        let whole: Vec<usize> = (0..inferred.dim().2).collect();
-        let (held_out, per_neuron_mask) = match &self.held_out {
-            Some(mask) if mask.iter().any(|&held_out| held_out) => {
-                (score(inferred, truth, &whole, Some(mask)), Some(mask))
-            }
-            _ => (None, None),
-        };
-        Quality {
-            all: score(inferred, truth, &whole, None),
-            held_out,
-            per_neuron: whole
-                .iter()
-                .map(|&neuron| score(inferred, truth, &[neuron], per_neuron_mask))
-                .collect(),
-        }
+    fn quality(
+        &self,
+        inferred: ArrayView3<'_, f32>,
+        truth: ArrayView3<'_, f32>,
+    ) -> Result<Quality, MetricsError> {
+        let all = metrics::Comparison::new(inferred, truth)?;
+        let held_out = self
+            .held_out
+            .as_ref()
+            .filter(|mask| mask.iter().any(|&v| v));
+        let held_out = held_out.map(|mask| all.within(mask.view())).transpose()?;
+        Ok(Quality {
+            all: all.pooled(),
+            held_out: held_out.and_then(|held_out| held_out.pooled()),
+            per_neuron: held_out.unwrap_or(all).per_neuron(),
+        })
     }
-}
-
-/// Of the elements that are finite in both and within the mask; none if the truth is constant.
-fn score(
-    inferred: ArrayView3<'_, f32>,
-    truth: ArrayView3<'_, f32>,
-    neurons: &[usize],
-    mask: Option<&Array2<bool>>,
-) -> Option<Score> {
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    for &neuron in neurons {
-        let pairs = inferred.index_axis(Axis(2), neuron);
-        let truth = truth.index_axis(Axis(2), neuron);
-        for (place, &value) in pairs.indexed_iter() {
-            let is_in = mask.is_none_or(|mask| mask[place]);
-            if is_in && value.is_finite() && truth[place].is_finite() {
-                a.push(value);
-                b.push(truth[place]);
-            }
-        }
-    }
-    let fit = metrics::fit(ArrayView1::from(&a), ArrayView1::from(&b)).ok()?;
-    Some(Score {
-        r2: fit.r2,
-        cod: fit.cod,
-    })
 }
 
 /// Trials of both splits, those for training first.

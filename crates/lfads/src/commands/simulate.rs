@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use calcium::Discretisation;
 use clap::ValueEnum;
-use data::{Dataset, Split, Suite2pFolder, write_suite2p};
-use ndarray::{Array2, Axis, concatenate};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
+use data::{Dataset, Split, write_suite2p};
+use ndarray::Axis;
 use serde_json::json;
 use synth::{
-    Benchmark, ChaoticRnnBenchmark, HeldOut, Kinetics, LorenzBenchmark, Observation, TrialDesign,
+    Benchmark, ChaoticRnnBenchmark, Extraction, HeldOut, Kernel, LorenzBenchmark, Observation,
+    TrialDesign,
 };
 
 use super::{Session, check_output};
@@ -108,7 +106,13 @@ impl Simulate {
             FileFormat::Suite2p => {
                 let mut dataset = one_trial(dataset);
                 let folder = self.output.join("suite2p").join("plane0");
-                write_suite2p(&folder, &suite2p(&dataset, self.seed)?)?;
+                let fluor = dataset.train.require(data::Quantity::Fluor)?;
+                let fluor = fluor.index_axis(Axis(0), 0);
+                let extraction = Extraction::default();
+                write_suite2p(
+                    &folder,
+                    &extraction.extract(fluor, dataset.dt_s, self.seed)?,
+                )?;
                 // The folder holds it in other units.
                 dataset.train.fluor = None;
                 let truth = self.output.join("truth.h5");
@@ -214,7 +218,7 @@ impl Simulate {
     fn observation(&self, given: &Observation) -> Observation {
         let session_tau = self.is_session().then_some(0.7);
         let kinetics = match self.tau.or(session_tau) {
-            Some(tau_s) => Kinetics::Ar1 {
+            Some(tau_s) => Kernel::Ar1 {
                 tau_s,
                 discretisation: Discretisation::Exact,
             },
@@ -273,63 +277,4 @@ fn one_trial(dataset: Dataset) -> Dataset {
         recipe: None,
         ..dataset
     }
-}
-
-/// What suite2p would have extracted: raw units, neuropil, bleaching, regions that are no cells.
-///
-/// A spike is a fifth of a neuron's resting fluorescence.
-fn suite2p(dataset: &Dataset, seed: u64) -> Result<Suite2pFolder> {
-    let fluor = dataset.train.require(data::Quantity::Fluor)?;
-    let fluor = fluor.index_axis(Axis(0), 0);
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let (n_frames, n_neurons) = fluor.dim();
-    let n_rejected = n_neurons.div_ceil(10);
-    let n_regions = n_neurons + n_rejected;
-    let neuropil = neuropil(&mut rng, n_regions, n_frames, dataset.dt_s);
-    let mut cells = Array2::zeros((n_neurons, n_frames));
-    for (mut cell, trace) in cells.outer_iter_mut().zip(fluor.axis_iter(Axis(1))) {
-        let rest = 300.0 + 600.0 * rng.random::<f32>();
-        for (frame, (to, &value)) in cell.iter_mut().zip(trace).enumerate() {
-            let bleached = 1.0 - 0.1 * frame as f32 / n_frames as f32;
-            *to = rest * bleached * (1.0 + 0.2 * value);
-        }
-    }
-    let others = Array2::from_shape_simple_fn((n_rejected, n_frames), || {
-        let noise: f32 = StandardNormal.sample(&mut rng);
-        100.0 + 20.0 * noise
-    });
-    let mut fluorescence = concatenate(Axis(0), &[cells.view(), others.view()])?;
-    fluorescence.scaled_add(0.7, &neuropil);
-    let cell_probability = (0..n_regions).map(|region| {
-        let chance = 0.45 * rng.random::<f32>();
-        if region < n_neurons {
-            1.0 - chance
-        } else {
-            chance
-        }
-    });
-    Ok(Suite2pFolder {
-        fluorescence,
-        neuropil,
-        cell_probability: cell_probability.collect(),
-        rate_hz: 1.0 / dataset.dt_s,
-    })
-}
-
-/// Slow fluctuations that all regions share, `[roi, time]`.
-fn neuropil(rng: &mut ChaCha8Rng, n_regions: usize, n_frames: usize, dt_s: f64) -> Array2<f32> {
-    let g = (-dt_s / 2.0).exp() as f32;
-    let step = (1.0 - g * g).sqrt();
-    let mut state = 0.0;
-    let shared: Vec<f32> = (0..n_frames)
-        .map(|_| {
-            let noise: f32 = StandardNormal.sample(rng);
-            state = g * state + step * noise;
-            state
-        })
-        .collect();
-    let share: Vec<f32> = (0..n_regions).map(|_| 0.5 + rng.random::<f32>()).collect();
-    Array2::from_shape_fn((n_regions, n_frames), |(region, frame)| {
-        200.0 + 25.0 * share[region] * shared[frame]
-    })
 }

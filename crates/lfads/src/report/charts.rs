@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use maud::{Markup, html};
 use model::Term;
 use ndarray::{Array3, Axis};
 
-use super::svg::{Panel, limits, picture};
-use super::{Report, escape, section};
+use super::svg::{Panel, limits, picture, px};
+use super::{Report, section};
 
 /// Neurons whose traces are shown.
 const N_TRACES: usize = 6;
@@ -43,59 +44,52 @@ impl Report<'_> {
     }
 
     /// Where the example's frames were held out, as bands.
-    fn held_out_bands(&self, panel: &Panel) -> String {
+    fn held_out_bands(&self, panel: &Panel) -> Markup {
         let dt_s = self.record.source.dt_s;
         let held_out = self.quantities.held_out.row(self.example.trial);
         let [left, top, width, height] = panel.place;
-        let x = |time: f64| left + width * (time - panel.x[0]) / (panel.x[1] - panel.x[0]);
-        let mut bands = String::new();
-        let mut start = None;
-        for bin in self.example.frames.start..=self.example.frames.end {
-            let is_in = bin < self.example.frames.end && held_out[bin] > 0.5;
-            match (is_in, start) {
-                (true, None) => start = Some(bin),
-                (false, Some(first)) => {
-                    let (a, b) = (x(first as f64 * dt_s), x(bin as f64 * dt_s));
-                    let _ = writeln!(
-                        bands,
-                        "<rect class=\"held\" x=\"{a:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{height:.1}\"/>",
-                        b - a
-                    );
-                    start = None;
-                }
-                _ => {}
+        let x = |bin: usize| {
+            let time = bin as f64 * dt_s;
+            left + width * (time - panel.x[0]) / (panel.x[1] - panel.x[0])
+        };
+        let frames: Vec<usize> = self.example.frames.clone().collect();
+        let stretches = frames.chunk_by(|&a, &b| (held_out[a] > 0.5) == (held_out[b] > 0.5));
+        let bands = stretches
+            .filter(|stretch| held_out[stretch[0]] > 0.5)
+            .map(|stretch| (x(stretch[0]), x(stretch[stretch.len() - 1] + 1)));
+        html! {
+            @for (start, end) in bands {
+                rect class="held" x=(px(start)) y=(px(top)) width=(px(end - start)) height=(px(height)) {}
             }
         }
-        bands
     }
 
-    pub(super) fn traces(&self) -> String {
+    pub(super) fn traces(&self) -> Markup {
         const ROW: f64 = 78.0;
         let shown = self.example.neurons.iter().take(N_TRACES);
-        let mut content = String::new();
-        for (row, &neuron) in shown.clone().enumerate() {
-            content += &self.trace_row(12.0 + ROW * row as f64, ROW - 14.0, neuron);
-        }
         let height = 12.0 + ROW * shown.len() as f64 + 34.0;
         let axis = Panel {
             place: [70.0, height - 44.0, 900.0, 0.0],
             x: self.time_limits(),
             y: [0.0, 1.0],
         };
-        content += &axis.axes("time, s", "");
-        let caption = format!(
-            "The six neurons that vary most, {}. Shaded: held out, never seen in training.{}",
-            match self.record.source.continuous {
-                true => "in a stretch of the recording".to_owned(),
-                false => format!("in trial {}", self.example.trial),
-            },
-            legend(&self.trace_legend())
-        );
-        section(
-            "Traces",
-            &caption,
-            &picture(1060.0, height, "traces", &content),
-        )
+        let content = html! {
+            @for (row, &neuron) in shown.enumerate() {
+                (self.trace_row(12.0 + ROW * row as f64, ROW - 14.0, neuron))
+            }
+            (axis.axes("time, s", ""))
+        };
+        let caption = html! {
+            "The six neurons that vary most, in "
+            @match self.record.source.continuous {
+                true => "a stretch of the recording",
+                false => { "trial " (self.example.trial) }
+            }
+            ". Shaded: held out, never seen in training."
+            (legend(&self.trace_legend()))
+        };
+        let picture = picture(1060.0, height, "traces", &content);
+        section("Traces", &caption, &picture)
     }
 
     fn trace_legend(&self) -> Vec<(&'static str, &'static str)> {
@@ -110,7 +104,7 @@ impl Report<'_> {
         names
     }
 
-    fn trace_row(&self, top: f64, height: f64, neuron: usize) -> String {
+    fn trace_row(&self, top: f64, height: f64, neuron: usize) -> Markup {
         let observed = self.values(&self.quantities.observed, neuron);
         let fluor = self.quantities.fluor.as_ref();
         let fluor = fluor.map(|fluor| self.values(fluor, neuron));
@@ -126,32 +120,28 @@ impl Report<'_> {
             y: [0.0, 1.02 * greatest.max(1e-6)],
             ..panel
         };
-        let id = escape(&self.record.source.neuron_ids[neuron]);
-        let fit = self.fits[neuron].map_or_else(String::new, |r2| format!("r² {r2:.2}"));
-        let mut out = self.held_out_bands(&panel);
-        out += &panel.line("trace", self.times().zip(observed));
-        if let Some(fluor) = fluor {
-            out += &panel.line("a", self.times().zip(fluor));
+        let id = &self.record.source.neuron_ids[neuron];
+        let (upper, lower) = (px(top + 0.5 * height - 8.0), px(top + 0.5 * height + 7.0));
+        html! {
+            (self.held_out_bands(&panel))
+            (panel.line("trace", self.times().zip(observed)))
+            @if let Some(fluor) = fluor {
+                (panel.line("a", self.times().zip(fluor)))
+            }
+            (rate_panel.line("b", self.times().zip(rates)))
+            (self.spike_strokes(&panel, neuron))
+            text.strong x="62" y=(upper) text-anchor="end" { "neuron " (id) }
+            @if let Some(r2) = self.fits[neuron] {
+                text x="62" y=(lower) text-anchor="end" { (format!("r² {r2:.2}")) }
+            }
+            text x="978" y=(upper) { (format!("up to {greatest:.1} Hz")) }
         }
-        out += &rate_panel.line("b", self.times().zip(rates));
-        out += &self.spike_strokes(&panel, neuron);
-        let middle = top + 0.5 * height;
-        let _ = writeln!(
-            out,
-            "<text class=\"strong\" x=\"62\" y=\"{:.1}\" text-anchor=\"end\">neuron {id}</text>\
-             <text x=\"62\" y=\"{:.1}\" text-anchor=\"end\">{fit}</text>\
-             <text x=\"978\" y=\"{:.1}\">up to {greatest:.1} Hz</text>",
-            middle - 8.0,
-            middle + 7.0,
-            middle - 8.0,
-        );
-        out
     }
 
     /// Strokes whose height is the count, below a trace.
-    fn spike_strokes(&self, panel: &Panel, neuron: usize) -> String {
+    fn spike_strokes(&self, panel: &Panel, neuron: usize) -> Markup {
         let Some(spikes) = &self.quantities.spikes else {
-            return String::new();
+            return Markup::default();
         };
         let [left, top, width, height] = panel.place;
         let mut path = String::new();
@@ -159,13 +149,14 @@ impl Report<'_> {
             if count > 0.1 {
                 let x = left + width * (time - panel.x[0]) / (panel.x[1] - panel.x[0]);
                 let length = 12.0 * count.min(2.0) / 2.0;
+                // Writing to a `String` cannot fail.
                 let _ = write!(path, "M{x:.1} {:.1}v-{length:.1}", top + height + 15.0);
             }
         }
-        format!("<path class=\"spike\" d=\"{path}\"/>\n")
+        html! { path class="spike" d=(path) {} }
     }
 
-    pub(super) fn population(&self) -> String {
+    pub(super) fn population(&self) -> Markup {
         let n_neurons = self.example.neurons.len();
         let n_shown = n_neurons.min(N_RASTER);
         let mut order = self.example.neurons[..n_shown].to_vec();
@@ -182,33 +173,39 @@ impl Report<'_> {
             x: self.time_limits(),
             y: [0.0, n_shown as f64],
         };
-        let mut content = self.raster(&panel(50.0), &order, row);
-        content += &self.rate_shades(&panel(575.0), &order, row);
+        let content = html! {
+            (self.raster(&panel(50.0), &order, row))
+            (self.rate_shades(&panel(575.0), &order, row))
+        };
         let caption = "Neurons by the time of their highest rate. Left: inferred spikes. Right: rates, each neuron from its lowest (clear) to its highest (full).";
         section(
             "Population",
-            caption,
+            &html! { (caption) },
             &picture(1060.0, height + 54.0, "raster and rates", &content),
         )
     }
 
-    fn raster(&self, panel: &Panel, order: &[usize], row: f64) -> String {
-        let mut out = panel.axes("time, s", "neuron");
+    fn raster(&self, panel: &Panel, order: &[usize], row: f64) -> Markup {
         let source = match &self.quantities.spikes {
             Some(spikes) => spikes,
             None => &self.quantities.observed,
         };
-        for (place, &neuron) in order.iter().enumerate() {
+        let points = |place: usize, neuron: usize| {
             let spikes = self.times().zip(self.values(source, neuron));
             let events = spikes.filter(|(_, count)| *count > 0.5);
-            let points = events.map(|(time, _)| (time, place as f64 + 0.5));
-            out += &panel.ticks("spike", 0.8_f64.min(6.0 / row).max(0.6), points);
+            events.map(move |(time, _)| (time, place as f64 + 0.5))
+        };
+        let height = 0.8_f64.min(6.0 / row).max(0.6);
+        html! {
+            (panel.axes("time, s", "neuron"))
+            @for (place, &neuron) in order.iter().enumerate() {
+                (panel.ticks("spike", height, points(place, neuron)))
+            }
         }
-        out
     }
 
     /// Rates as strokes of ten opacities: a picture without one element per frame.
-    fn rate_shades(&self, panel: &Panel, order: &[usize], row: f64) -> String {
+    fn rate_shades(&self, panel: &Panel, order: &[usize], row: f64) -> Markup {
         let dt_s = self.record.source.dt_s;
         let mut paths = vec![String::new(); N_SHADES + 1];
         let [left, top, width, height] = panel.place;
@@ -235,18 +232,16 @@ impl Report<'_> {
                 bin += length;
             }
         }
-        let mut out = panel.axes("time, s", "");
-        for (shade, path) in paths.iter().enumerate().skip(1) {
-            let opacity = shade as f64 / N_SHADES as f64;
-            let _ = writeln!(
-                out,
-                "<path class=\"a\" style=\"stroke-width:{row:.1};stroke-opacity:{opacity:.2}\" d=\"{path}\"/>"
-            );
+        html! {
+            (panel.axes("time, s", ""))
+            @for (shade, path) in paths.iter().enumerate().skip(1) {
+                @let opacity = shade as f64 / N_SHADES as f64;
+                path class="a" style=(format!("stroke-width:{row:.1};stroke-opacity:{opacity:.2}")) d=(path) {}
+            }
         }
-        out
     }
 
-    pub(super) fn neurons(&self) -> String {
+    pub(super) fn neurons(&self) -> Markup {
         let n_neurons = self.fits.len();
         let mut sorted: Vec<f64> = self.fits.iter().flatten().copied().collect();
         sorted.sort_unstable_by(f64::total_cmp);
@@ -260,8 +255,6 @@ impl Report<'_> {
             .iter()
             .enumerate()
             .map(|(place, &r2)| (rank(place), r2));
-        let mut content = left.axes("neurons, by fit", "r²");
-        content += &left.dots("a", 2.6, ranked);
         let mean_rate = |neuron: usize| {
             let rates = self.quantities.rates.index_axis(Axis(2), neuron);
             let finite = rates.iter().filter(|r| r.is_finite());
@@ -276,13 +269,17 @@ impl Report<'_> {
             x: [0.0, 1.05 * limits(points.iter().map(|p| p.0), 0.0)[1]],
             y: [0.0, 1.0],
         };
-        content += &right.axes("mean rate, Hz", "r²");
-        content += &right.dots("a", 2.6, points.into_iter());
+        let content = html! {
+            (left.axes("neurons, by fit", "r²"))
+            (left.dots("a", 2.6, ranked))
+            (right.axes("mean rate, Hz", "r²"))
+            (right.dots("a", 2.6, points.into_iter()))
+        };
         let what = match self.quantities.fluor {
             Some(_) => "inferred and recorded fluorescence; noise keeps it below 1",
             None => "inferred rates and recorded counts; spiking noise keeps it far below 1",
         };
-        let caption = format!("r² of {what}. Held-out frames only.");
+        let caption = html! { "r² of " (what) ". Held-out frames only." };
         section(
             "Neurons",
             &caption,
@@ -290,7 +287,7 @@ impl Report<'_> {
         )
     }
 
-    pub(super) fn losses(&self) -> String {
+    pub(super) fn losses(&self) -> Markup {
         let reports = &self.history.validations;
         let steps = || reports.iter().map(|report| report.step as f64);
         let held_out = reports.iter().map(|report| report.valid.negative_bound());
@@ -307,9 +304,6 @@ impl Report<'_> {
             true => value,
             false => f64::NAN,
         };
-        let mut content = left.axes("step", "nats per trial");
-        content += &left.line("trace", steps().zip(train.map(clip)));
-        content += &left.line("a", steps().zip(held_out.map(clip)));
         let kl = reports
             .iter()
             .map(|report| report.valid.get(Term::KlIc).unwrap_or(f64::NAN));
@@ -318,16 +312,20 @@ impl Report<'_> {
             x,
             y: [0.0, limits(kl.clone(), 0.08)[1]],
         };
-        content += &right.axes("step", "nats per trial");
-        content += &right.line("c", steps().zip(kl));
-        let caption = format!(
-            "Left: loss; the training loss has the penalties in it and, at first, the warm-up. Right: what the initial condition says of a trial; near 0 the dynamics have collapsed.{}",
-            legend(&[
-                ("trace", "training"),
-                ("a", "held out"),
-                ("c", "KL of the initial condition")
-            ])
-        );
+        let content = html! {
+            (left.axes("step", "nats per trial"))
+            (left.line("trace", steps().zip(train.map(clip))))
+            (left.line("a", steps().zip(held_out.map(clip))))
+            (right.axes("step", "nats per trial"))
+            (right.line("c", steps().zip(kl)))
+        };
+        let caption = "Left: loss; the training loss has the penalties in it and, at first, the warm-up. Right: what the initial condition says of a trial; near 0 the dynamics have collapsed.";
+        let names = [
+            ("trace", "training"),
+            ("a", "held out"),
+            ("c", "KL of the initial condition"),
+        ];
+        let caption = html! { (caption) (legend(&names)) };
         section(
             "Training",
             &caption,
@@ -336,7 +334,10 @@ impl Report<'_> {
     }
 }
 
-fn legend(names: &[(&str, &str)]) -> String {
-    let key = |(class, name): &(&str, &str)| format!("<span class=\"key {class}\"></span>{name}");
-    names.iter().map(key).collect()
+fn legend(names: &[(&str, &str)]) -> Markup {
+    html! {
+        @for (class, name) in names {
+            span class={ "key " (class) } {} (name)
+        }
+    }
 }

@@ -3,51 +3,48 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use ndarray::{Array1, Array2, Array3, Axis, s};
+use maud::{Markup, PreEscaped, html};
+use metrics::PrincipalComponents;
+use ndarray::{Array3, ArrayView1, ArrayView2, s};
+use serde_json::json;
 
-use super::svg::picture;
 use super::{Report, section};
 
 /// Points drawn in all.
 const MAX_POINTS: usize = 6000;
 /// Frames drawn before and after those of the example.
 const MARGIN: usize = 300;
-/// Power iterations for each component.
-const N_ITERATIONS: usize = 200;
 /// First view, as in the script.
 const TURN: f64 = 0.6;
 const TILT: f64 = 0.35;
 
 impl Report<'_> {
-    pub(super) fn orbits(&self) -> String {
+    pub(super) fn orbits(&self) -> Markup {
         let lines = orbits(&self.quantities.factors, self.orbit_frames());
-        let paths: String = lines
-            .iter()
-            .enumerate()
-            .map(|(i, line)| path(i, line))
-            .collect();
-        let data = serde_json::to_string(&lines).unwrap_or_default();
+        let data = PreEscaped(json!(lines).to_string());
         let title = "factors in three dimensions; arrow keys turn them";
-        let svg = picture(1060.0, 420.0, title, &paths);
-        let svg = svg.replacen("<svg ", "<svg id=\"orbits\" tabindex=\"0\" ", 1);
-        let content =
-            format!("{svg}<script type=\"application/json\" id=\"orbit-data\">{data}</script>\n");
         let n = self.quantities.factors.dim().2;
+        let which = match self.record.source.continuous {
+            true => ", some frames before and after the traces above",
+            false => ", one line per trial",
+        };
         section(
             "Factors",
-            &format!(
-                "The first three principal components of {n} factors{}. Drag to turn, or use the arrow keys; Home goes back.",
-                match self.record.source.continuous {
-                    true => ", some frames before and after the traces above",
-                    false => ", one line per trial",
+            &html! {
+                "The first three principal components of " (n) " factors" (which)
+                ". Drag to turn, or use the arrow keys; Home goes back."
+            },
+            &html! {
+                svg #orbits tabindex="0" viewBox="0 0 1060 420" role="img" aria-label=(title) {
+                    @for (index, line) in lines.iter().enumerate() {
+                        path class={ "orbit " (["a", "b", "c"][index % 3]) } d=(path(line)) {}
+                    }
                 }
-            ),
-            &content,
+                script type="application/json" #orbit-data { (data) }
+            },
         )
     }
-}
 
-impl Report<'_> {
     /// All frames of trials; of a long recording those around the example.
     fn orbit_frames(&self) -> Range<usize> {
         let n_bins = self.quantities.factors.dim().1;
@@ -61,24 +58,21 @@ impl Report<'_> {
 fn orbits(factors: &Array3<f32>, frames: Range<usize>) -> Vec<Vec<i32>> {
     let (n_trials, _, n_factors) = factors.dim();
     let n_shown = (MAX_POINTS / frames.len().max(1)).clamp(1, n_trials);
-    let is_finite = |row: &ndarray::ArrayView1<'_, f32>| row.iter().all(|f| f.is_finite());
-    let rows: Vec<f64> = factors
+    let is_finite = |row: &ArrayView1<'_, f32>| row.iter().all(|f| f.is_finite());
+    let rows: Vec<f32> = factors
         .rows()
         .into_iter()
         .filter(is_finite)
-        .flat_map(|row| row.iter().map(|&f| f64::from(f)).collect::<Vec<_>>())
+        .flat_map(|row| row.to_vec())
         .collect();
-    let n_rows = rows.len() / n_factors.max(1);
-    let Ok(mut all) = Array2::from_shape_vec((n_rows, n_factors), rows) else {
+    let rows = ArrayView2::from_shape((rows.len() / n_factors.max(1), n_factors), &rows)
+        .expect("whole rows");
+    let Ok(components) = PrincipalComponents::of(rows) else {
         return Vec::new();
     };
-    let Some(mean) = all.mean_axis(Axis(0)) else {
-        return Vec::new();
-    };
-    all -= &mean;
-    let axes = principal_axes(all.t().dot(&all) / n_rows as f64);
-    let place = |row: ndarray::ArrayView1<'_, f32>| -> Array1<f64> {
-        axes.dot(&(row.mapv(f64::from) - &mean))
+    let place = |row: ArrayView1<'_, f32>| {
+        let place = components.project(row).expect("as many factors");
+        [0, 1, 2].map(|axis| place.get(axis).copied().unwrap_or(0.0))
     };
     let stride = (n_trials / n_shown).max(1);
     let lines: Vec<Vec<f64>> = (0..n_trials)
@@ -89,7 +83,7 @@ fn orbits(factors: &Array3<f32>, frames: Range<usize>) -> Vec<Vec<i32>> {
                 .clone()
                 .map(|bin| factors.slice(s![trial, bin, ..]))
                 .filter(is_finite)
-                .flat_map(|row| place(row).to_vec())
+                .flat_map(place)
                 .collect()
         })
         .collect();
@@ -109,30 +103,8 @@ fn orbits(factors: &Array3<f32>, frames: Range<usize>) -> Vec<Vec<i32>> {
     lines.iter().map(scaled).collect()
 }
 
-/// The three leading eigenvectors, as rows, by power iteration; zeros where there are fewer.
-fn principal_axes(mut covariance: Array2<f64>) -> Array2<f64> {
-    let n = covariance.nrows();
-    let mut axes = Array2::zeros((3, n));
-    for mut axis in axes.outer_iter_mut().take(n) {
-        let mut vector = Array1::from_shape_fn(n, |i| 1.0 / (1.0 + i as f64));
-        for _ in 0..N_ITERATIONS {
-            let next = covariance.dot(&vector);
-            let norm = next.dot(&next).sqrt();
-            if norm == 0.0 {
-                break;
-            }
-            vector = next / norm;
-        }
-        let variance = vector.dot(&covariance.dot(&vector));
-        for ((i, j), value) in covariance.indexed_iter_mut() {
-            *value -= variance * vector[i] * vector[j];
-        }
-        axis.assign(&vector);
-    }
-    axes
-}
-
-fn path(index: usize, line: &[i32]) -> String {
+/// How a line looks at first.
+fn path(line: &[i32]) -> String {
     let [turn, tilt] = [TURN, TILT];
     let mut d = String::new();
     for (k, point) in line.chunks_exact(3).enumerate() {
@@ -145,8 +117,7 @@ fn path(index: usize, line: &[i32]) -> String {
         // Writing to a `String` cannot fail.
         let _ = write!(d, "{command}{x:.1} {y:.1}");
     }
-    let class = ["a", "b", "c"][index % 3];
-    format!("<path class=\"orbit {class}\" d=\"{d}\"/>\n")
+    d
 }
 
 #[cfg(test)]
@@ -164,22 +135,5 @@ mod tests {
             let distance = point.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt();
             assert!((distance - 100.0).abs() < 1.0, "{point:?}");
         }
-    }
-
-    #[test]
-    fn principal_axes_are_orthonormal_and_sorted() {
-        let covariance = ndarray::array![
-            [5.0, 1.0, 0.0, 0.0],
-            [1.0, 3.0, 0.5, 0.0],
-            [0.0, 0.5, 2.0, 0.0],
-            [0.0, 0.0, 0.0, 0.1]
-        ];
-        let axes = principal_axes(covariance.clone());
-        let gram = axes.dot(&axes.t());
-        for ((i, j), value) in gram.indexed_iter() {
-            assert!((value - f64::from(u8::from(i == j))).abs() < 1e-6, "{gram}");
-        }
-        let variance = |i: usize| axes.row(i).dot(&covariance.dot(&axes.row(i)));
-        assert!(variance(0) > variance(1) && variance(1) > variance(2));
     }
 }

@@ -4,13 +4,15 @@ mod charts;
 mod factors;
 mod svg;
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use anyhow::{Context, Result};
+use calcium::estimate::median;
 use data::Arrays;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use metrics::Comparison;
 use ndarray::{Array2, Array3, Axis, Ix2, Ix3};
-use pipeline::{History, RunRecord, RunResult, median};
+use pipeline::{History, RunRecord, RunResult};
 use zoo::ModelConfig;
 
 /// Everything the page shows.
@@ -52,7 +54,7 @@ impl<'a> Report<'a> {
     ) -> Result<Self> {
         let quantities = Quantities::of(results)?;
         let example = Example::of(&quantities);
-        let fits = quantities.fits(record.source.dt_s);
+        let fits = quantities.fits(record.source.dt_s)?;
         Ok(Self {
             record,
             history,
@@ -65,22 +67,29 @@ impl<'a> Report<'a> {
 
     /// The page: style, script and pictures are in it.
     pub fn html(&self) -> String {
-        let mut page = format!(
-            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-             <title>{title}</title>\n<style>\n{style}</style></head>\n<body>\n<h1>{title}</h1>\n",
-            title = escape(&self.title()),
-            style = include_str!("page.css"),
-        );
-        page += &self.facts();
-        page += &self.traces();
-        page += &self.population();
-        page += &self.orbits();
-        page += &self.neurons();
-        page += &self.losses();
-        page += &self.settings();
-        let _ = write!(page, "<script>\n{}</script>\n", include_str!("page.js"));
-        page + "</body></html>\n"
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    title { (self.title()) }
+                    style { (PreEscaped(include_str!("page.css"))) }
+                }
+                body {
+                    h1 { (self.title()) }
+                    (self.facts())
+                    (self.traces())
+                    (self.population())
+                    (self.orbits())
+                    (self.neurons())
+                    (self.losses())
+                    (self.settings())
+                    script { (PreEscaped(include_str!("page.js"))) }
+                }
+            }
+        };
+        page.into_string()
     }
 
     fn title(&self) -> String {
@@ -88,7 +97,7 @@ impl<'a> Report<'a> {
         format!("{} on {}", self.record.model.title(), source.display())
     }
 
-    fn facts(&self) -> String {
+    fn facts(&self) -> Markup {
         let source = &self.record.source;
         let (n_trials, n_frames, _) = self.quantities.observed.dim();
         let seconds = n_frames as f64 * source.dt_s;
@@ -128,13 +137,16 @@ impl<'a> Report<'a> {
             ),
             "training steps",
         ));
-        let tiles = facts
-            .iter()
-            .map(|(value, name)| format!("<div><b>{}</b><span>{name}</span></div>", escape(value)));
-        format!("<div class=\"facts\">{}</div>\n", tiles.collect::<String>())
+        html! {
+            div.facts {
+                @for (value, name) in facts {
+                    div { b { (value) } span { (name) } }
+                }
+            }
+        }
     }
 
-    fn settings(&self) -> String {
+    fn settings(&self) -> Markup {
         let source = &self.record.source;
         let training = &self.record.training;
         let dynamics = self.record.model_config.dynamics();
@@ -167,13 +179,16 @@ impl<'a> Report<'a> {
         if self.result.recoveries > 0 {
             rows.push(("recoveries", self.result.recoveries.to_string()));
         }
-        let rows = rows
-            .iter()
-            .map(|(name, value)| format!("<tr><td>{name}</td><td>{}</td></tr>", escape(value)));
         section(
             "Settings",
-            "All of them are in run.json and config.toml.",
-            &format!("<table>{}</table>", rows.collect::<String>()),
+            &html! { "All of them are in run.json and config.toml." },
+            &html! {
+                table {
+                    @for (name, value) in rows {
+                        tr { td { (name) } td { (value) } }
+                    }
+                }
+            },
         )
     }
 }
@@ -201,24 +216,13 @@ impl Quantities {
 
     /// r² of each neuron on the held-out frames: of its fluorescence or, for models of counts,
     /// of its counts and rates.
-    fn fits(&self, dt_s: f64) -> Vec<Option<f64>> {
-        let fit = |neuron: usize| {
-            let (mut a, mut b) = (Vec::new(), Vec::new());
-            for ((trial, bin), &held_out) in self.held_out.indexed_iter() {
-                let inferred = match &self.fluor {
-                    Some(fluor) => fluor[[trial, bin, neuron]],
-                    None => self.rates[[trial, bin, neuron]] * dt_s as f32,
-                };
-                let observed = self.observed[[trial, bin, neuron]];
-                if held_out > 0.5 && inferred.is_finite() && observed.is_finite() {
-                    a.push(inferred);
-                    b.push(observed);
-                }
-            }
-            let (a, b) = (ndarray::aview1(&a), ndarray::aview1(&b));
-            metrics::r2(a, b).ok()
-        };
-        (0..self.observed.dim().2).map(fit).collect()
+    fn fits(&self, dt_s: f64) -> Result<Vec<Option<f64>>> {
+        let counts = || self.rates.mapv(|rate| rate * dt_s as f32);
+        let inferred = self.fluor.clone().unwrap_or_else(counts);
+        let held_out = self.held_out.mapv(|v| v > 0.5);
+        let comparison = Comparison::new(inferred.view(), self.observed.view())?;
+        let fits = comparison.within(held_out.view())?.per_neuron();
+        Ok(fits.into_iter().map(|fit| Some(fit?.r2)).collect())
     }
 }
 
@@ -277,12 +281,8 @@ impl Example {
     }
 }
 
-fn section(title: &str, caption: &str, content: &str) -> String {
-    format!("<section><h2>{title}</h2><p>{caption}</p>\n{content}</section>\n")
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+fn section(title: &str, caption: &Markup, content: &Markup) -> Markup {
+    html! {
+        section { h2 { (title) } p { (caption) } (content) }
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use maud::{Markup, html};
+
 /// Points of a long line that are drawn: more than pixels are wasted.
 const MAX_POINTS: usize = 1200;
 
@@ -30,7 +32,7 @@ impl Panel {
 
     /// A line of style `class` through `(x, y)`; a gap wherever a value is missing, and a dot between two
     /// gaps.
-    pub fn line(&self, class: &str, points: impl Iterator<Item = (f64, f64)>) -> String {
+    pub fn line(&self, class: &str, points: impl Iterator<Item = (f64, f64)>) -> Markup {
         let mut path = String::new();
         let points = thinned(points);
         for stretch in points.split(|(_, y)| !y.is_finite()) {
@@ -45,7 +47,7 @@ impl Panel {
                 path.push_str("h0");
             }
         }
-        format!("<path class=\"{class}\" stroke-linecap=\"round\" d=\"{path}\"/>\n")
+        html! { path class=(class) stroke-linecap="round" d=(path) {} }
     }
 
     /// Vertical strokes of `height` data units at `(x, y)`.
@@ -54,14 +56,14 @@ impl Panel {
         class: &str,
         height: f64,
         points: impl Iterator<Item = (f64, f64)>,
-    ) -> String {
+    ) -> Markup {
         let mut path = String::new();
         for (x, y) in points {
             let (x, bottom) = self.at(x, y - 0.5 * height);
             let (_, top) = self.at(0.0, y + 0.5 * height);
             let _ = write!(path, "M{x:.1} {bottom:.1}V{top:.1}");
         }
-        format!("<path class=\"{class}\" d=\"{path}\"/>\n")
+        html! { path class=(class) d=(path) {} }
     }
 
     /// Circles.
@@ -70,59 +72,48 @@ impl Panel {
         class: &str,
         radius: f64,
         points: impl Iterator<Item = (f64, f64)>,
-    ) -> String {
-        let circle = |(x, y): (f64, f64)| {
-            let (x, y) = self.at(x, y);
-            format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"/>\n")
-        };
-        points.map(circle).collect()
+    ) -> Markup {
+        let points = points.map(|(x, y)| self.at(x, y));
+        html! {
+            @for (x, y) in points {
+                circle class=(class) cx=(px(x)) cy=(px(y)) r=(radius) {}
+            }
+        }
     }
 
     /// Both axes with round numbers, and their names.
-    pub fn axes(&self, x_name: &str, y_name: &str) -> String {
+    pub fn axes(&self, x_name: &str, y_name: &str) -> Markup {
         let [left, top, width, height] = self.place;
-        let bottom = top + height;
-        let mut out = format!(
-            "<path class=\"axis\" d=\"M{left:.1} {top:.1}V{bottom:.1}H{:.1}\"/>\n",
-            left + width
-        );
-        for value in round_numbers(self.x, width / 70.0) {
-            let (x, _) = self.at(value, 0.0);
-            let _ = writeln!(
-                out,
-                "<path class=\"axis\" d=\"M{x:.1} {bottom:.1}v4\"/><text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                bottom + 17.0,
-                label(value)
-            );
-        }
+        let (right, bottom) = (left + width, top + height);
         let n_values = if height > 0.0 { height / 32.0 } else { 0.0 };
-        for value in round_numbers(self.y, n_values) {
-            let (_, y) = self.at(0.0, value);
-            let _ = writeln!(
-                out,
-                "<path class=\"grid\" d=\"M{left:.1} {y:.1}h{width:.1}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                left - 6.0,
-                y + 4.0,
-                label(value)
-            );
+        html! {
+            path class="axis" d={ "M" (px(left)) " " (px(top)) "V" (px(bottom)) "H" (px(right)) } {}
+            @for value in round_numbers(self.x, width / 70.0) {
+                @let x = px(self.at(value, 0.0).0);
+                path class="axis" d={ "M" (x) " " (px(bottom)) "v4" } {}
+                text x=(x) y=(px(bottom + 17.0)) text-anchor="middle" { (label(value)) }
+            }
+            @for value in round_numbers(self.y, n_values) {
+                @let y = self.at(0.0, value).1;
+                path class="grid" d={ "M" (px(left)) " " (px(y)) "h" (px(width)) } {}
+                text x=(px(left - 6.0)) y=(px(y + 4.0)) text-anchor="end" { (label(value)) }
+            }
+            text.name x=(px(right)) y=(px(bottom + 33.0)) text-anchor="end" { (x_name) }
+            text.name x=(px(left - 40.0)) y=(px(top - 8.0)) { (y_name) }
         }
-        let _ = writeln!(
-            out,
-            "<text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{x_name}</text><text class=\"name\" x=\"{:.1}\" y=\"{:.1}\">{y_name}</text>",
-            left + width,
-            bottom + 33.0,
-            left - 40.0,
-            top - 8.0
-        );
-        out
     }
 }
 
 /// An SVG picture that scales with the page.
-pub fn picture(width: f64, height: f64, title: &str, content: &str) -> String {
-    format!(
-        "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\">\n{content}</svg>\n"
-    )
+pub fn picture(width: f64, height: f64, title: &str, content: &Markup) -> Markup {
+    html! {
+        svg viewBox={ "0 0 " (width) " " (height) } role="img" aria-label=(title) { (content) }
+    }
+}
+
+/// A length or place in pixels.
+pub fn px(value: f64) -> String {
+    format!("{value:.1}")
 }
 
 /// Least and greatest of what is finite, with a margin of `margin` of the range.
@@ -205,6 +196,22 @@ mod tests {
     }
 
     #[test]
+    fn names_are_text_whatever_is_in_them() {
+        let panel = Panel {
+            place: [0.0, 0.0, 100.0, 100.0],
+            x: [0.0, 1.0],
+            y: [0.0, 1.0],
+        };
+        let axes = panel.axes("<script>", "a & b");
+        let page = picture(10.0, 10.0, "\"><script>", &axes).into_string();
+        assert!(!page.contains("<script>"), "{page}");
+        assert!(
+            page.contains("&lt;script&gt;") && page.contains("a &amp; b"),
+            "{page}"
+        );
+    }
+
+    #[test]
     fn missing_values_lift_the_pen() {
         let panel = Panel {
             place: [0.0, 0.0, 100.0, 100.0],
@@ -214,8 +221,8 @@ mod tests {
         let points = [(0.0, 0.0), (1.0, 1.0), (2.0, f64::NAN), (3.0, 0.0)];
         let line = panel.line("a", points.into_iter());
         assert_eq!(
-            line,
-            "<path class=\"a\" stroke-linecap=\"round\" d=\"M0.0 100.0L33.3 0.0M100.0 100.0h0\"/>\n"
+            line.into_string(),
+            "<path class=\"a\" stroke-linecap=\"round\" d=\"M0.0 100.0L33.3 0.0M100.0 100.0h0\"></path>"
         );
     }
 }

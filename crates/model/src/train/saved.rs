@@ -25,11 +25,14 @@ pub fn load_weights<M: SequentialVae>(model: M, path: &Path) -> Result<M, ModelE
 }
 
 impl<M: SequentialVae> Trainer<'_, M> {
-    pub(super) fn save(&self, name: &str) -> Result<(), ModelError> {
-        let Some(folder) = self.folder else {
+    fn path(&self) -> Option<PathBuf> {
+        self.folder.map(|folder| folder.join("last.ckpt"))
+    }
+
+    pub(super) fn save(&self) -> Result<(), ModelError> {
+        let Some(path) = self.path() else {
             return Ok(());
         };
-        let path = folder.join(name);
         let fail = |problem: String| ModelError::Checkpoint {
             path: path.clone(),
             problem,
@@ -66,7 +69,7 @@ impl<M: SequentialVae> Trainer<'_, M> {
 
     /// Loads `last.ckpt` if there is one; returns the steps it had done.
     pub(super) fn resume(&mut self) -> Result<Option<usize>, ModelError> {
-        let Some(path) = self.folder.map(|folder| folder.join("last.ckpt")) else {
+        let Some(path) = self.path() else {
             return Ok(None);
         };
         if !path.exists() {

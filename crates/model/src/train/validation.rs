@@ -1,10 +1,9 @@
-//! Validation: the bound on held-out trials, the way out of a collapse, the best weights.
+//! Validation: the bound on held-out trials, the way out of a collapse, the early stop.
 
 use ndarray::Array3;
 
 use crate::batch::time_major;
 use crate::elbo::{ElboValues, Term};
-use crate::error::ModelError;
 use crate::infer::device_of;
 use crate::noise::{Noise, Stream};
 use crate::pass::{Pass, Stage};
@@ -20,7 +19,7 @@ const COLLAPSED_FACTOR_SD: f64 = 1e-3;
 const MAX_RESETS: usize = 3;
 
 impl<M: SequentialVae> Trainer<'_, M> {
-    pub(super) fn validate(&mut self, observer: &mut dyn Observer) -> Result<(), ModelError> {
+    pub(super) fn validate(&mut self, observer: &mut dyn Observer) {
         let (valid, factor_sd) = self.evaluate();
         let report = ValidationReport {
             step: self.state.step,
@@ -33,12 +32,12 @@ impl<M: SequentialVae> Trainer<'_, M> {
         self.state.history.push(report);
         let (weights, stage) = (self.weights(), self.stage());
         if stage == Stage::Shallow || weights.kl_deep < 1.0 || weights.kl_shallow < 1.0 {
-            return Ok(());
+            return;
         }
-        if self.recover_from_collapse(&valid, factor_sd, observer) || stage == Stage::Deep {
-            return Ok(());
+        let recovered = self.recover_from_collapse(&valid, factor_sd, observer);
+        if !recovered && stage != Stage::Deep {
+            self.track_patience(valid.negative_bound(), observer);
         }
-        self.track_best(valid.negative_bound(), observer)
     }
 
     /// Terms of the bound on the validation trials, and the spread of the factors.
@@ -109,11 +108,11 @@ impl<M: SequentialVae> Trainer<'_, M> {
         true
     }
 
-    fn track_best(&mut self, bound: f64, observer: &mut dyn Observer) -> Result<(), ModelError> {
+    fn track_patience(&mut self, bound: f64, observer: &mut dyn Observer) {
         if self.state.best_valid.is_none_or(|best| bound < best) {
             self.state.best_valid = Some(bound);
             self.state.validations_since_best = 0;
-            return self.save("best.ckpt");
+            return;
         }
         self.state.validations_since_best += 1;
         let patience = self.config.patience.unwrap_or(usize::MAX);
@@ -123,6 +122,5 @@ impl<M: SequentialVae> Trainer<'_, M> {
                 step: self.state.step,
             });
         }
-        Ok(())
     }
 }

@@ -3,17 +3,17 @@
 use std::ops::Range;
 
 use anyhow::{Context, Result};
-use calcium::estimate::{Average, autocovariance, noise_sd};
+use calcium::estimate::{Average, autocovariance, median, noise_sd};
 use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Baseline};
 use calcium::{Ar1, Automatic, CalciumError, Discretisation};
 use data::Recording;
 use rayon::prelude::*;
+use runs::assumption;
 
 use super::in_turn::InTurn;
 use super::shots::Shots;
 use super::{GAP, of_neuron};
 use crate::config::{BaselineConfig, CalibrationConfig};
-use crate::inference::median;
 use crate::layout::Layout;
 
 /// Rounds in which the size of one spike and the events of about that size find each other.
@@ -43,6 +43,7 @@ const ARTEFACT_SDS: f64 = 6.0;
 pub struct Known {
     pub tau_s: f64,
     pub tau_is_estimated: bool,
+    pub discretisation: Discretisation,
     pub ar: Ar1,
 }
 
@@ -59,13 +60,14 @@ impl Known {
             None => estimate_tau(recording, config.typical_tau_s, seen)?,
         };
         let is_own_tau = config.tau_s.is_none() && recording.tau_s.is_some();
-        let discretisation = match recording.discretisation.as_deref() {
-            Some("euler") if is_own_tau => Discretisation::Euler,
-            _ => Discretisation::Exact,
+        let discretisation = match is_own_tau {
+            true => assumption::discretisation(recording.discretisation, &recording.path),
+            false => Discretisation::default(),
         };
         Ok(Self {
             tau_s,
             tau_is_estimated: known_tau_s.is_none(),
+            discretisation,
             ar: Ar1::from_tau(tau_s, recording.dt_s, discretisation)?,
         })
     }

@@ -7,16 +7,15 @@ mod shots;
 use std::ops::Range;
 
 use anyhow::{Context, Result};
-use calcium::estimate::maximin_baseline;
+use calcium::estimate::{maximin_baseline, median};
 use calcium::oasis::Ar1Problem;
-use calcium::{Ar1, CalciumError};
+use calcium::{Ar1, CalciumError, Discretisation};
 use data::{Recording, Traces};
 use model::{CalciumModel, Indicator};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
-use crate::inference::median;
 use crate::layout::Layout;
 use measure::{Known, Neuron};
 
@@ -30,6 +29,9 @@ pub struct Calibration {
     pub tau_s: f64,
     /// Whether it was estimated; else it was given.
     pub tau_is_estimated: bool,
+    /// How the decay time becomes the decay per frame.
+    #[serde(default)]
+    pub discretisation: Discretisation,
     /// Decay per frame.
     pub g: f64,
     /// What was subtracted first: a rolling baseline over this many seconds.
@@ -104,6 +106,7 @@ impl Calibrated {
         let calibration = Calibration {
             tau_s: known.tau_s,
             tau_is_estimated: known.tau_is_estimated,
+            discretisation: known.discretisation,
             g: known.ar.g(),
             rolling_window_s,
             baseline: each(&|neuron| neuron.baseline),

@@ -99,9 +99,9 @@ impl Default for ChaoticRnnBenchmark {
 }
 
 /// What all trials share.
-struct World<'a> {
+struct World {
     root: RootSeed,
-    observer: Observer<'a>,
+    observer: Observer,
     rnn: ChaoticRnn,
     readout: Readout,
     /// One per condition.
@@ -164,7 +164,7 @@ impl ChaoticRnnBenchmark {
         self.dt_s / self.steps_per_bin as f64
     }
 
-    fn world(&self, root: RootSeed) -> Result<World<'_>, SynthError> {
+    fn world(&self, root: RootSeed) -> Result<World, SynthError> {
         let rnn = ChaoticRnn::search(
             self.n_units,
             self.gain,
@@ -181,7 +181,9 @@ impl ChaoticRnnBenchmark {
             .collect();
         Ok(World {
             root,
-            observer: self.observation.observer(self.dt_s, self.n_neurons, root)?,
+            observer: self
+                .observation
+                .observer(self.dt_s, self.n_neurons, root.0)?,
             rnn,
             readout: self.readout(root),
             initial_states,
@@ -199,7 +201,7 @@ impl ChaoticRnnBenchmark {
         }
     }
 
-    fn trial(&self, world: &World<'_>, id: TrialId) -> Result<Trial, SynthError> {
+    fn trial(&self, world: &World, id: TrialId) -> Result<Trial, SynthError> {
         let (pulse_bin, jump) = self.draw_pulse(world.root, id);
         let mut activity = Array2::zeros((self.n_bins * self.steps_per_bin, self.n_units));
         world.rnn.run(
@@ -214,7 +216,7 @@ impl ChaoticRnnBenchmark {
         let row = inputs.row_mut(pulse_bin);
         row.into_iter().zip(&jump).for_each(|(u, j)| *u = *j as f32);
         let rates_hz = &binned.rates_hz;
-        let seen = world.observer.observe(rates_hz, id.index);
+        let seen = world.observer.observe(rates_hz.view(), id.index)?;
         Ok(Trial::new(&binned.latent, Some(inputs), rates_hz, seen))
     }
 

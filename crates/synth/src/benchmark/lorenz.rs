@@ -93,10 +93,10 @@ impl LorenzBenchmark {
         let root = RootSeed(seed);
         let readout = self.readout(root);
         let conditions = self.conditions(&readout, root)?;
-        let observer = self.observation.observer(self.dt_s, self.n_neurons, root)?;
+        let observer = self.observation.observer(self.dt_s, self.n_neurons, seed)?;
         let splits = self.design.run(|id| {
             let Binned { latent, rates_hz } = &conditions[id.condition];
-            let seen = observer.observe(rates_hz, id.index);
+            let seen = observer.observe(rates_hz.view(), id.index)?;
             Ok(Trial::new(latent, None, rates_hz, seen))
         })?;
         let recipe = Benchmark::Lorenz(self.clone());

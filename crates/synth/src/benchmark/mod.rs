@@ -107,8 +107,8 @@ impl Common<'_> {
         let kinetics = &self.observation.kinetics;
         Ok(Dataset {
             dt_s: self.dt_s,
-            tau_s: Some(kinetics.tau_decay_s()),
-            discretisation: Some(kinetics.discretisation().to_owned()),
+            tau_s: Some(kinetics.decay_s()),
+            discretisation: Some(kinetics.discretisation()),
             loadings: Some(loadings.map(|&w| w as f32)),
             seed: Some(seed),
             recipe: Some(benchmark.to_recipe()?),

@@ -9,6 +9,7 @@ use crate::Problem;
 use crate::format::hdf5;
 use crate::format::hdf5_tree::Hdf5Tree;
 use crate::format::tree::Tree;
+use crate::indicator::discretisation;
 use crate::recording::axes::guess_order;
 use crate::recording::clock::Clock;
 use crate::recording::draft::Draft;
@@ -45,7 +46,7 @@ impl Reader for PlainHdf5 {
             draft.notes.push(format!("not read: {left_out}"));
         }
         draft.tau_s = tree.scalar("", "tau")?;
-        draft.discretisation = tree.text("", "discretisation");
+        draft.discretisation = discretisation(tree.text("", "discretisation"))?;
         Ok(draft)
     }
 
@@ -85,7 +86,7 @@ impl Reader for PlainHdf5 {
         let mut opened = Opened::bare(name, Box::new(store), shape);
         opened.clock = clock;
         opened.tau_s = tree.scalar("", "tau")?;
-        opened.discretisation = tree.text("", "discretisation");
+        opened.discretisation = discretisation(tree.text("", "discretisation"))?;
         Ok(Some(opened))
     }
 }

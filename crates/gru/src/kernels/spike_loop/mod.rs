@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::gemm::{Left, Packed, Right, Size, Start, gemm};
 use super::pool::Buffer;
 use super::simd::Isa;
-use super::{BLOCK_ROWS, chunks, gates};
+use super::{BLOCK_ROWS, check_len, chunks, gates};
 use elementwise::{fire, fire_gradient, sample, sample_gradient};
 
 /// Sizes of the loop.
@@ -45,6 +45,27 @@ pub struct SpikeLoopSlices<'a, F = f32> {
     pub prior: &'a [F],
     /// Where the exponential becomes its tangent.
     pub max_log: F,
+}
+
+impl SpikeLoopSlices<'_> {
+    /// Panics unless every slice is as long as the shape asks for.
+    #[track_caller]
+    fn check(&self, shape: SpikeLoopShape) {
+        let SpikeLoopShape {
+            n_bins,
+            n_trials,
+            latent,
+            n_neurons,
+        } = shape;
+        let rows = n_bins * n_trials;
+        check_len("drive", self.drive, rows * 2 * latent);
+        check_len("spike_drive", self.spike_drive, rows * n_neurons);
+        check_len("initial_spikes", self.initial_spikes, n_trials * n_neurons);
+        check_len("w_feedback", self.w_feedback, n_neurons * 2 * latent);
+        check_len("w_spike", self.w_spike, latent * n_neurons);
+        check_len("noise", self.noise, rows * latent);
+        check_len("prior", self.prior, 2 * latent);
+    }
 }
 
 /// Log-variances of z are held within ±this: e^{−12} to e^{12} spans every useful width, and the
@@ -96,8 +117,9 @@ pub struct SpikeLoopUpstream<'a> {
 /// Runs the loop.
 ///
 /// # Panics
-/// If a slice is shorter than the shape needs.
+/// If a slice is not as long as the shape asks for.
 pub fn spike_loop(isa: Isa, shape: SpikeLoopShape, slices: SpikeLoopSlices<'_>) -> SpikeLoopOutput {
+    slices.check(shape);
     let SpikeLoopShape {
         n_trials,
         latent,
@@ -149,7 +171,7 @@ fn by_chunk(all: &mut [f32], n_trials: usize, width: usize) -> Vec<Vec<&mut [f32
 /// its output.
 ///
 /// # Panics
-/// If a slice is shorter than the shape needs.
+/// If a slice is not as long as the shape asks for.
 pub fn spike_loop_gradient(
     isa: Isa,
     shape: SpikeLoopShape,
@@ -164,6 +186,9 @@ pub fn spike_loop_gradient(
         n_neurons,
         ..
     } = shape;
+    slices.check(shape);
+    check_len("spikes", spikes, shape.n_bins * n_trials * n_neurons);
+    check_len("upstream.spikes", upstream.spikes, spikes.len());
     let feedback = Packed::transposed(isa, slices.w_feedback, 2 * latent);
     let spike = Packed::transposed(isa, slices.w_spike, n_neurons);
     let n_rows = shape.n_bins * n_trials;
