@@ -6,12 +6,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use calcium::Ar2;
 use calcium::counts::{ConstantRate, SmoothedCounts, SpikeResponse};
+use metrics::Fit;
 use model::CalciumModel;
 use ndarray::{Array3, Axis};
 use rayon::prelude::*;
 
 use crate::dataset::BenchmarkData;
-use crate::evaluate::{Score, score};
 use crate::run::LEVELS;
 use crate::table::{Metric, Scores, TableRow};
 
@@ -47,7 +47,7 @@ impl ConstantRateRow {
     pub fn add(&mut self, data: &BenchmarkData) -> Result<()> {
         let start = Instant::now();
         let scores = scores(data).with_context(|| NAME)?;
-        for (metric, Score { r2, cod }) in scores {
+        for (metric, Fit { r2, cod }) in scores {
             let scores: &mut Scores = self.0.metrics.entry(metric).or_default();
             scores.r2.push(r2);
             scores.cod.push(cod);
@@ -69,7 +69,7 @@ impl ConstantRateRow {
     }
 }
 
-fn scores(data: &BenchmarkData) -> Result<Vec<(Metric, Score)>> {
+fn scores(data: &BenchmarkData) -> Result<Vec<(Metric, Fit)>> {
     let fluor = |split: &data::Split| split.require(data::Quantity::Fluor).cloned();
     let (train, valid) = (fluor(&data.dataset.train)?, fluor(&data.dataset.valid)?);
     let calcium = data.calcium(train.dim().2, None)?;
@@ -81,12 +81,12 @@ fn scores(data: &BenchmarkData) -> Result<Vec<(Metric, Score)>> {
     };
     let mut scores = vec![(
         Metric::Fluorescence,
-        score(&collect(|counts| &counts.fluorescence), &valid)?,
+        metrics::fit(collect(|counts| &counts.fluorescence).view(), valid.view())?,
     )];
     if let Some(truth) = &data.dataset.valid.spikes {
         scores.push((
             Metric::Spikes,
-            score(&collect(|counts| &counts.expected), truth)?,
+            metrics::fit(collect(|counts| &counts.expected).view(), truth.view())?,
         ));
     }
     Ok(scores)

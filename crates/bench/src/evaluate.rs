@@ -156,7 +156,7 @@ mod tests {
         let dataset = dataset();
         let scores = scores(&perfect(&dataset, [2, 0, 1]), &dataset).unwrap();
         assert_eq!(scores.len(), Metric::ALL.len());
-        for (metric, Score { r2, cod }) in scores {
+        for (metric, Fit { r2, cod }) in scores {
             let least = r2.min(cod);
             assert!(least > 1.0 - 1e-6, "{metric:?}: {r2} {cod}");
         }
@@ -167,7 +167,7 @@ mod tests {
         let dataset = dataset();
         let mut inference = perfect(&dataset, [2, 0, 1]);
         inference.valid.factors = perfect(&dataset, [0, 1, 2]).valid.factors;
-        let Score { r2, cod } = scores(&inference, &dataset).unwrap()[&Metric::Lorenz];
+        let Fit { r2, cod } = scores(&inference, &dataset).unwrap()[&Metric::Lorenz];
         assert!(r2 < 0.7 && cod < 0.5, "{r2} {cod}");
     }
 
@@ -180,7 +180,7 @@ mod tests {
         let truth = dataset.valid.rates.as_ref().unwrap().mapv(f64::from);
         let total = truth.var(0.0) * truth.len() as f64;
         let want = 1.0 - truth.mapv(|rate| rate * rate).sum() / total;
-        let Score { r2, cod } = scores(&inference, &dataset).unwrap()[&Metric::Rates];
+        let Fit { r2, cod } = scores(&inference, &dataset).unwrap()[&Metric::Rates];
         assert!((r2 - 1.0).abs() < 1e-6, "{r2}");
         assert!(
             (cod - want).abs() < 1e-4 * want.abs(),

@@ -213,11 +213,14 @@ impl Inference {
         let Some(known) = self.indicator else {
             return of_network;
         };
-        let mut present: Vec<f64> = baseline.iter().copied().filter(|b| !b.is_nan()).collect();
-        let level = self.level.unwrap_or_else(|| median(&mut present));
-        if level.is_nan() || level <= 0.0 {
+        let present = || baseline.iter().copied().filter(|b| !b.is_nan());
+        let Some(level) = self
+            .level
+            .or_else(|| median(present()))
+            .filter(|&level| level > 0.0)
+        else {
             return of_network;
-        }
+        };
         product(
             of_network,
             NamedIndicator::belief(of_indicator(&known, level)),

@@ -136,9 +136,8 @@ pub fn common_beat(above: &[Vec<f64>], noise_sds: &[f64], dt_s: f64) -> Option<f
 fn prominence(power: &[f64], k: usize) -> f64 {
     let from = k.saturating_sub(14).max(1);
     let around = (from..(k + 15).min(power.len())).filter(|other| other.abs_diff(k) > 3);
-    let mut around: Vec<f64> = around.map(|other| power[other]).collect();
-    let usual = median(&mut around).max(f64::MIN_POSITIVE);
-    power[k] / usual
+    let usual = median(around.map(|other| power[other])).unwrap_or(0.0);
+    power[k] / usual.max(f64::MIN_POSITIVE)
 }
 
 /// The trace that rises when this one falls, if one does: `(neuron, correlation)`.

@@ -1,6 +1,7 @@
 //! The baseline: the level at which a trace is quiet, found from the noise below it.
 
 use crate::error::{duration, nonnegative};
+use crate::estimate::median;
 use crate::oasis::check_trace;
 use crate::{CalciumError, Sample};
 
@@ -260,10 +261,11 @@ fn noise_of(values: &[f64], most: f64) -> f64 {
     let of_lag = |lag: usize| {
         let pairs = values.iter().zip(values.iter().skip(lag));
         let differences = pairs.map(|(a, b)| (b - a).abs());
-        let mut differences: Vec<f64> = differences.filter(|d| !d.is_nan()).collect();
-        match differences.len() {
-            0..8 => most,
-            _ => crate::estimate::median(&mut differences) / (0.6745 * std::f64::consts::SQRT_2),
+        let differences: Vec<f64> = differences.filter(|d| !d.is_nan()).collect();
+        let n = differences.len();
+        match median(differences) {
+            Some(middle) if n >= 8 => middle / (0.6745 * std::f64::consts::SQRT_2),
+            _ => most,
         }
     };
     of_lag(1).max(of_lag(2)).min(most)
@@ -311,19 +313,18 @@ fn offsets(bins: &Bins) -> Vec<f64> {
         .iter()
         .map(|part| quiet_level(part, bins.noise_sd))
         .collect();
-    let mut present: Vec<f64> = levels.iter().copied().filter(|l| !l.is_nan()).collect();
-    if present.is_empty() {
+    let present: Vec<f64> = levels.iter().copied().filter(|l| !l.is_nan()).collect();
+    let Some(middle) = median(present.iter().copied()) else {
         return offsets;
-    }
-    let middle = crate::estimate::median(&mut present);
+    };
     let error = |part: &[f64]| {
         let n = part.iter().filter(|y| !y.is_nan()).count().max(1);
         LEVEL_ERROR * bins.noise_sd / (n as f64).sqrt()
     };
-    let mut distances: Vec<f64> = present.iter().map(|level| (level - middle).abs()).collect();
-    let mut errors: Vec<f64> = parts.iter().map(|part| error(part)).collect();
-    let scatter = (crate::estimate::median(&mut distances) / 0.6745).powi(2);
-    let by_chance = crate::estimate::median(&mut errors).powi(2);
+    let distances: Vec<f64> = present.iter().map(|level| (level - middle).abs()).collect();
+    let middle_of = |values: Vec<f64>| median(values).expect("a part has a level");
+    let scatter = (middle_of(distances.clone()) / 0.6745).powi(2);
+    let by_chance = middle_of(parts.iter().map(|part| error(part)).collect()).powi(2);
     // Two or three parts have no median distance to speak of: their largest decides.
     let scatter = match present.len() {
         0..4 => distances.iter().fold(0.0, |a: f64, d| a.max(d * d)),
@@ -368,7 +369,7 @@ fn rolling_level(values: &[f64], window: usize, noise_sd: f64) -> Vec<f64> {
     for (i, knot) in knots.iter_mut().enumerate() {
         // Now and then a level is far too low by chance; five of them share two windows.
         let near = &levels[i.saturating_sub(2)..(i + 3).min(levels.len())];
-        knot.1 = crate::estimate::median(&mut near.to_vec());
+        knot.1 = median(near.iter().copied()).expect("a knot is near itself");
     }
     let mut next = 0;
     let at = |t: usize| {

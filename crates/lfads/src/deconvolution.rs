@@ -333,7 +333,7 @@ fn dimmed_to(factors: &[f64]) -> f64 {
 pub fn remarks_of(deconvolution: &Deconvolution, neurons: &[Remarks]) -> Vec<String> {
     let mut lines = Vec::new();
     let dimmed: Vec<f64> = neurons.iter().filter_map(|n| n.dimmed_to).collect();
-    if let Some(middle) = pipeline::median(dimmed.iter().copied()) {
+    if let Some(middle) = calcium::estimate::median(dimmed.iter().copied()) {
         lines.push(format!(
             "the baseline falls or rises in {} of {} neurons, to {:.0} % of its highest in the middle one: bleaching or drift; transients are scaled by it",
             dimmed.len(),
@@ -350,8 +350,8 @@ pub fn remarks_of(deconvolution: &Deconvolution, neurons: &[Remarks]) -> Vec<Str
         return lines;
     }
     let seen = neurons.iter().filter_map(|n| n.decay_seen_s);
-    let used = pipeline::median(neurons.iter().map(|n| n.decay_used_s));
-    match (pipeline::median(seen), used) {
+    let used = calcium::estimate::median(neurons.iter().map(|n| n.decay_used_s));
+    match (calcium::estimate::median(seen), used) {
         (Some(seen_s), Some(used_s)) => {
             let factor = seen_s / used_s;
             if !(0.5..2.0).contains(&factor) {

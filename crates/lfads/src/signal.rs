@@ -174,7 +174,7 @@ fn dimming_line(signals: &[Option<&Signal>], lines: &mut Vec<String>) {
         .flatten()
         .filter_map(|s| s.dimmed_to)
         .collect();
-    if let Some(middle) = pipeline::median(dimmed.iter().copied()) {
+    if let Some(middle) = calcium::estimate::median(dimmed.iter().copied()) {
         lines.push(format!(
             "the baseline falls or drifts in {} of {} neurons, to {:.0} % of its highest in the middle one (bleaching?): transients dim with it, and `deconvolve` scales them back",
             dimmed.len(),

@@ -143,8 +143,9 @@ pub fn sample_posterior<M: SequentialVae>(
     seed: u64,
     take: impl FnMut(usize, Draw),
 ) -> Result<(), ModelError> {
-    let draw =
-        |model: &M, encoded: &Encoded<M::Shallow>, _sample, noise: &mut Noise| model.draw(encoded, noise);
+    let draw = |model: &M, encoded: &Encoded<M::Shallow>, _sample, noise: &mut Noise| {
+        model.draw(encoded, noise)
+    };
     each_sample(model, x, n_samples, seed, draw, take)
 }
 

@@ -303,7 +303,12 @@ fn rates_learn_from_hidden_bins_alone() {
     }
     let device = device();
     let (counts, fluor) = (some_counts(), some_fluorescence());
-    check("LFADS", &common::lfads(&device), counts, Term::Reconstruction);
+    check(
+        "LFADS",
+        &common::lfads(&device),
+        counts,
+        Term::Reconstruction,
+    );
     let model = ladder_with(dynamics(), &device);
     check("ladder", &model, fluor.clone(), Term::Spikes);
     let model = common::count_ladder(&CountLadderConfig::default(), &device);
