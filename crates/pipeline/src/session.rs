@@ -180,12 +180,16 @@ fn calibration_of(record: &RunRecord, trained: &Calibration, recording: &Recordi
             return trained.clone();
         }
     };
-    let Some(session) = Session::compare(trained, &now, recording.units) else {
+    let Some(mut session) = Session::compare(trained, &now, recording.units) else {
         tracing::warn!(
             "brightness and noise cannot be compared with the training's: no neuron shows spikes in both"
         );
         return trained.clone();
     };
+    if config.spike_size.is_some() {
+        // It was given and not measured; noise follows the brightness too.
+        session.spike_size = session.noise_sd;
+    }
     let (calibration, notes) = session.calibration(trained, &now);
     for note in notes {
         tracing::warn!("{}: {note}", recording.path.display());

@@ -50,6 +50,12 @@ impl Infer {
         check_output(&self.output)?;
         let device = self.device.open()?;
         let (folder, record) = RunFolder::open(&self.run)?;
+        if !folder.file("result.json").is_file() {
+            tracing::warn!(
+                "{}: the fit is not complete; the weights of its last checkpoint are used",
+                self.run.display()
+            );
+        }
         let recording = self.input.open(&self.path)?;
         pipeline::check_session(&record, &recording)?;
         let likelihood = match record.model.reads_spikes() {

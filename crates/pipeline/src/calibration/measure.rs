@@ -266,6 +266,15 @@ impl Quiet {
     }
 }
 
+/// A trace whose artefacts are missing; as it is if it is too short to tell.
+pub fn without_artefacts(trace: &[f32]) -> Vec<f32> {
+    let mut clean = trace.to_vec();
+    if let Ok(noise_sd) = noise_sd(trace, Average::Mean) {
+        hide_artefacts(&mut clean, &Quiet::of(trace, noise_sd), noise_sd);
+    }
+    clean
+}
+
 /// Marks frames as missing that no calcium explains; whether there are any.
 fn hide_artefacts(trace: &mut [f32], quiet: &Quiet, noise_sd: f64) -> bool {
     let depth = (ARTEFACT_SDS * noise_sd).max(quiet.range);

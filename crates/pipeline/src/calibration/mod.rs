@@ -237,7 +237,8 @@ fn spike_sizes(recording: &Recording, neurons: &[Neuron]) -> Result<(Vec<f32>, V
     Ok((sizes, uncalibrated))
 }
 
-/// The floor of a smoothed trace over a window; nothing without one.
+/// The floor of a smoothed trace over a window, artefacts left out: one would be the floor for as long as
+/// the window. Nothing without a window.
 fn rolling_baseline(
     trace: &[f32],
     window_s: Option<f64>,
@@ -248,7 +249,8 @@ fn rolling_baseline(
         None => Ok(Vec::new()),
         Some(window_s) => {
             let window = (window_s / dt_s).ceil() as usize;
-            maximin_baseline(trace, 0.5 * tau_s / dt_s, window)
+            let trace = measure::without_artefacts(trace);
+            maximin_baseline(&trace, 0.5 * tau_s / dt_s, window)
         }
     }
 }
