@@ -87,6 +87,11 @@ pub enum Problem {
         "the recording's NWB file cannot be added to: it begins behind a block of other data, or uses addresses of less than 64 bits; write the results as .h5"
     )]
     NotAppendable,
+    /// A Zarr store.
+    #[error(
+        "this is a Zarr store, as minian writes it, which is not read; in Python: import xarray, numpy; x = xarray.open_zarr(FOLDER); numpy.save('traces.npy', x['YrA'].transpose('frame', 'unit_id').values), or x['C'] for denoised traces"
+    )]
+    Zarr,
     /// A format of which every trace is needed at once.
     #[error(
         "NWB and pynapple's archives are written whole, not a block at a time; name a .h5 or .npz file, or do without blocks"

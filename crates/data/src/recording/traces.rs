@@ -64,6 +64,10 @@ pub enum Format {
     Npz,
     /// Text table.
     Csv,
+    /// Folder of the International Brain Laboratory.
+    Alf,
+    /// Store of minian and xarray; not read.
+    Zarr,
     /// Folder that suite2p wrote.
     Suite2p,
     /// Neurodata Without Borders.
@@ -80,6 +84,8 @@ impl fmt::Display for Format {
             Self::Npy => "npy",
             Self::Npz => "npz",
             Self::Csv => "CSV",
+            Self::Alf => "ALF",
+            Self::Zarr => "Zarr",
             Self::Suite2p => "suite2p",
             Self::Nwb => "NWB",
             Self::Matlab => "MATLAB",

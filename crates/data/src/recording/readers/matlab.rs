@@ -1,6 +1,6 @@
 //! MATLAB files of every version: variables, and what is in structs and cells, under their full names.
 
-use super::{pipelines, tables};
+use super::{pipelines, suite2p_fall, tables};
 use crate::Problem;
 use crate::format::tree::Tree;
 #[cfg(feature = "hdf5")]
@@ -29,6 +29,9 @@ impl Reader for Matlab {
 
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
         let tree = open(source)?;
+        if let Some(draft) = suite2p_fall::read(&*tree, options)? {
+            return Ok(draft);
+        }
         match pipelines::read(&*tree, options)? {
             Some(draft) => Ok(draft),
             None => tables::read(&*tree, options, KIND),

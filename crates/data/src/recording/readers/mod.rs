@@ -1,5 +1,6 @@
 //! The registry: every reader there is, and which one a file needs.
 
+mod alf;
 #[cfg(feature = "csv")]
 mod csv;
 #[cfg(feature = "hdf5")]
@@ -20,7 +21,11 @@ mod splits;
 pub(super) mod suite2p;
 mod suite2p_settings;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
+mod suite2p_fall;
+mod suite2p_planes;
+#[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod tables;
+mod zarr;
 
 use super::reader::Reader;
 use super::source::Source;
@@ -28,6 +33,8 @@ use crate::Problem;
 
 /// From the most particular to the most general.
 static READERS: &[&dyn Reader] = &[
+    &alf::Alf,
+    &zarr::Zarr,
     &suite2p::Suite2p,
     &npy::Npy,
     #[cfg(feature = "zip")]

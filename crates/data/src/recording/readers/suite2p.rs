@@ -2,20 +2,21 @@
 //! folder written.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ndarray::{Array2, Axis, Ix2};
+use ndarray::{Array2, Axis, Ix2, concatenate};
 
+use super::suite2p_planes::{Plane, is_traces, planes};
 use super::suite2p_settings::Settings;
 use crate::format::npy_matrix::Matrix;
 use crate::format::{npy, pickle};
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
-use crate::recording::reader::{Opened, Reader, Store, choose};
+use crate::recording::reader::{Opened, Reader, Store};
 use crate::recording::source::Source;
 use crate::recording::traces::Format;
 use crate::recording::units::Units;
-use crate::whole_file::{cannot_read, replace_file};
+use crate::whole_file::replace_file;
 use crate::{DataError, Problem};
 
 /// What [`write_suite2p`] writes.
@@ -102,41 +103,26 @@ impl Reader for Suite2p {
     }
 
     fn recognises(&self, source: &Source) -> bool {
-        source.is_folder
+        source.is_folder || is_traces(&source.path)
     }
 
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
-        let folder = plane(&source.path, options)?;
-        let settings = Settings::read(&folder);
-        let mut traces = matrix(&folder, "F.npy")?;
-        let share = settings.share(options);
-        if has_neuropil(&folder, share)? {
-            let neuropil = matrix(&folder, "Fneu.npy")?;
-            if neuropil.shape() != traces.shape() {
-                return Err(disagree(
-                    traces.shape(),
-                    "Fneu.npy",
-                    neuropil.shape(),
-                    "regions and frames",
-                ));
+        let planes = planes(&source.path, options)?;
+        let read = |plane: &Plane| read_plane(&plane.folder, options);
+        match &planes[..] {
+            [only] => read(only),
+            several => {
+                let drafts: Result<Vec<Draft>, Problem> = several.iter().map(read).collect();
+                together(several, drafts?)
             }
-            traces.scaled_add(-share, &neuropil);
         }
-        let (n_regions, n_frames) = traces.dim();
-        let kept = accepted(&folder, traces.shape(), options)?;
-        let mut draft = Draft::bare("F.npy", traces.select(Axis(0), &kept).into_dyn());
-        draft.order = Some(AxisOrder::NeuronTime);
-        draft.units = Some(Units::Fluorescence);
-        draft.sorted = true;
-        draft.neuron_ids = Some(kept.iter().map(ToString::to_string).collect());
-        draft.clock = settings.clock();
-        draft.notes = settings.notes(share, &kept, n_regions, options);
-        draft.no_data = settings.flagged(n_frames, options, &mut draft.notes);
-        Ok(draft)
     }
 
     fn in_blocks(&self, source: &Source, options: &Options) -> Result<Option<Opened>, Problem> {
-        let folder = plane(&source.path, options)?;
+        let planes = planes(&source.path, options)?;
+        let [Plane { folder, .. }] = &planes[..] else {
+            return Ok(None);
+        };
         let open = |name: &str| {
             let matrix = Matrix::open(&folder.join(name), name);
             matrix.map_err(|problem| problem.of_member(name))
@@ -146,10 +132,10 @@ impl Reader for Suite2p {
             return Ok(None);
         };
         let shape = fluorescence.shape();
-        let settings = Settings::read(&folder);
+        let settings = Settings::read(folder);
         let share = settings.share(options);
         let mut neuropil = None;
-        if has_neuropil(&folder, share)? {
+        if has_neuropil(folder, share)? {
             let Some(matrix) = open("Fneu.npy")? else {
                 return Ok(None);
             };
@@ -159,7 +145,7 @@ impl Reader for Suite2p {
             }
             neuropil = Some(matrix);
         }
-        let kept = accepted(&folder, &shape, options)?;
+        let kept = accepted(folder, &shape, options)?;
         let ids = kept.iter().map(ToString::to_string).collect();
         let n_kept = kept.len();
         let notes = settings.notes(share, &kept, shape[0], options);
@@ -202,21 +188,85 @@ impl Store for Regions {
     }
 }
 
-/// The folder that holds `F.npy`: the one given, the plane named, or its only plane.
-fn plane(folder: &Path, options: &Options) -> Result<PathBuf, Problem> {
-    if folder.join("F.npy").is_file() {
-        return Ok(folder.to_owned());
+/// The accepted regions of one plane.
+fn read_plane(folder: &Path, options: &Options) -> Result<Draft, Problem> {
+    let settings = Settings::read(folder);
+    let traces = matrix(folder, "F.npy")?;
+    let share = settings.share(options);
+    let neuropil = match has_neuropil(folder, share)? {
+        true => Some(matrix(folder, "Fneu.npy")?),
+        false => None,
+    };
+    let kept = accepted(folder, traces.shape(), options)?;
+    assemble("F.npy", traces, neuropil, &kept, &settings, options)
+}
+
+/// F less its neuropil, of the regions that are kept.
+pub(super) fn assemble(
+    name: &str,
+    mut traces: Array2<f32>,
+    neuropil: Option<Array2<f32>>,
+    kept: &[usize],
+    settings: &Settings,
+    options: &Options,
+) -> Result<Draft, Problem> {
+    let share = settings.share(options);
+    if let Some(neuropil) = neuropil {
+        if neuropil.shape() != traces.shape() {
+            let axis = "regions and frames";
+            return Err(disagree(traces.shape(), "Fneu.npy", neuropil.shape(), axis));
+        }
+        traces.scaled_add(-share, &neuropil);
     }
-    let mut planes: Vec<String> = std::fs::read_dir(folder)
-        .map_err(cannot_read)?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| folder.join(name).join("F.npy").is_file())
+    let (n_regions, n_frames) = traces.dim();
+    let mut draft = Draft::bare(name, traces.select(Axis(0), kept).into_dyn());
+    draft.order = Some(AxisOrder::NeuronTime);
+    draft.units = Some(Units::Fluorescence);
+    draft.neuron_ids = Some(kept.iter().map(ToString::to_string).collect());
+    draft.clock = settings.clock();
+    draft.notes = settings.notes(share, kept, n_regions, options);
+    draft.no_data = settings.flagged(n_frames, options, &mut draft.notes);
+    Ok(draft)
+}
+
+/// The regions of all planes, each imaged at the rate of a plane; frames that not all have are left out.
+fn together(planes: &[Plane], drafts: Vec<Draft>) -> Result<Draft, Problem> {
+    let n_frames = drafts.iter().map(|draft| draft.values.len_of(Axis(1)));
+    let (shortest, longest) = (n_frames.clone().min(), n_frames.max());
+    let n_frames = shortest.unwrap_or_default();
+    let (mut ids, mut notes, mut no_data) = (Vec::new(), Vec::new(), vec![false; n_frames]);
+    for (plane, draft) in planes.iter().zip(&drafts) {
+        let of_plane = draft.neuron_ids.iter().flatten();
+        ids.extend(of_plane.map(|id| format!("{}/{id}", plane.name)));
+        let of_plane = draft.notes.iter();
+        notes.extend(of_plane.map(|note| format!("{}: {note}", plane.name)));
+        for (to, flag) in no_data.iter_mut().zip(draft.no_data.iter().flatten()) {
+            *to |= flag;
+        }
+    }
+    notes.push(format!(
+        "all {} planes together (`dataset` names one)",
+        planes.len()
+    ));
+    if longest > shortest {
+        notes.push(format!(
+            "planes of up to {} frames: those behind frame {n_frames} are left out",
+            longest.unwrap_or_default()
+        ));
+    }
+    let views: Vec<_> = drafts
+        .iter()
+        .map(|draft| draft.values.slice_axis(Axis(1), (..n_frames).into()))
         .collect();
-    planes.sort();
-    if planes.is_empty() {
-        return Err(Problem::NotSuite2p);
-    }
-    choose(&planes, options, "plane folder").map(|name| folder.join(name))
+    let values = concatenate(Axis(0), &views).map_err(|_| Problem::NotSuite2p)?;
+    let first = drafts.into_iter().next().ok_or(Problem::NotSuite2p)?;
+    Ok(Draft {
+        values,
+        neuron_ids: Some(ids),
+        no_data: no_data.contains(&true).then_some(no_data),
+        notes,
+        ..first
+    })
 }
 
 /// `[roi, time]`.
@@ -287,7 +337,12 @@ fn accepted(folder: &Path, shape: &[usize], options: &Options) -> Result<Vec<usi
     Ok(kept)
 }
 
-fn disagree(fluorescence: &[usize], name: &str, shape: &[usize], axis: &'static str) -> Problem {
+pub(super) fn disagree(
+    fluorescence: &[usize],
+    name: &str,
+    shape: &[usize],
+    axis: &'static str,
+) -> Problem {
     Problem::Disagree {
         a: "F.npy".to_owned(),
         a_shape: fluorescence.to_vec(),

@@ -13,11 +13,11 @@ pub(super) const USUAL_SHARE: f32 = 0.7;
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     /// Frames per second of each plane.
-    rate_hz: Option<f64>,
+    pub(super) rate_hz: Option<f64>,
     /// Share of the neuropil that it subtracted itself.
-    neuropil: Option<f64>,
+    pub(super) neuropil: Option<f64>,
     /// A number a frame, not 0 of those that it flagged, and where it stands.
-    bad_frames: Option<(&'static str, Vec<f64>)>,
+    pub(super) bad_frames: Option<(&'static str, Vec<f64>)>,
 }
 
 impl Settings {
