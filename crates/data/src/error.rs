@@ -87,6 +87,16 @@ pub enum Problem {
         "the recording's NWB file cannot be added to: it begins behind a block of other data, or uses addresses of less than 64 bits; write the results as .h5"
     )]
     NotAppendable,
+    /// One line a spike, and nothing that says how wide the bins are to be.
+    #[error(
+        "this is a list of {n_lines} spikes of {n_neurons} neurons, one a line; give `rate`, the bins per second to count them in"
+    )]
+    SpikeTimes {
+        /// Lines below the header.
+        n_lines: usize,
+        /// Neurons.
+        n_neurons: usize,
+    },
     /// A Zarr store.
     #[error(
         "this is a Zarr store, as minian writes it, which is not read; in Python: import xarray, numpy; x = xarray.open_zarr(FOLDER); numpy.save('traces.npy', x['YrA'].transpose('frame', 'unit_id').values), or x['C'] for denoised traces"

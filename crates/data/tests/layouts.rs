@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use data::{AxisOrder, Format, Options, Recording, Traces, Units};
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Axis, concatenate, s};
 
 fn layout(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/layouts");
@@ -82,7 +82,7 @@ fn matlab_5_numbers_of_every_kind_and_both_byte_orders() {
     assert_eq!(trace(&open("big_endian.mat", &at_8_hz())), truth());
     let trials = open("trials.mat", &Options::default());
     assert_eq!(trials.stretches().len(), 2);
-    assert_eq!(trials.stretches()[1], truth().slice(ndarray::s![6.., ..]));
+    assert_eq!(trials.stretches()[1], truth().slice(s![6.., ..]));
 }
 
 #[test]
@@ -193,4 +193,175 @@ fn the_caller_may_still_say_the_order() {
     };
     let recording = open("single.mat", &options);
     assert_eq!(recording.n_neurons(), 12);
+}
+
+#[test]
+fn suite2p_for_matlab_is_read_as_the_folder_is() {
+    let recording = open("Fall.mat", &Options::default());
+    assert_eq!(trace(&recording), truth().select(Axis(1), &[0, 2]));
+    assert!((recording.dt_s - 0.125).abs() < 1e-12);
+    assert_eq!(recording.neuron_ids, ["0", "2"]);
+    let all = Options {
+        cells_only: false,
+        neuropil: Some(0.0),
+        ..Options::default()
+    };
+    assert_eq!(trace(&open("Fall.mat", &all)), truth() + 1.0);
+}
+
+#[test]
+fn suite2p_planes_of_a_session() {
+    let recording = open("session", &Options::default());
+    let kept = truth().select(Axis(1), &[0, 2]);
+    let kept = kept.slice(s![..11, ..]);
+    assert_eq!(trace(&recording), concatenate![Axis(1), kept, kept]);
+    let ids = ["plane0/0", "plane0/2", "plane1/0", "plane1/2"];
+    assert_eq!(recording.neuron_ids, ids);
+    let one = open("session", &named("plane1"));
+    assert_eq!(trace(&one), kept);
+    let joined = open("joined", &Options::default());
+    assert_eq!(trace(&joined), truth().select(Axis(1), &[0, 2]));
+    assert!((joined.dt_s - 0.125).abs() < 1e-12);
+}
+
+#[test]
+fn suite2p_traces_find_what_is_beside_them() {
+    let recording = open("session/suite2p/plane0/F.npy", &Options::default());
+    assert_eq!(recording.format, Format::Suite2p);
+    assert_eq!(trace(&recording), truth().select(Axis(1), &[0, 2]));
+}
+
+#[test]
+fn ibl_folders() {
+    for name in ["ibl", "ibl/alf", "ibl/alf/FOV_00"] {
+        let recording = open(name, &Options::default());
+        assert_eq!(recording.format, Format::Alf);
+        assert!((recording.start_s - 2.0).abs() < 1e-12 && (recording.dt_s - 0.125).abs() < 1e-9);
+        let found = trace(&recording);
+        let wanted = truth().select(Axis(1), &[0, 2]);
+        for ((frame, neuron), value) in found.indexed_iter() {
+            match frame {
+                5 => assert!(value.is_nan()),
+                _ => assert!((value - wanted[[frame, neuron]]).abs() < 1e-6),
+            }
+        }
+    }
+}
+
+#[test]
+fn zarr_is_named_with_what_to_run() {
+    let said = refusal("minian", &Options::default());
+    assert!(said.contains("xarray.open_zarr"), "{said}");
+}
+
+#[test]
+fn nwb_of_version_1() {
+    let recording = open("version1.nwb", &Options::default());
+    assert_is_truth(&recording);
+    assert_eq!(recording.units, Some(Units::DeltaFOverF));
+    assert_eq!(recording.neuron_ids, ["517", "518", "521"]);
+}
+
+#[test]
+fn nwb_series_anywhere_and_of_any_kind() {
+    let recording = open("elsewhere.nwb", &Options::default());
+    assert_is_truth(&recording);
+    let photometry = open("elsewhere.nwb", &named("photometry"));
+    assert_eq!(trace(&photometry), truth().slice(s![.., ..2]));
+}
+
+#[test]
+fn nwb_trials_outside_the_imaging_are_left_out() {
+    let recording = open("elsewhere.nwb", &Options::default());
+    let cut = recording.cut_trials().unwrap();
+    let lengths: Vec<usize> = cut
+        .stretches()
+        .iter()
+        .map(ndarray::ArrayView2::nrows)
+        .collect();
+    // From 2 s on: half of the second trial, all of the third.
+    assert_eq!(lengths, [4, 4]);
+    assert_eq!(cut.trial_table.len(), 2);
+    let notes = cut.notes.join("; ");
+    assert!(
+        notes.contains("2 of 4 trials are before or after the recording"),
+        "{notes}"
+    );
+    assert!(notes.contains("1 trials are cut short"), "{notes}");
+}
+
+#[test]
+fn tables_of_inscopix_keep_the_accepted_cells() {
+    let recording = open("inscopix.csv", &Options::default());
+    assert_eq!(trace(&recording), truth().select(Axis(1), &[0, 2]));
+    assert!((recording.dt_s - 0.125).abs() < 1e-9);
+    assert_eq!(recording.neuron_ids, ["C0", "C2"]);
+    let all = Options {
+        cells_only: false,
+        ..Options::default()
+    };
+    assert_eq!(trace(&open("inscopix.csv", &all)), truth());
+}
+
+#[test]
+fn tables_of_fiji_and_r() {
+    let recording = open("fiji.csv", &at_8_hz());
+    assert_is_truth(&recording);
+    assert_eq!(recording.neuron_ids, ["Mean1", "Mean2", "Mean3"]);
+    let recording = open("r.csv", &at_8_hz());
+    assert_is_truth(&recording);
+    assert_eq!(recording.neuron_ids, ["a", "b", "c"]);
+}
+
+#[test]
+fn lists_become_tables() {
+    for (name, options) in [
+        ("long.csv", at_8_hz()),
+        ("long_times.csv", Options::default()),
+    ] {
+        let recording = open(name, &options);
+        assert_eq!(trace(&recording), truth(), "{name}");
+        assert!((recording.dt_s - 0.125).abs() < 1e-9, "{name}");
+        assert_eq!(recording.neuron_ids, ["C0", "C1", "C2"], "{name}");
+    }
+}
+
+#[test]
+fn lists_of_spikes_ask_for_the_width_of_a_bin() {
+    let said = refusal("spikes.csv", &Options::default());
+    assert!(
+        said.contains("5 spikes of 2 neurons") && said.contains("give `rate`"),
+        "{said}"
+    );
+    let recording = open(
+        "spikes.csv",
+        &Options {
+            rate_hz: Some(10.0),
+            ..Options::default()
+        },
+    );
+    assert_eq!(recording.units, Some(Units::SpikeCounts));
+    assert_eq!(
+        trace(&recording).column(0).to_vec(),
+        [2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]
+    );
+    assert_eq!(trace(&recording).column(1).sum(), 2.0);
+}
+
+#[test]
+fn tables_in_every_country() {
+    for name in [
+        "decimal_comma.csv",
+        "excel.csv",
+        "utf16.txt",
+        "latin1.csv",
+        "bom.csv",
+    ] {
+        let recording = open(name, &Options::default());
+        assert_eq!(trace(&recording), truth(), "{name}");
+        assert!((recording.dt_s - 0.125).abs() < 1e-9, "{name}");
+        assert_eq!(recording.n_neurons(), 3, "{name}");
+    }
+    let said = refusal("wrong_cell.csv", &at_8_hz());
+    assert!(said.contains("line 3, column 2 holds `x`"), "{said}");
 }

@@ -190,6 +190,7 @@ fn matlab_5() {
             "../layouts/struct_deflated.mat",
             "../layouts/big_endian.mat",
             "../layouts/cnmfe.mat",
+            "../layouts/Fall.mat",
         ],
         900,
         None,
@@ -215,27 +216,70 @@ fn hdf5_of_pipelines() {
     );
 }
 
-#[test]
-fn suite2p() {
+/// Damages one file of a folder at a time.
+fn damage_folder(sound: &Path, names: &[&str], cases: u32) {
     let folder = tempfile::tempdir().unwrap();
-    // Its settings hold arrays and scalars of NumPy's.
-    let plane = golden("../readings/flagged/plane0");
-    let sound = SUITE2P.map(|n| std::fs::read(plane.join(n)).unwrap());
     let place = |name: &str| folder.path().join(name);
-    for (name, bytes) in SUITE2P.iter().zip(&sound) {
+    let bytes: Vec<_> = names
+        .iter()
+        .map(|name| std::fs::read(sound.join(name)).unwrap())
+        .collect();
+    for (name, bytes) in names.iter().zip(&bytes) {
         std::fs::write(place(name), bytes).unwrap();
     }
-    let damaged = (0..SUITE2P.len(), edits(), cut());
-    let mut runner = TestRunner::new(config(900));
+    let damaged = (0..names.len(), edits(), cut());
+    let mut runner = TestRunner::new(config(cases));
     let run = runner.run(&damaged, |(victim, edits, cut)| {
-        let mut bytes = sound[victim].clone();
-        damage(&mut bytes, &edits, cut);
-        std::fs::write(place(SUITE2P[victim]), bytes).unwrap();
+        let mut spoilt = bytes[victim].clone();
+        damage(&mut spoilt, &edits, cut);
+        std::fs::write(place(names[victim]), spoilt).unwrap();
         open(folder.path(), rate(&edits), None);
-        std::fs::write(place(SUITE2P[victim]), &sound[victim]).unwrap();
+        std::fs::write(place(names[victim]), &bytes[victim]).unwrap();
         Ok(())
     });
     run.unwrap();
+}
+
+#[test]
+fn suite2p() {
+    damage_folder(&golden("suite2p/plane0"), &SUITE2P, 900);
+}
+
+#[test]
+fn alf() {
+    let names = [
+        "mpci.ROIActivityF.f9860a11-24d3-452e-ab95-39e199f20a93.npy",
+        "mpci.ROINeuropilActivityF.npy",
+        "mpci.times.npy",
+        "mpci.badFrames.npy",
+        "mpciROIs.mpciROITypes.npy",
+    ];
+    damage_folder(&golden("../layouts/ibl/alf/FOV_00"), &names, 900);
+}
+
+#[test]
+fn lists_and_tables() {
+    damage_each(
+        &[
+            "../layouts/long_times.csv",
+            "../layouts/spikes.csv",
+            "../layouts/inscopix.csv",
+            "../layouts/fiji.csv",
+            "../layouts/excel.csv",
+            "../layouts/utf16.txt",
+        ],
+        900,
+        None,
+    );
+}
+
+#[test]
+fn nwb_elsewhere_and_of_version_1() {
+    damage_each(
+        &["../layouts/version1.nwb", "../layouts/elsewhere.nwb"],
+        900,
+        None,
+    );
 }
 
 /// Every value of every byte of a NumPy header.

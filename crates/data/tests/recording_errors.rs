@@ -369,7 +369,8 @@ fn several_planes() {
     let plane = desk.suite2p();
     std::fs::create_dir(desk.path("plane1")).unwrap();
     std::fs::copy(plane.join("F.npy"), desk.path("plane1/F.npy")).unwrap();
-    let wanted = "there is more than one plane folder: plane0, plane1; name one with `dataset`";
+    let wanted = "there is no Fneu.npy beside F.npy; \
+                  put it back, or subtract no neuropil (`neuropil = 0`)";
     assert_eq!(complaint(desk.folder.path(), &at_8_hz()), wanted);
     let named = Options {
         dataset: Some("plane0".into()),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use data::{Arrays, Dataset, Split, Suite2pFolder, write_csv, write_npy, write_npz, write_suite2p};
-use data_fuzz::SUITE2P;
+use data_fuzz::{ALF, SUITE2P};
 use hdf5_writer::{AttributeBuilder, DatasetBuilder, Hdf5Builder, WriteOptions};
 use ndarray::{Array2, Array3, ArrayD};
 
@@ -23,6 +23,7 @@ fn main() -> Result<()> {
         "nwb",
         "matlab",
         "matlab5",
+        "alf",
         "hdf5",
         "benchmark",
         "blocks",
@@ -39,6 +40,26 @@ fn trace() -> Array2<f32> {
     Array2::from_shape_fn(SHAPE, |(t, n)| t as f32 / 4.0 - n as f32)
 }
 
+/// A folder of the International Brain Laboratory.
+fn alf(corpus: &Path) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let write =
+        |name: &str, values: ArrayD<f32>| write_npy(&folder.path().join(name), values.view());
+    let [traces, neuropil, times, bad, types] = ALF;
+    write(traces, trace().into_dyn())?;
+    write(neuropil, trace().into_dyn())?;
+    write(
+        times,
+        ArrayD::from_shape_vec(vec![SHAPE.0], (0..SHAPE.0).map(|t| t as f32).collect())?,
+    )?;
+    write(bad, ArrayD::zeros(vec![SHAPE.0]))?;
+    write(types, ArrayD::ones(vec![SHAPE.1]))?;
+    Ok(std::fs::write(
+        corpus.join("alf/written"),
+        end_to_end(folder.path(), &ALF)?,
+    )?)
+}
+
 /// What the crate writes, and NWB and MATLAB files reduced to what is read of them.
 fn written(corpus: &Path) -> Result<()> {
     write_npy(&corpus.join("npy/written"), trace().view())?;
@@ -51,6 +72,7 @@ fn written(corpus: &Path) -> Result<()> {
     let names = ["a".to_owned(), "b".to_owned()];
     write_csv(&corpus.join("csv/written"), &names, trace().view())?;
     suite2p(corpus)?;
+    alf(corpus)?;
     let split = || Split {
         fluor: Some(trials.clone()),
         ..Split::default()
@@ -90,13 +112,13 @@ fn suite2p(corpus: &Path) -> Result<()> {
         rate_hz: 30.0,
     };
     write_suite2p(folder.path(), &suite2p)?;
-    let whole = end_to_end(folder.path())?;
+    let whole = end_to_end(folder.path(), &SUITE2P)?;
     Ok(std::fs::write(corpus.join("suite2p/written"), whole)?)
 }
 
-fn end_to_end(folder: &Path) -> Result<Vec<u8>> {
+fn end_to_end(folder: &Path, names: &[&str]) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    for name in SUITE2P {
+    for name in names {
         bytes.extend(std::fs::read(folder.join(name))?);
     }
     Ok(bytes)
@@ -156,11 +178,16 @@ fn golden(golden: &Path, corpus: &Path) -> Result<()> {
     }
     for entry in std::fs::read_dir(golden.join("layouts"))? {
         let path = entry?.path();
+        if path.is_dir() {
+            continue;
+        }
         let head = std::fs::read(&path)?;
         let target = match path.extension().and_then(|e| e.to_str()) {
             Some("mat") if head.starts_with(b"MATLAB 5.0") => "matlab5",
             Some("mat") if head.starts_with(b"MATLAB 7.3") => "matlab",
             Some("h5" | "hdf5") => "hdf5",
+            Some("nwb") => "nwb",
+            Some("csv" | "txt") => "csv",
             _ => continue,
         };
         let name = path.file_name().unwrap_or_default();
@@ -173,7 +200,7 @@ fn golden(golden: &Path, corpus: &Path) -> Result<()> {
     let folder = golden.join("recordings/suite2p/plane0");
     Ok(std::fs::write(
         corpus.join("suite2p/golden"),
-        end_to_end(&folder)?,
+        end_to_end(&folder, &SUITE2P)?,
     )?)
 }
 

@@ -15,6 +15,15 @@ pub const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 /// Files of a suite2p folder, in the order in which an input holds them.
 pub const SUITE2P: [&str; 4] = ["F.npy", "Fneu.npy", "iscell.npy", "ops.npy"];
 
+/// Files of one of the International Brain Laboratory's folders.
+pub const ALF: [&str; 5] = [
+    "mpci.ROIActivityF.npy",
+    "mpci.ROINeuropilActivityF.npy",
+    "mpci.times.npy",
+    "mpci.badFrames.npy",
+    "mpciROIs.mpciROITypes.npy",
+];
+
 /// A recording on disk, removed when dropped.
 pub struct Scratch {
     folder: TempDir,
@@ -33,17 +42,17 @@ impl Scratch {
         Self { folder, path }
     }
 
-    /// A suite2p folder of .npy files that lie end to end in `bytes`, the last ones perhaps missing.
+    /// A folder of .npy files that lie end to end in `bytes`, the last ones perhaps missing.
     ///
     /// # Panics
     /// If the system's folder of temporary files cannot be written to.
-    pub fn suite2p(bytes: &[u8]) -> Self {
+    pub fn folder(names: &[&str], bytes: &[u8]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let starts: Vec<usize> = (0..bytes.len())
             .filter(|&place| bytes[place..].starts_with(NPY))
             .collect();
         let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
-        for ((name, &start), end) in SUITE2P.iter().zip(&starts).zip(ends) {
+        for ((name, &start), end) in names.iter().zip(&starts).zip(ends) {
             std::fs::write(folder.path().join(name), &bytes[start..end]).expect("a temporary file");
         }
         let path = folder.path().to_owned();

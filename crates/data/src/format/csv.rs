@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ndarray::ArrayView2;
 
+use crate::format::text::normalised;
 use crate::whole_file::replace_file;
 use crate::{DataError, Problem};
 
@@ -61,11 +62,35 @@ pub(crate) struct Table {
 
 /// Reads a text table; an empty cell is NaN. Runs of blanks are one delimiter.
 pub(crate) fn parse(text: &[u8]) -> Result<Table, Problem> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    parse_normalised(&normalised(text.to_vec()))
+}
+
+/// The same of a text in UTF-8 that needs no other care.
+pub(crate) fn parse_normalised(text: &[u8]) -> Result<Table, Problem> {
     match delimiter(text) {
         Delimiter::Byte(byte) => parse_delimited(text, byte),
         Delimiter::Blanks => parse_delimited(&without_runs(text), b'\t'),
     }
+}
+
+/// Visits every line below the first with its number, from 1, and its cells.
+pub(crate) fn records(
+    text: &[u8],
+    delimiter: u8,
+    mut visit: impl FnMut(u64, &[&str]) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .comment(Some(b'#'))
+        .delimiter(delimiter)
+        .trim(csv::Trim::All)
+        .from_reader(text);
+    for record in reader.records() {
+        let record = record.map_err(|e| bad_text(&e))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        visit(line, &record.iter().collect::<Vec<_>>())?;
+    }
+    Ok(())
 }
 
 fn parse_delimited(text: &[u8], delimiter: u8) -> Result<Table, Problem> {
@@ -211,7 +236,7 @@ fn without_runs(text: &[u8]) -> Vec<u8> {
 }
 
 /// An empty cell is a missing frame.
-fn number(cell: &str) -> Option<f64> {
+pub(crate) fn number(cell: &str) -> Option<f64> {
     match cell {
         "" | "NA" | "N/A" | "#N/A" | "null" | "NULL" | "None" => Some(f64::NAN),
         cell => cell.parse().ok(),

@@ -23,5 +23,6 @@ pub(crate) mod npz;
 pub(crate) mod number;
 pub(crate) mod pickle;
 mod pickle_code;
+pub(crate) mod text;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 pub(crate) mod tree;

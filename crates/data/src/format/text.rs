@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+/// How Excel's line about the separator begins.
+const SEPARATOR: &[u8] = b"sep=";
+/// Bytes of it.
+const HEAD: usize = SEPARATOR.len();
 /// Lines that are looked at.
 const LINES_SEEN: usize = 200;
 
@@ -28,10 +32,19 @@ pub(crate) fn is_text(head: &[u8], is_whole: bool) -> bool {
 
 /// The text in UTF-8: lines end in a line feed, numbers have decimal points, and a line `sep=;` is blank.
 /// Lines keep their numbers.
-pub(crate) fn normalised(bytes: &[u8]) -> Vec<u8> {
-    let text = decoded(bytes);
+pub(crate) fn normalised(bytes: Vec<u8>) -> Vec<u8> {
+    let head = &bytes[..bytes.len().min(HEAD)];
+    let is_plain = std::str::from_utf8(&bytes).is_ok_and(|text| {
+        !text.starts_with('\u{feff}') && !text.contains('\r') && !has_decimal_commas(text)
+    });
+    if is_plain && !head.to_ascii_lowercase().starts_with(SEPARATOR) {
+        return bytes;
+    }
+    let text = decoded(&bytes);
     let text = with_line_feeds(&text);
-    let is_separator = text.get(..4).is_some_and(|s| s.eq_ignore_ascii_case("sep="));
+    let is_separator = text
+        .get(..4)
+        .is_some_and(|s| s.eq_ignore_ascii_case("sep="));
     let text = match text.split_once('\n') {
         Some((_, rest)) if is_separator => format!("\n{rest}"),
         _ => text.into_owned(),
@@ -121,14 +134,20 @@ mod tests {
     use super::*;
 
     fn normal(text: &[u8]) -> String {
-        String::from_utf8(normalised(text)).unwrap()
+        String::from_utf8(normalised(text.to_vec())).unwrap()
     }
 
     #[test]
     fn encodings() {
-        let wide: Vec<u8> = "\u{feff}é;1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide: Vec<u8> = "\u{feff}é;1\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
         assert_eq!(normal(&wide), "é;1\n");
-        let wide: Vec<u8> = "\u{feff}é;1\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let wide: Vec<u8> = "\u{feff}é;1\n"
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
         assert_eq!(normal(&wide), "é;1\n");
         assert_eq!(normal(b"\xef\xbb\xbfa,1"), "a,1");
         let latin = b"Zelle,\xb5m of the first and second\n1,2\n";
@@ -148,7 +167,13 @@ mod tests {
     fn decimal_commas_are_told_from_those_between_cells() {
         assert_eq!(normal(b"a;b\n1,5;2\n"), "a;b\n1.5;2\n");
         assert_eq!(normal(b"a\tb\n-0,25\t1e-3\n"), "a\tb\n-0.25\t1e-3\n");
-        for plain in ["a,b\n1,5\n", "a;b\n1.5;2\n", "1, 2\n3, 4\n", "a,b;c\n1;2\n", "1,5\n2,5\n"] {
+        for plain in [
+            "a,b\n1,5\n",
+            "a;b\n1.5;2\n",
+            "1, 2\n3, 4\n",
+            "a,b;c\n1;2\n",
+            "1,5\n2,5\n",
+        ] {
             assert_eq!(normal(plain.as_bytes()), plain);
         }
     }

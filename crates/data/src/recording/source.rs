@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::Problem;
+use crate::format::text;
 use crate::whole_file::cannot_read;
 
 /// How much of a file is looked at: enough for an HDF5 signature behind a user block.
@@ -45,13 +46,7 @@ impl Source {
 
     /// Whether it is text, as far as its head tells.
     pub(crate) fn is_text(&self) -> bool {
-        let head = &self.head;
-        let is_utf8 = match std::str::from_utf8(head) {
-            Ok(_) => true,
-            // A character may be cut in two where the head ends.
-            Err(e) => e.error_len().is_none() && head.len() > 16_000,
-        };
-        is_utf8 && !head.is_empty() && !head.contains(&0)
+        text::is_text(&self.head, (self.head.len() as u64) < HEAD_BYTES)
     }
 
     /// A file of a format that is known and not read, and what to do with it.

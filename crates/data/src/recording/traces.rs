@@ -167,40 +167,61 @@ impl Recording {
     /// Cuts a continuous recording into the trials of its table.
     ///
     /// A frame belongs to a trial when its time, `start_s + frame · dt_s`, lies in
-    /// `[start, stop)`.
+    /// `[start, stop)`. Trials before or after the recording are left out, with a note, of the table too;
+    /// a note tells of those that its start or end cuts short.
     ///
     /// # Errors
-    /// [`Problem::NoTrials`] without a table; [`Problem::EmptyTrial`] for a trial that holds
-    /// no frame.
+    /// [`Problem::NoTrials`] without a table; [`Problem::EmptyTrial`] for a trial between two frames, or if
+    /// no trial holds a frame.
     pub fn cut_trials(&self) -> Result<Self, DataError> {
         let trace = match &self.traces {
             Traces::Continuous(trace) if !self.trial_table.is_empty() => trace,
             _ => return Err(self.problem(Problem::NoTrials)),
         };
         let n_frames = trace.nrows();
+        let end_s = self.start_s + n_frames as f64 * self.dt_s;
         let first_from = |time_s: f64| first_frame(time_s, self.start_s, self.dt_s).min(n_frames);
-        let trials = self
-            .trial_table
-            .iter()
-            .enumerate()
-            .map(|(trial, interval)| {
-                let (first, end) = (first_from(interval.start_s), first_from(interval.stop_s));
-                if first >= end {
-                    return Err(self.problem(Problem::EmptyTrial {
+        let (mut trials, mut table) = (Vec::new(), Vec::new());
+        let (mut n_outside, mut n_cut) = (0, 0);
+        for (trial, interval) in self.trial_table.iter().enumerate() {
+            let (first, end) = (first_from(interval.start_s), first_from(interval.stop_s));
+            if first < end {
+                let is_cut = self.start_s - interval.start_s > self.dt_s
+                    || interval.stop_s - end_s > self.dt_s;
+                n_cut += usize::from(is_cut);
+                trials.push(trace.slice(s![first..end, ..]).to_owned());
+                table.push(*interval);
+                continue;
+            }
+            let is_outside = interval.stop_s <= self.start_s || interval.start_s >= end_s;
+            let is_last = trial + 1 == self.trial_table.len();
+            if !is_outside || (is_last && trials.is_empty()) {
+                return Err(self.problem(Problem::EmptyTrial {
                     trial,
                     found: format!(
-                        "no frame between {} s and {} s (the recording lasts from {} s to {} s)",
-                        interval.start_s,
-                        interval.stop_s,
-                        self.start_s,
-                        self.start_s + n_frames as f64 * self.dt_s,
+                        "no frame between {} s and {} s (the recording lasts from {} s to {end_s} s)",
+                        interval.start_s, interval.stop_s, self.start_s,
                     ),
                 }));
-                }
-                Ok(trace.slice(s![first..end, ..]).to_owned())
-            });
+            }
+            n_outside += 1;
+        }
+        let mut notes = self.notes.clone();
+        if n_outside > 0 {
+            notes.push(format!(
+                "{n_outside} of {} trials are before or after the recording: left out",
+                self.trial_table.len()
+            ));
+        }
+        if n_cut > 0 {
+            notes.push(format!(
+                "{n_cut} trials are cut short by the start or the end of the recording"
+            ));
+        }
         Ok(Self {
-            traces: Traces::Trials(trials.collect::<Result<_, _>>()?),
+            traces: Traces::Trials(trials),
+            trial_table: table,
+            notes,
             ..self.clone()
         })
     }

@@ -125,3 +125,122 @@ with h5py.File(HERE / "virtual.h5", "w") as f:
     f.attrs["fs"] = RATE
 with h5py.File(HERE / "only_virtual.h5", "w") as f:
     f.create_virtual_dataset("dff", layout)
+
+
+# suite2p: Fall.mat; a session of two planes; one plane and suite2p's own joining of all; settings with
+# NumPy's scalars, as version 1 has them in settings.npy.
+Fneu = np.full((3, 12), 2.0)
+iscell = np.array([[1, 0.9], [0, 0.2], [1, 0.7]])
+savemat(
+    HERE / "Fall.mat",
+    {
+        "F": X.T + 0.5 * Fneu,
+        "Fneu": Fneu,
+        "spks": X.T * 0,
+        "iscell": iscell,
+        "ops": {"fs": RATE, "neucoeff": 0.5, "meanImg": np.ones((4, 4))},
+        "stat": np.array([{"ypix": np.arange(4), "lam": np.ones(4)}], object),
+    },
+)
+
+
+def plane(folder, n_frames=12, settings="ops.npy"):
+    folder = HERE / folder
+    folder.mkdir(parents=True)
+    np.save(folder / "F.npy", (X.T + 0.5 * Fneu)[:, :n_frames].astype("f4"))
+    np.save(folder / "Fneu.npy", Fneu[:, :n_frames].astype("f4"))
+    np.save(folder / "iscell.npy", iscell)
+    if settings == "ops.npy":
+        np.save(folder / settings, {"fs": np.float64(RATE), "neucoeff": np.float32(0.5)})
+    else:
+        extraction = {"neuropil_coefficient": 0.5}
+        np.save(folder / settings, {"fs": RATE, "extraction": extraction})
+
+
+plane("session/suite2p/plane0")
+plane("session/suite2p/plane1", n_frames=11)
+plane("joined/plane0", settings="settings.npy")
+plane("joined/plane1", settings="settings.npy")
+plane("joined/combined", settings="settings.npy")
+
+# International Brain Laboratory: [time, roi], with the identifiers of downloaded files.
+field = HERE / "ibl" / "alf" / "FOV_00"
+field.mkdir(parents=True)
+uuid = "f9860a11-24d3-452e-ab95-39e199f20a93"
+np.save(field / f"mpci.ROIActivityF.{uuid}.npy", (X + 1.4).astype("f4"))
+np.save(field / "mpci.ROINeuropilActivityF.npy", np.full((12, 3), 2.0, "f4"))
+np.save(field / "mpci.times.npy", 2 + np.arange(12) / RATE)
+np.save(field / "mpci.badFrames.npy", np.arange(12) == 5)
+np.save(field / "mpciROIs.mpciROITypes.npy", np.array([1, 0, 1], "i2"))
+
+# minian's Zarr, as far as it is looked at.
+(HERE / "minian").mkdir()
+(HERE / "minian" / ".zgroup").write_text('{"zarr_format": 2}')
+
+# NWB 1.0 as the Allen Brain Observatory has it: [roi, time], types by name and ancestry.
+with h5py.File(HERE / "version1.nwb", "w") as f:
+    f["nwb_version"] = "NWB-1.0.5"
+    module = f.create_group("processing/brain_observatory_pipeline")
+    for container in ["DfOverF", "Fluorescence"]:
+        series = module.create_group(f"{container}/imaging_plane_1")
+        module[container].attrs["neurodata_type"] = "Interface"
+        series.attrs["neurodata_type"] = "TimeSeries"
+        series.attrs["ancestry"] = ["TimeSeries", "RoiResponseSeries"]
+        series["data"] = X.T + (0 if container == "DfOverF" else 100)
+        series["timestamps"] = 2 + np.arange(12) / RATE
+    module["ImageSegmentation/cell_specimen_ids"] = np.array([517, 518, 521])
+
+
+def series(file, path, kind, values):
+    group = file.create_group(path)
+    group.attrs["neurodata_type"] = kind
+    group["data"] = values
+    group["starting_time"] = 2.0
+    group["starting_time"].attrs["rate"] = RATE
+
+
+# NWB: traces of regions elsewhere than in processing, and a series of another kind; trials before, at the
+# start of, in and after the imaging.
+with h5py.File(HERE / "elsewhere.nwb", "w") as f:
+    f.attrs["nwb_version"] = "2.7.0"
+    series(f, "analysis/mine/traces", "RoiResponseSeries", X)
+    series(f, "acquisition/photometry", "TimeSeries", X[:, :2])
+    f["intervals/trials/start_time"] = [0.0, 1.5, 2.5, 9.0]
+    f["intervals/trials/stop_time"] = [1.0, 2.5, 3.0, 10.0]
+
+# Tables.
+ids = ["C0", "C1", "C2"]
+rows = [[i / RATE, *map(float, row)] for i, row in enumerate(X)]
+
+
+def lines(separator, rows, end="\n"):
+    return "".join(separator.join(str(cell) for cell in row) + end for row in rows)
+
+
+def text(name, text, encoding="utf-8"):
+    (HERE / name).write_bytes(text.encode(encoding))
+
+
+text(
+    "inscopix.csv",
+    " , C0, C1, C2\nTime(s)/Cell Status, accepted, rejected, accepted\n" + lines(",", rows),
+)
+text(
+    "fiji.csv",
+    " ,Area1,Mean1,Min1,Area2,Mean2,Min2,Area3,Mean3,Min3\n"
+    + lines(",", [[i + 1, *sum(([50, v, 0] for v in row), [])] for i, row in enumerate(X)]),
+)
+text("r.csv", '"a","b","c"\n' + lines(",", [[f'"{i + 1}"', *row] for i, row in enumerate(X)]))
+long = [[unit, frame, X[frame, k]] for k, unit in enumerate(ids) for frame in range(12)]
+text("long.csv", "unit_id,frame,value\n" + lines(",", long))
+long = [[frame / RATE, unit, X[frame, k]] for frame in range(12) for k, unit in enumerate(ids)]
+text("long_times.csv", "Time (s),Cell Name,dF/F\n" + lines(",", long))
+spikes = [[0.05, "C0"], [0.06, "C0"], [0.2, "C1"], [0.7, "C0"], [0.99, "C1"]]
+text("spikes.csv", "time,unit\n" + lines(",", spikes))
+comma = lines(";", rows).replace(".", ",")
+text("decimal_comma.csv", "time;C0;C1;C2\n" + comma)
+text("excel.csv", "sep=;\r\ntime;C0;C1;C2\r\n" + comma.replace("\n", "\r\n"))
+text("utf16.txt", "time\tC0\tC1\tC2\n" + lines("\t", rows), "utf-16")
+text("latin1.csv", "time,C0 µ,C1 é,C2\n" + lines(",", rows), "latin-1")
+text("bom.csv", "\ufefftime,C0,C1,C2\n" + lines(",", rows))
+text("wrong_cell.csv", "a,b\r\n1,2\r\n3,x\r\n")

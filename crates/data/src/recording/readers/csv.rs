@@ -1,21 +1,19 @@
 //! Text tables: one row per frame, one column per neuron, or the other way round.
 
-use ndarray::Array2;
-
+use super::csv_layouts;
+use super::csv_rows::{DATASET, Rows, frame_rows};
 use crate::Problem;
 use crate::format::csv::{self, Table};
+use crate::format::text::normalised;
 use crate::recording::axes::guess_order;
 use crate::recording::clock::Clock;
-use crate::recording::columns::{self, Sorted};
+use crate::recording::columns;
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
 use crate::recording::reader::Reader;
 use crate::recording::source::Source;
 use crate::recording::traces::Format;
 use crate::whole_file::cannot_read;
-
-/// What errors and results call the one table there is.
-const DATASET: &str = "table";
 
 pub(super) struct Csv;
 
@@ -29,9 +27,22 @@ impl Reader for Csv {
     }
 
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
+        let text = std::fs::read(&source.path).map_err(cannot_read)?;
+        let text = normalised(text);
+        if let Some(draft) = csv_layouts::list(&text, options)? {
+            return Ok(draft);
+        }
+        if let Some((states, text)) = csv_layouts::states(&text) {
+            let mut draft = draft(csv::parse_normalised(&text)?, options)?;
+            states.apply(&mut draft, options);
+            return Ok(draft);
+        }
+        let table = csv::parse_normalised(&text)?;
         // The text is gone before the traces are made.
-        let table = csv::parse(&std::fs::read(&source.path).map_err(cannot_read)?)?;
-        draft(table, options)
+        drop(text);
+        let mut draft = draft(table, options)?;
+        csv_layouts::keep_means(&mut draft);
+        Ok(draft)
     }
 }
 
@@ -62,34 +73,6 @@ fn draft(table: Table, options: &Options) -> Result<Draft, Problem> {
         FirstLine::Count(count) => counted(&rows, &names, &count, labels, options),
         FirstLine::Names => Ok(with_names(&rows, &names, labels, options)),
         FirstLine::Row => bare(&rows, labels, options),
-    }
-}
-
-/// Rows of numbers.
-struct Rows {
-    width: usize,
-    cells: Vec<f64>,
-}
-
-impl Rows {
-    fn len(&self) -> usize {
-        self.cells.len() / self.width.max(1)
-    }
-
-    fn column(&self, column: usize) -> Vec<f64> {
-        let cells = self.cells.iter().skip(column);
-        cells.step_by(self.width.max(1)).copied().collect()
-    }
-
-    /// Some of the columns, `[row, column]`.
-    fn columns(&self, kept: &[usize]) -> Array2<f32> {
-        Array2::from_shape_fn((self.len(), kept.len()), |(row, column)| {
-            self.cells[row * self.width + kept[column]] as f32
-        })
-    }
-
-    fn sorted(&self, names: Option<&[String]>) -> Sorted {
-        columns::sort(names, self.width, |column| self.column(column))
     }
 }
 
@@ -192,37 +175,6 @@ fn bare(rows: &Rows, labels: Option<Vec<String>>, options: &Options) -> Result<D
         true => neuron_rows(rows, labels, &[]),
         false => frame_rows(rows, None, labels.is_some()),
     })
-}
-
-/// Rows are frames, columns neurons but for those that their names or values tell from them.
-fn frame_rows(rows: &Rows, names: Option<&[String]>, has_labels: bool) -> Draft {
-    let Sorted {
-        mut neurons,
-        clock,
-        start_s,
-        trial_lengths,
-        mut notes,
-    } = rows.sorted(names);
-    // What a delimiter at the end of every line leaves.
-    let is_blank = |column: usize| rows.column(column).iter().all(|v| v.is_nan());
-    if names.is_none() && neurons.len() > 1 && is_blank(rows.width - 1) {
-        neurons.retain(|&column| column + 1 < rows.width);
-        notes.push("the last column is empty: left out".to_owned());
-    }
-    let mut draft = Draft::bare(DATASET, rows.columns(&neurons).into_dyn());
-    draft.order = Some(AxisOrder::TimeNeuron);
-    draft.neuron_ids = names.map(|names| neurons.iter().map(|&c| names[c].clone()).collect());
-    draft.clock = clock;
-    draft.start_s = start_s;
-    draft.trial_lengths = trial_lengths;
-    draft.notes = notes;
-    if has_labels {
-        draft
-            .notes
-            .push("the first column is text: names of the rows, left out".to_owned());
-    }
-    draft.sorted = true;
-    draft
 }
 
 /// Rows are neurons; a first column that counts is their numbers.

@@ -3,6 +3,10 @@
 mod alf;
 #[cfg(feature = "csv")]
 mod csv;
+#[cfg(feature = "csv")]
+mod csv_layouts;
+#[cfg(feature = "csv")]
+mod csv_rows;
 #[cfg(feature = "hdf5")]
 mod hdf5;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
@@ -14,15 +18,17 @@ mod npz;
 mod nwb;
 #[cfg(feature = "hdf5")]
 mod nwb_regions;
+#[cfg(feature = "hdf5")]
+mod nwb_series;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod pipelines;
 #[cfg(feature = "hdf5")]
 mod splits;
 pub(super) mod suite2p;
-mod suite2p_settings;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod suite2p_fall;
 mod suite2p_planes;
+mod suite2p_settings;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod tables;
 mod zarr;

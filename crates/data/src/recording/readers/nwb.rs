@@ -3,6 +3,7 @@
 use ndarray::{ArrayD, Axis};
 
 use super::nwb_regions;
+use super::nwb_series::{Series, all_series, elsewhere, preferred};
 use super::suite2p_settings::USUAL_SHARE;
 use crate::Problem;
 use crate::format::hdf5::{self, Node, Stored};
@@ -14,6 +15,11 @@ use crate::recording::source::Source;
 use crate::recording::traces::{Format, TrialInterval};
 use crate::recording::units::Units;
 
+/// What says that a file is NWB.
+const VERSION: &str = "nwb_version";
+/// What traces are called in errors.
+const KIND: &str = "RoiResponseSeries";
+
 pub(super) struct Nwb;
 
 impl Reader for Nwb {
@@ -23,18 +29,27 @@ impl Reader for Nwb {
 
     fn recognises(&self, source: &Source) -> bool {
         let root = || Node::root(&hdf5::open(&source.path).ok()?).ok();
-        source.is_hdf5() && root().is_some_and(|root| root.attribute("nwb_version").is_some())
+        // An attribute; in version 1 a dataset.
+        let names_it = |root: Node| {
+            let dataset = || root.dataset(VERSION, VERSION).ok().flatten();
+            root.attribute(VERSION).is_some() || dataset().is_some()
+        };
+        source.is_hdf5() && root().is_some_and(names_it)
     }
 
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
-        let root = Node::root(&hdf5::open(&source.path)?)?;
-        let found = all_series(&root)?;
-        let listed = preferred(&found, options);
-        let path = choose(&listed, options, "RoiResponseSeries")?;
+        let file = hdf5::open(&source.path)?;
+        let root = Node::root(&file)?;
+        let mut found = all_series(&root)?;
+        let mut listed = preferred(&found, options);
+        if choose(&listed, options, KIND).is_err() {
+            // What is named may be no series of regions, and any may lie anywhere.
+            found = elsewhere(file, options)?;
+            listed = preferred(&found, options);
+        }
+        let path = choose(&listed, options, KIND)?;
         let series = found.iter().find(|series| series.path == path);
-        let series = series.ok_or(Problem::NoTraces {
-            kind: "RoiResponseSeries",
-        })?;
+        let series = series.ok_or(Problem::NoTraces { kind: KIND })?;
         let mut draft = read_series(series, options)?;
         if series.units == Some(Units::Fluorescence) {
             let neuropil = neuropil_beside(series, &found);
@@ -42,109 +57,11 @@ impl Reader for Nwb {
         }
         nwb_regions::keep_accepted(&mut draft, &root, options)?;
         draft.trial_table = trials(&root)?;
+        if draft.neuron_ids.is_none() {
+            draft.neuron_ids = nwb_regions::specimens(&root, &series.path)?;
+        }
         Ok(draft)
     }
-}
-
-/// One RoiResponseSeries.
-struct Series {
-    path: String,
-    container: String,
-    units: Option<Units>,
-    node: Node,
-}
-
-/// Every series in `processing/<module>/<container>` and in `acquisition`.
-fn all_series(root: &Node) -> Result<Vec<Series>, Problem> {
-    let mut found = Vec::new();
-    if let Some(processing) = root.child("processing")? {
-        for module in processing.members()?.0 {
-            if let Some(node) = processing.child(&module)? {
-                search(&node, &format!("processing/{module}"), &mut found)?;
-            }
-        }
-    }
-    if let Some(acquisition) = root.child("acquisition")? {
-        search(&acquisition, "acquisition", &mut found)?;
-    }
-    Ok(found)
-}
-
-/// Series in `node` itself and in the containers in it.
-fn search(node: &Node, path: &str, found: &mut Vec<Series>) -> Result<(), Problem> {
-    for name in node.members()?.0 {
-        let Some(child) = node.child(&name)? else {
-            continue;
-        };
-        let path = format!("{path}/{name}");
-        match neurodata_type(&child).as_str() {
-            "Fluorescence" => {
-                collect(&child, &path, &name, Some(Units::Fluorescence), found)?;
-            }
-            "DfOverF" => collect(&child, &path, &name, Some(Units::DeltaFOverF), found)?,
-            "RoiResponseSeries" => found.push(Series {
-                path,
-                container: name,
-                units: None,
-                node: child,
-            }),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn collect(
-    container: &Node,
-    path: &str,
-    container_name: &str,
-    units: Option<Units>,
-    found: &mut Vec<Series>,
-) -> Result<(), Problem> {
-    for name in container.members()?.0 {
-        let Some(node) = container.child(&name)? else {
-            continue;
-        };
-        if neurodata_type(&node) == "RoiResponseSeries" {
-            found.push(Series {
-                path: format!("{path}/{name}"),
-                container: container_name.to_owned(),
-                units,
-                node,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn neurodata_type(node: &Node) -> String {
-    let attribute = node.attribute("neurodata_type");
-    attribute
-        .and_then(|a| a.read_string().ok())
-        .unwrap_or_default()
-}
-
-/// Candidates: where nobody names one, dF/F before F, and neither neuropil nor events.
-fn preferred(found: &[Series], options: &Options) -> Vec<String> {
-    let paths = |keep: &dyn Fn(&Series) -> bool| -> Vec<String> {
-        let kept = found.iter().filter(|series| keep(series));
-        kept.map(|series| series.path.clone()).collect()
-    };
-    let is_signal = |series: &Series| {
-        let path = series.path.to_ascii_lowercase();
-        !["neuropil", "deconv", "event"]
-            .iter()
-            .any(|word| path.contains(word))
-    };
-    if options.dataset.is_some() {
-        return paths(&|_| true);
-    }
-    let ratio = paths(&|s| is_signal(s) && s.units == Some(Units::DeltaFOverF));
-    let signal = paths(&|s| is_signal(s));
-    [ratio, signal]
-        .into_iter()
-        .find(|candidates| !candidates.is_empty())
-        .unwrap_or_else(|| paths(&|_| true))
 }
 
 /// The neuropil's series that belongs to a series of fluorescence.

@@ -107,3 +107,17 @@ fn column(table: &Node) -> Result<Option<(&'static str, Vec<bool>)>, Problem> {
     }
     Ok(None)
 }
+
+/// Names of the regions in version 1: `cell_specimen_ids` of the module that a series lies in.
+pub(super) fn specimens(root: &Node, series: &str) -> Result<Option<Vec<String>>, Problem> {
+    let mut node = None;
+    for name in series.split('/').take(2).chain(["ImageSegmentation"]) {
+        node = node.as_ref().unwrap_or(root).child(name)?;
+        if node.is_none() {
+            return Ok(None);
+        }
+    }
+    let ids = node.map(|node| node.numbers("cell_specimen_ids", |x| x));
+    let ids = ids.transpose()?.flatten();
+    Ok(ids.map(|ids| ids.values.iter().map(ToString::to_string).collect()))
+}

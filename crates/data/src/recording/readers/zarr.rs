@@ -18,8 +18,8 @@ impl Reader for Zarr {
     }
 
     fn recognises(&self, source: &Source) -> bool {
-        let holds = |mark: &&str| source.path.join(mark).is_file();
-        source.is_folder && MARKS.iter().any(|mark| holds(&mark))
+        let holds = |mark: &str| source.path.join(mark).is_file();
+        source.is_folder && MARKS.iter().any(|mark| holds(mark))
     }
 
     fn read(&self, _: &Source, _: &Options) -> Result<Draft, Problem> {
