@@ -262,3 +262,95 @@ macro_rules! sequential_vae {
     };
 }
 pub(crate) use sequential_vae;
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    const INDICATOR: Indicator = Indicator {
+        g: 0.6,
+        gain: 1.5,
+        baseline: 0.3,
+    };
+    const DT_S: f64 = 0.1;
+    /// Expected counts of each bin.
+    const COUNTS: [f64; 5] = [0.4, 1.5, 0.1, 0.9, 0.2];
+    const N_SIMULATED: usize = 400_000;
+
+    /// Knuth's method.
+    fn poisson(mean: f64, rng: &mut impl Rng) -> f64 {
+        let (limit, mut product, mut count) = ((-mean).exp(), rng.random::<f64>(), 0.0);
+        while product > limit {
+            product *= rng.random::<f64>();
+            count += 1.0;
+        }
+        count
+    }
+
+    /// The first four cumulants of each bin's values.
+    fn simulated() -> [[f64; 4]; COUNTS.len()] {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut traces = vec![[0.0; COUNTS.len()]; N_SIMULATED];
+        for trace in &mut traces {
+            let mut y = 0.0;
+            for (value, mean) in trace.iter_mut().zip(COUNTS) {
+                let Indicator { g, gain, baseline } = INDICATOR;
+                y = g * y + gain * poisson(mean, &mut rng) + baseline;
+                *value = y;
+            }
+        }
+        std::array::from_fn(|bin| {
+            let average = |value: &dyn Fn(f64) -> f64| {
+                let sum: f64 = traces.iter().map(|trace| value(trace[bin])).sum();
+                sum / N_SIMULATED as f64
+            };
+            let mean = average(&|y| y);
+            let central = |power| average(&|y| (y - mean).powi(power));
+            let variance = central(2);
+            let excess = central(4) - 3.0 * variance.powi(2);
+            [mean, variance, central(3), excess]
+        })
+    }
+
+    #[test]
+    fn exact_moments_of_all_four_orders_are_those_of_a_simulation() {
+        let device = Device::flex();
+        let statistics = FluorStatistics {
+            mean_counts: vec![1.0],
+            // No noise to speak of.
+            sd: vec![0.0],
+        };
+        let data = Data {
+            statistics: &statistics,
+            indicator: INDICATOR,
+            dt_s: DT_S,
+        };
+        let config = DynamicsConfig::default();
+        let process = FilteredPoisson::new(&config, Moments::Exact, 4, data, 1, &device);
+        let log_rates = COUNTS.map(|count| (count / DT_S).ln());
+        let log_rates = Tensor::<1>::from_floats(log_rates, &device).reshape([COUNTS.len(), 1, 1]);
+        let Cumulants {
+            mean,
+            variance,
+            higher,
+        } = process.unwrap().cumulants(log_rates);
+        let orders: Vec<Vec<f32>> = [vec![mean, variance], higher]
+            .concat()
+            .into_iter()
+            .map(|order| order.into_data().iter::<f32>().collect())
+            .collect();
+        for (bin, wanted) in simulated().iter().enumerate() {
+            for (order, want) in wanted.iter().enumerate() {
+                let got = f64::from(orders[order][bin]);
+                assert!(
+                    (got - want).abs() < 0.03 * (1.0 + want),
+                    "order {} of bin {bin}: {got}, simulated {want}",
+                    order + 1
+                );
+            }
+        }
+    }
+}

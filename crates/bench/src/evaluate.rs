@@ -135,3 +135,74 @@ fn series(array: ArrayView3<'_, f32>, which: &[usize]) -> Vec<Vec<f32>> {
     let one = |&index: &usize| array.slice(s![0, .., index]).to_vec();
     which.iter().map(one).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dataset() -> Dataset {
+        let mut recipe = synth::LorenzBenchmark {
+            n_bins: 20,
+            n_neurons: 4,
+            ..synth::LorenzBenchmark::default()
+        };
+        recipe.design.n_conditions = 3;
+        recipe.simulate(1).unwrap()
+    }
+
+    /// The truth as if it were inferred, the factors being latents in another order.
+    fn perfect(dataset: &Dataset, order: [usize; 3]) -> Inference {
+        let factors = |split: &Split| {
+            let latent = split.latent.as_ref().unwrap();
+            latent
+                .select(Axis(2), &order)
+                .mapv(|value| 0.5 - 2.0 * value)
+        };
+        Inference {
+            train_factors: factors(&dataset.train),
+            valid: Inferred {
+                factors: factors(&dataset.valid),
+                rates_hz: dataset.valid.rates.clone().unwrap(),
+                spikes: dataset.valid.spikes.clone(),
+                fluor: dataset.valid.fluor.clone(),
+            },
+        }
+    }
+
+    #[test]
+    fn the_truth_scores_one_everywhere() {
+        let dataset = dataset();
+        let scores = scores(&perfect(&dataset, [2, 0, 1]), &dataset).unwrap();
+        assert_eq!(scores.len(), Metric::ALL.len());
+        for (metric, Score { r2, cod }) in scores {
+            let least = r2.min(cod);
+            assert!(least > 1.0 - 1e-6, "{metric:?}: {r2} {cod}");
+        }
+    }
+
+    #[test]
+    fn the_latents_map_is_that_of_the_train_trials() {
+        let dataset = dataset();
+        let mut inference = perfect(&dataset, [2, 0, 1]);
+        inference.valid.factors = perfect(&dataset, [0, 1, 2]).valid.factors;
+        let Score { r2, cod } = scores(&inference, &dataset).unwrap()[&Metric::Lorenz];
+        assert!(r2 < 0.7 && cod < 0.5, "{r2} {cod}");
+    }
+
+    /// 1 − SSE/SST of twice the truth is 1 − Σ truth²/SST, not what half the truth gets.
+    #[test]
+    fn inferred_and_truth_are_not_swapped() {
+        let dataset = dataset();
+        let mut inference = perfect(&dataset, [0, 1, 2]);
+        inference.valid.rates_hz *= 2.0;
+        let truth = dataset.valid.rates.as_ref().unwrap().mapv(f64::from);
+        let total = truth.var(0.0) * truth.len() as f64;
+        let want = 1.0 - truth.mapv(|rate| rate * rate).sum() / total;
+        let Score { r2, cod } = scores(&inference, &dataset).unwrap()[&Metric::Rates];
+        assert!((r2 - 1.0).abs() < 1e-6, "{r2}");
+        assert!(
+            (cod - want).abs() < 1e-4 * want.abs(),
+            "{cod} is not {want}"
+        );
+    }
+}

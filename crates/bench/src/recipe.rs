@@ -47,6 +47,8 @@ pub struct Row {
     pub variant: String,
     /// The paper's r².
     pub paper: BTreeMap<Metric, f64>,
+    /// The least r² of every run: below it something is broken, and the program fails.
+    pub floor: BTreeMap<Metric, f64>,
     pub config: ModelConfig,
     /// What the model is told of the indicator.
     pub told: Told,
@@ -186,6 +188,8 @@ struct RowFile {
     variant: String,
     #[serde(default)]
     paper: BTreeMap<Metric, f64>,
+    #[serde(default)]
+    floor: BTreeMap<Metric, f64>,
     config: toml::Table,
     #[serde(default)]
     told: Told,
@@ -286,6 +290,7 @@ impl RowFile {
             data: self.data,
             variant: self.variant,
             paper: self.paper,
+            floor: self.floor,
             config,
             told: self.told,
             told_tau: self.told_tau,

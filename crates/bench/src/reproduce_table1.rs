@@ -26,7 +26,8 @@ const RUN_FAILED: u8 = 1;
 
 /// Simulates, trains, evaluates; prints and writes the table and the figure.
 ///
-/// A training that diverges leaves a gap in its row and the exit code 1.
+/// A training that diverges leaves a gap in its row and the exit code 1, as does an r² below the
+/// recipe's floor.
 ///
 /// # Errors
 /// Everything that is wrong with the input or the output folder.
@@ -61,7 +62,11 @@ pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
     progress.clear();
     publish(&table(&recipe, datasets, &finished), &finished, &store)?;
     let n_finished: usize = finished.iter().map(|row| row.runs.len()).sum();
-    Ok(if n_finished == plan.n_runs() {
+    let too_low: Vec<String> = finished.iter().flat_map(FinishedRow::too_low).collect();
+    for run in &too_low {
+        tracing::error!("{run}");
+    }
+    Ok(if n_finished == plan.n_runs() && too_low.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(RUN_FAILED)
@@ -223,6 +228,27 @@ impl FinishedRow<'_> {
             scores.cod.push(score.cod);
         }
         row
+    }
+
+    /// What is wrong with each r² below its floor, or absent.
+    fn too_low(&self) -> Vec<String> {
+        let label = self.row.label();
+        let of_run = |run: &Run| {
+            let below = self.row.floor.iter().filter_map(|(metric, &floor)| {
+                let r2 = run.result.metrics.get(metric).map(|score| score.r2);
+                let problem = match r2 {
+                    Some(r2) if r2 >= floor => return None,
+                    Some(r2) => format!("is {r2:.3}"),
+                    None => "is missing".into(),
+                };
+                let (seed, metric) = (run.seed, metric.title());
+                Some(format!(
+                    "{label}, seed {seed}: r² of {metric} {problem}; the recipe's floor is {floor}"
+                ))
+            });
+            below.collect::<Vec<_>>()
+        };
+        self.runs.iter().flat_map(of_run).collect()
     }
 
     fn each<T>(&self, value: impl Fn(&Run) -> T) -> Vec<T> {

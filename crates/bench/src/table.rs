@@ -21,7 +21,7 @@ pub enum Metric {
 impl Metric {
     pub const ALL: [Self; 4] = [Self::Lorenz, Self::Rates, Self::Spikes, Self::Fluorescence];
 
-    const fn title(self) -> &'static str {
+    pub const fn title(self) -> &'static str {
         match self {
             Self::Lorenz => "Lorenz",
             Self::Rates => "rates",

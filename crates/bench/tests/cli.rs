@@ -174,6 +174,22 @@ fn a_training_that_diverges_leaves_a_gap_and_exit_code_1() {
 }
 
 #[test]
+fn a_fit_below_the_recipes_floor_is_named_and_exit_code_1() {
+    let floor = |r2: &str| {
+        let paper = "paper = { lorenz = 0.978, rates = 0.970 }";
+        let floors = format!("{paper}\nfloor = {{ rates = {r2} }}");
+        let output = Bench::new(&TINY.replacen(paper, &floors, 1)).run(&["--seeds", "1"]);
+        (output.status.code(), stderr(&output))
+    };
+    let (code, log) = floor("0.999");
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("lfads, seed 1: r² of rates is 0."), "{log}");
+    assert!(log.contains("floor is 0.999"), "{log}");
+    let (code, log) = floor("1e-9");
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
 fn a_simulated_file_gives_the_runs_of_its_recipe() {
     let bench = Bench::new(TINY);
     bench.succeed(&["--seeds", "1", "--models", "lfads"]);

@@ -9,7 +9,7 @@ pub use kernels::{GruSpec, ResetGate};
 pub use ops::{GruWeights, SpikeLoop, SpikeLoopArguments, plain};
 #[cfg(feature = "burn")]
 pub use ops::{
-    affine, ar1_filter, gaussian_log_likelihood, gru_final_states, gru_generate, gru_sequence,
-    gru_sequence_and_final_states, poisson_log_likelihood, poisson_log_likelihood_of_rates,
-    spike_loop,
+    affine, ar1_filter, fused_runs, gaussian_log_likelihood, gru_final_states, gru_generate,
+    gru_sequence, gru_sequence_and_final_states, poisson_log_likelihood,
+    poisson_log_likelihood_of_rates, spike_loop,
 };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::{Lfads, size};
 use data::Arrays;
-use ndarray::ArrayD;
+use ndarray::{Array1, Array2, Array3, ArrayD, Axis, concatenate, s};
 
 #[test]
 fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
@@ -18,7 +18,7 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
     assert!((found["rate_hz"].as_f64().unwrap() - 30.0).abs() < 1e-3);
     assert!(found["neurons"][4]["snr"].as_f64().unwrap() > 2.0);
 
-    lfads.run("fit mouse/suite2p -o run --tau 0.7 -c tiny.toml --npz");
+    let fitted = lfads.json("fit mouse/suite2p -o run --tau 0.7 -c tiny.toml --npz");
     let results = Arrays::read(&lfads.path("run/inferred.h5")).unwrap();
     for name in ["rates", "spikes", "calcium", "fluor", "observed"] {
         let array = results.require(name).unwrap();
@@ -41,6 +41,9 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
     let held_out = results.require("held_out").unwrap();
     let share = held_out.sum() / held_out.len() as f32;
     assert!((0.1..0.4).contains(&share), "{share}");
+    let r2 = fitted["result"]["held_out_fluor_r2"].as_f64().unwrap();
+    let want = held_out_r2(fluor, results.require("observed").unwrap(), held_out);
+    assert!((r2 - want).abs() < 1e-6, "{r2} is not {want}");
     let npz = Arrays::read(&lfads.path("run/inferred.npz")).unwrap();
     assert_eq!(
         npz.require("rates").unwrap(),
@@ -80,6 +83,92 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
         again.require("rates").unwrap(),
         results.require("rates").unwrap()
     );
+}
+
+/// Squared correlation over the held-out frames, each neuron about its mean there.
+fn held_out_r2(inferred: &ArrayD<f32>, observed: &ArrayD<f32>, held_out: &ArrayD<f32>) -> f64 {
+    let values = |array: &ArrayD<f32>| -> Vec<f32> {
+        let neurons = array.axis_iter(Axis(2)).map(|neuron| {
+            let frames: Vec<f32> = neuron
+                .iter()
+                .zip(held_out)
+                .filter_map(|(&value, &out)| (out > 0.5).then_some(value))
+                .collect();
+            let mean = frames.iter().sum::<f32>() / frames.len() as f32;
+            frames.into_iter().map(|value| value - mean).collect()
+        });
+        neurons.collect::<Vec<Vec<f32>>>().concat()
+    };
+    let [inferred, observed] = [values(inferred), values(observed)].map(Array1::from);
+    metrics::r2(inferred.view(), observed.view()).unwrap()
+}
+
+/// Told half or twice the decay time, a few steps of training bring it nearer to the true one.
+#[test]
+fn a_wrong_decay_time_is_learned_away() {
+    let lfads = Lfads::new().with_suite2p();
+    for (told, nearer) in [(0.35, 0.355..0.7), (1.4, 0.7..1.38)] {
+        let fitted = lfads.json(&format!(
+            "fit mouse/suite2p -o run{told} --tau {told} -c tiny.toml"
+        ));
+        let tau_s = fitted["result"]["median_tau_s"].as_f64().unwrap();
+        assert!(nearer.contains(&tau_s), "told {told}: {tau_s}");
+    }
+}
+
+/// What is compared with what, on which frames, and where the factors' map comes from.
+#[test]
+fn evaluation_is_of_the_inferred_against_the_truth_on_the_frames_it_names() {
+    let lfads = Lfads::new().with_trials();
+    let truth = data::Dataset::read(&lfads.path("trials.h5")).unwrap();
+    let both = |get: &dyn Fn(&data::Split) -> &Option<Array3<f32>>| {
+        let [train, valid] = [&truth.train, &truth.valid].map(|s| get(s).as_ref().unwrap().view());
+        concatenate![Axis(0), train, valid]
+    };
+    let [rates, spikes, latent] = [
+        both(&|split| &split.rates),
+        both(&|split| &split.spikes),
+        both(&|split| &split.latent),
+    ];
+    let n_train = truth.train.rates.as_ref().unwrap().dim().0;
+    // Perfect where nothing is held out; elsewhere the next neuron's spikes, and latents exchanged.
+    let with_held_out = |array: &Array3<f32>, shift: usize| {
+        let mut inferred = array.clone();
+        let n = array.dim().2;
+        for column in 0..n {
+            let from = array.slice(s![n_train.., .., (column + shift) % n]);
+            inferred.slice_mut(s![n_train.., .., column]).assign(&from);
+        }
+        inferred
+    };
+    let factors = with_held_out(&latent, 1).mapv(|value| 3.0 - value);
+    let mut held_out = Array2::<f32>::zeros((rates.dim().0, rates.dim().1));
+    held_out.slice_mut(s![n_train.., ..]).fill(1.0);
+    let mut arrays = Arrays::default();
+    arrays.insert("rates", "Hz", (&rates * 0.5).into_dyn());
+    arrays.insert("spikes", "", with_held_out(&spikes, 1).into_dyn());
+    arrays.insert("factors", "", factors.clone().into_dyn());
+    arrays.insert("held_out", "", held_out.into_dyn());
+    arrays.write(&lfads.path("out.npz")).unwrap();
+
+    let scores = lfads.json("evaluate out.npz --truth trials.h5");
+    let score =
+        |quantity: &str, frames: &str, kind: &str| scores[quantity][frames][kind].as_f64().unwrap();
+    let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-4, "{got} is not {want}");
+    let half = metrics::fit((&rates * 0.5).view(), rates.view()).unwrap();
+    close(score("rates", "all", "cod"), half.cod);
+    let of_valid = |array: &Array3<f32>| array.slice(s![n_train.., .., ..]).to_owned();
+    let (shifted, valid) = (of_valid(&with_held_out(&spikes, 1)), of_valid(&spikes));
+    let wrong = metrics::fit(shifted.view(), valid.view()).unwrap();
+    close(score("spikes", "held_out", "r2"), wrong.r2);
+    assert!(score("spikes", "all", "r2") > wrong.r2 + 0.2);
+    let of_train = |array: &Array3<f32>| array.slice(s![..n_train, .., ..]).to_owned();
+    let (seen, known) = (of_train(&factors), of_train(&latent));
+    let alignment = metrics::AffineAlignment::fit(seen.view(), known.view()).unwrap();
+    let aligned = alignment.apply(of_valid(&factors).view()).unwrap();
+    let fit = metrics::fit(aligned.view(), of_valid(&latent).view()).unwrap();
+    close(score("latent", "held_out", "r2"), fit.r2);
+    close(score("latent", "held_out", "cod"), fit.cod);
 }
 
 /// Neurons that fire in slow waves: the autocovariance alone gives 1.5 s.

@@ -1,107 +1,284 @@
-//! Gradients of the whole bound against finite differences along random directions.
+//! The gradient of every model's bound against finite differences, parameter by parameter.
 
 mod common;
 
-use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use baselines::Moments;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use common::{dynamics, ladder_with, lfads};
-use model::{DropoutMode, DynamicsConfig, Noise, Pass, SequentialVae, TermWeights};
+use common::{DT_S, INDICATOR, dynamics, edgeworth, gaussian, ladder_with};
+use model::{
+    CalciumModel, CountLadderConfig, DropoutMode, DynamicsConfig, FluorStatistics, Noise, Pass,
+    SequentialVae, Stage, TermWeights,
+};
 
-/// Adds `scale` times a random direction to every trainable parameter.
-struct Shift {
-    noise: Noise,
+/// Half the distance of the two losses that make a difference.
+const STEP: f64 = 1e-3;
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+/// How one evaluation of a bound goes.
+#[derive(Clone)]
+struct Evaluation {
+    x: Tensor<3>,
+    weights: TermWeights,
+    spikes: Option<Tensor<3>>,
+}
+
+impl Evaluation {
+    /// Of both levels at weights that no two terms share.
+    fn joint(x: Tensor<3>) -> Self {
+        Self {
+            x,
+            weights: TermWeights {
+                kl_shallow: 0.7,
+                kl_deep: 0.4,
+                stage: Stage::Joint,
+            },
+            spikes: None,
+        }
+    }
+
+    fn loss<M: SequentialVae>(&self, model: &M) -> Tensor<1> {
+        // Noise with which no spike count is near zero, where its gradient jumps.
+        let mut noise = Noise::new(3, 0, &device());
+        let mut pass = Pass {
+            weights: self.weights,
+            dropout: DropoutMode::Training,
+            noise: &mut noise,
+            spikes: self.spikes.clone(),
+        };
+        model.elbo(self.x.clone(), &mut pass).loss(&self.weights)
+    }
+
+    /// Every parameter whose gradient is not the loss's slope along it. The loss's slope may be
+    /// `scale(name)` of what the model says.
+    fn wrong_slopes<M: SequentialVae>(
+        &self,
+        model: &M,
+        scale: &dyn Fn(&str) -> f64,
+    ) -> Vec<String> {
+        let gradients = GradientsParams::from_grads(self.loss(model).backward(), model);
+        let mut found = Vec::new();
+        for Slope { name, id, gradient } in slopes(model, &gradients) {
+            let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>();
+            let norm = norm.sqrt();
+            let at = |distance: f64| {
+                let shifted = model.clone().map(&mut Shift {
+                    id,
+                    gradients: &gradients,
+                    scale: distance / norm.max(1e-12),
+                });
+                f64::from(self.loss(&shifted).into_scalar::<f32>())
+            };
+            let slope = |step: f64| (at(step) - at(-step)) / (2.0 * step);
+            // Without the error of third order (Richardson).
+            let difference = (4.0 * slope(STEP) - slope(2.0 * STEP)) / 3.0 / scale(&name);
+            if (norm - difference).abs() > 0.01 * norm.abs() + 0.1 / scale(&name) {
+                found.push(format!("{name}: gradient {norm}, difference {difference}"));
+            }
+        }
+        found
+    }
+}
+
+fn check<M: SequentialVae>(model: &M, evaluation: &Evaluation) {
+    let wrong = evaluation.wrong_slopes(model, &|_| 1.0);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A trainable parameter and its gradient, whose norm is the slope along it.
+struct Slope {
+    name: String,
+    id: ParamId,
+    gradient: Vec<f32>,
+}
+
+fn slopes<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<Slope> {
+    let mut slopes = Slopes {
+        path: Vec::new(),
+        gradients,
+        found: Vec::new(),
+    };
+    model.visit(&mut slopes);
+    slopes.found
+}
+
+struct Slopes<'a> {
+    path: Vec<String>,
+    gradients: &'a GradientsParams,
+    found: Vec<Slope>,
+}
+
+impl ModuleVisitor for Slopes<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            self.found.push(Slope {
+                name: self.path.join("."),
+                id: param.id,
+                gradient: gradient.into_data().iter::<f32>().collect(),
+            });
+        }
+    }
+}
+
+/// Moves one parameter along its gradient.
+struct Shift<'a> {
+    id: ParamId,
+    gradients: &'a GradientsParams,
     scale: f64,
 }
 
-impl ModuleMapper for Shift {
+impl ModuleMapper for Shift<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let direction = self.noise.normal(param.dims()).mul_scalar(self.scale);
-        if !param.is_require_grad() {
+        if param.id != self.id {
             return param;
         }
-        param.map(|value| (value + direction).detach().require_grad())
+        let gradient = self.gradients.get::<D>(param.id).expect("it has one");
+        let shift = Tensor::from_data(gradient.into_data(), &device()).mul_scalar(self.scale);
+        param.map(|value| (value + shift).detach().require_grad())
     }
 }
 
-/// Inner product of the gradient with the direction [`Shift`] uses.
-struct Slope<'a> {
-    noise: Noise,
-    grads: &'a GradientsParams,
-    sum: f64,
+fn some_counts() -> Tensor<3> {
+    Noise::new(2, 2, &device()).bernoulli([12, 4, 6], 0.3)
 }
 
-impl ModuleVisitor for Slope<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let direction = self.noise.normal(param.dims());
-        if let Some(grad) = self.grads.get::<D>(param.id) {
-            let product = (grad * direction.inner()).sum();
-            self.sum += f64::from(product.into_scalar::<f32>());
-        }
-    }
-}
-
-fn loss<M: SequentialVae>(model: &M, x: &Tensor<3>, device: &Device) -> Tensor<1> {
-    let weights = TermWeights::FULL;
-    // Noise with which no spike count is near zero, where its gradient jumps.
-    let mut noise = Noise::new(3, 0, device);
-    let mut pass = Pass {
-        weights,
-        dropout: DropoutMode::Training,
-        noise: &mut noise,
-        spikes: None,
-    };
-    model.elbo(x.clone(), &mut pass).loss(&weights)
-}
-
-fn check<M: SequentialVae>(model: &M, x: &Tensor<3>, direction_seed: u64) {
-    let device = Device::flex().autodiff();
-    let direction = || Noise::new(direction_seed, 1, &device);
-    let grads = GradientsParams::from_grads(loss(model, x, &device).backward(), model);
-    let mut slope = Slope {
-        noise: direction(),
-        grads: &grads,
-        sum: 0.0,
-    };
-    model.visit(&mut slope);
-    let at = |scale: f64| {
-        let shifted = model.clone().map(&mut Shift {
-            noise: direction(),
-            scale,
-        });
-        f64::from(loss(&shifted, x, &device).into_scalar::<f32>())
-    };
-    let step = 1e-4;
-    let difference = (at(step) - at(-step)) / (2.0 * step);
-    let error = (slope.sum - difference).abs();
-    assert!(
-        error < 0.01 * difference.abs().max(100.0),
-        "gradient {} against difference {difference}",
-        slope.sum
-    );
+fn some_fluorescence() -> Tensor<3> {
+    some_counts()
+        + Noise::new(2, 3, &device())
+            .normal([12, 4, 6])
+            .mul_scalar(0.2)
 }
 
 #[test]
-fn lfads_gradient_is_the_slope_of_its_loss() {
-    let device = Device::flex().autodiff();
-    let x = Noise::new(2, 2, &device).bernoulli([12, 4, 6], 0.3);
-    for direction in 0..4 {
-        check(&lfads(&device), &x, direction);
+fn lfads() {
+    check(&common::lfads(&device()), &Evaluation::joint(some_counts()));
+}
+
+#[test]
+fn gaussian_and_edgeworth_lfads() {
+    let evaluation = Evaluation::joint(some_fluorescence());
+    for moments in [Moments::AsPublished, Moments::Exact] {
+        check(&gaussian(moments, &device()), &evaluation);
+        check(&edgeworth(moments, &device()), &evaluation);
     }
 }
 
 #[test]
-fn ladder_gradient_is_the_slope_of_its_loss() {
-    let device = Device::flex().autodiff();
-    let mut noise = Noise::new(2, 2, &device);
-    let x = noise.bernoulli([12, 4, 6], 0.3) + noise.normal([12, 4, 6]).mul_scalar(0.2);
+fn ladder() {
     // Coordinated dropout makes the deep level's gradient an estimate that is not the slope
     // of the reported loss, by design; without it the two must agree.
     let dynamics = DynamicsConfig {
         coordinated_dropout: 0.0,
         ..dynamics()
     };
-    for direction in 0..4 {
-        check(&ladder_with(dynamics.clone(), &device), &x, direction);
+    let model = ladder_with(dynamics, &device());
+    let joint = Evaluation::joint(some_fluorescence());
+    check(&model, &joint);
+    let of_stage = |stage, spikes| Evaluation {
+        weights: TermWeights {
+            stage,
+            ..joint.weights
+        },
+        spikes,
+        ..joint.clone()
+    };
+    check(&model, &of_stage(Stage::Shallow, None));
+    check(&model, &of_stage(Stage::Deep, Some(some_counts())));
+}
+
+/// With next to no noise the posterior of the counts is a point, whatever the parameters: what the
+/// model says of the bound with the posterior held fixed is then its slope.
+#[test]
+fn count_ladder() {
+    let counts: Vec<f32> = some_counts().into_data().iter::<f32>().collect();
+    let [n_bins, n_trials, n_neurons] = [12, 4, 6];
+    let row = n_trials * n_neurons;
+    let mut fluor = counts.clone();
+    for place in row..fluor.len() {
+        fluor[place] += INDICATOR.g as f32 * fluor[place - row];
     }
+    let clean = Tensor::<1>::from_floats(fluor.as_slice(), &device());
+    let ripple = Noise::new(2, 3, &device()).normal([n_bins, n_trials, n_neurons]);
+    let x = clean.reshape([n_bins, n_trials, n_neurons]) + ripple.mul_scalar(0.02);
+    let statistics = FluorStatistics {
+        mean_counts: vec![0.3; n_neurons],
+        // The noise starts at half of it.
+        sd: vec![0.06; n_neurons],
+    };
+    let config = CountLadderConfig {
+        dynamics: dynamics(),
+        learn_calcium: true,
+        ..CountLadderConfig::default()
+    };
+    let calcium = CalciumModel::shared(INDICATOR, n_neurons);
+    let model = config.init(&statistics, &calcium, DT_S, 3, &device());
+    // The calcium's gradient is that of one bin.
+    let scale = |name: &str| {
+        let of_calcium = ["decay_logit", "log_gain", "baseline"];
+        match of_calcium.iter().any(|field| name.ends_with(field)) {
+            true => n_bins as f64,
+            false => 1.0,
+        }
+    };
+    let wrong = Evaluation::joint(x).wrong_slopes(&model.unwrap(), &scale);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Of the first neuron nothing was observed.
+#[test]
+fn what_is_missing_teaches_nothing() {
+    let device = device();
+    let without_first = |x: Tensor<3>| {
+        let [n_bins, n_trials, n_neurons] = x.dims();
+        let missing = Tensor::full([n_bins, n_trials, 1], f64::NAN, &device);
+        Tensor::cat(vec![missing, x.narrow(2, 1, n_neurons - 1)], 2)
+    };
+    let [counts, fluor] = [some_counts(), some_fluorescence()].map(without_first);
+    let silent = |name: &str, found: Vec<Slope>, field: &str| {
+        let slope = found.iter().find(|slope| slope.name.ends_with(field));
+        let gradient = &slope.unwrap_or_else(|| panic!("{name}: {field}")).gradient;
+        assert!(gradient[0].abs() < 1e-6, "{name}: {gradient:?}");
+        let others = &gradient[1..];
+        assert!(
+            others.iter().all(|g| g.abs() > 1e-6),
+            "{name}: {gradient:?}"
+        );
+    };
+    let lfads = common::lfads(&device);
+    silent("LFADS", gradients(&lfads, counts), "dynamics.rates.bias");
+    let model = gaussian(Moments::Exact, &device);
+    let found = gradients(&model, fluor.clone());
+    silent("Gaussian LFADS", found, "dynamics.rates.bias");
+    let model = edgeworth(Moments::Exact, &device);
+    let found = gradients(&model, fluor.clone());
+    silent("Edgeworth LFADS", found, "dynamics.rates.bias");
+    let model = ladder_with(dynamics(), &device);
+    silent("ladder", gradients(&model, fluor.clone()), "log_noise");
+    let model = common::count_ladder(&CountLadderConfig::default(), &device);
+    silent("count ladder", gradients(&model, fluor), "log_noise");
+}
+
+fn gradients<M: SequentialVae>(model: &M, x: Tensor<3>) -> Vec<Slope> {
+    let loss = Evaluation::joint(x).loss(model);
+    slopes(model, &GradientsParams::from_grads(loss.backward(), model))
+}
+
+/// A check that cannot fail is none: a gradient of half the size is found wrong everywhere.
+#[test]
+fn a_wrong_gradient_is_found() {
+    let model = common::lfads(&device());
+    let found = Evaluation::joint(some_counts()).wrong_slopes(&model, &|_| 2.0);
+    assert!(found.len() > 5, "{found:?}");
 }

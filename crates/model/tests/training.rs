@@ -2,12 +2,19 @@
 
 mod common;
 
-use burn::tensor::Device;
-use common::{count_ladder, count_ladder_from, counts, fluorescence, ladder, lfads, training};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use common::{
+    count_ladder, count_ladder_from, counts, fluorescence, ladder, lfads, parameters, training,
+};
 use model::train::{Event, Observer, StepReport};
 use model::{
-    CountLadderConfig, Fitted, LearningRate, ModelError, SequentialVae, TrainConfig, TrainData,
-    fit, posterior_mean,
+    CountLadderConfig, DeepDraw, Draw, Dynamics, Elbo, Fitted, LearningRate, Lfads, ModelError,
+    Noise, Pass, SequentialVae, TrainConfig, TrainData, WarmUp, fit, posterior_mean,
+    sample_posterior,
 };
 use ndarray::{Array3, ArrayView3, Axis, concatenate};
 
@@ -26,6 +33,68 @@ struct Events(Vec<Event>);
 impl Observer for Events {
     fn on_event(&mut self, event: &Event) {
         self.0.push(event.clone());
+    }
+}
+
+/// Keeps everything that a training tells.
+#[derive(Default)]
+struct Log {
+    steps: Vec<StepReport>,
+    events: Vec<Event>,
+}
+
+impl Observer for Log {
+    fn on_step(&mut self, report: &StepReport) {
+        self.steps.push(report.clone());
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        self.events.push(event.clone());
+    }
+}
+
+/// At one rate always.
+fn constant_rate(peak: f64) -> LearningRate {
+    LearningRate::Cosine {
+        peak,
+        constant_fraction: 1.0,
+        final_fraction: 1.0,
+    }
+}
+
+/// LFADS whose bound is NaN at one of its evaluations.
+#[derive(Module, Debug)]
+struct Fragile {
+    lfads: Lfads,
+    #[module(skip)]
+    left: Arc<AtomicUsize>,
+}
+
+impl SequentialVae for Fragile {
+    type Encoded = <Lfads as SequentialVae>::Encoded;
+
+    fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
+        let mut elbo = self.lfads.elbo(x, pass);
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            elbo.reconstruction = elbo.reconstruction.mul_scalar(f64::NAN);
+        }
+        elbo
+    }
+
+    fn encode(&self, x: Tensor<3>) -> Self::Encoded {
+        self.lfads.encode(x)
+    }
+
+    fn draw(&self, encoded: &Self::Encoded, noise: &mut Noise) -> Draw {
+        self.lfads.draw(encoded, noise)
+    }
+
+    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
+        self.lfads.draw_deep(x, pass)
+    }
+
+    fn dynamics_mut(&mut self) -> &mut Dynamics {
+        self.lfads.dynamics_mut()
     }
 }
 
@@ -63,6 +132,181 @@ fn both_models_improve_their_bound() {
     .unwrap();
     let (first, last) = first_and_last(&fitted.history);
     assert!(last < first - 10.0, "ladder: {first} to {last}");
+}
+
+#[test]
+fn the_loss_weighs_every_term_as_its_warm_up_says() {
+    let config = TrainConfig {
+        warm_up: WarmUp {
+            shallow_steps: 12,
+            deep_start: 4,
+            deep_alone: 4,
+            deep_steps: 10,
+        },
+        ..training(16)
+    };
+    let mut log = Log::default();
+    fit(
+        ladder(&device()),
+        &fluorescence(),
+        &config,
+        1,
+        None,
+        &mut log,
+    )
+    .unwrap();
+    for (step, report) in log.steps.iter().enumerate() {
+        let shallow = (step as f64 / 12.0).min(1.0);
+        let deep = (step.saturating_sub(4) as f64 / 10.0).min(1.0);
+        let weight = |name| match name {
+            "kl_shallow" => shallow,
+            "kl_ic" | "l2" => deep,
+            _ => 1.0,
+        };
+        let terms = report.terms.named();
+        let sum: f64 = terms.map(|(name, value)| weight(name) * value).sum();
+        let loss = report.loss;
+        assert!(
+            (loss - sum).abs() < 1e-5 * sum.abs(),
+            "step {step}: {loss} is not {sum}"
+        );
+    }
+}
+
+#[test]
+fn a_divergence_undoes_its_epoch_and_halves_the_rate() {
+    let config = TrainConfig {
+        learning_rate: constant_rate(0.01),
+        validate_every: 100,
+        ..training(12)
+    };
+    // Four steps an epoch: the sixth is the second epoch's second.
+    let model = Fragile {
+        lfads: lfads(&device()),
+        left: Arc::new(AtomicUsize::new(6)),
+    };
+    let mut log = Log::default();
+    let fitted = fit(model, &counts(), &config, 1, None, &mut log).unwrap();
+    assert_eq!(fitted.recoveries, 1);
+    let [Event::Diverged { step: 5, term }] = &log.events[..] else {
+        panic!("{:?}", log.events);
+    };
+    assert_eq!(term, "reconstruction");
+    let steps: Vec<(usize, f64)> = log
+        .steps
+        .iter()
+        .map(|report| (report.step, report.learning_rate))
+        .collect();
+    let (good, retried) = steps.split_at(5);
+    assert_eq!(good, [1, 2, 3, 4, 5].map(|step| (step, 0.01)));
+    assert_eq!(
+        retried,
+        [5, 6, 7, 8, 9, 10, 11, 12].map(|step| (step, 0.005))
+    );
+    let [first, again] = [4, 5].map(|index| log.steps[index].loss);
+    assert!((first - again).abs() > 1e-3, "other trials and noise");
+}
+
+#[test]
+fn a_plateau_lowers_the_rate() {
+    let config = TrainConfig {
+        // So low that nothing improves but by chance.
+        learning_rate: LearningRate::Plateau {
+            initial: 1e-12,
+            factor: 0.5,
+            patience_epochs: 2,
+            floor: 1e-14,
+        },
+        warm_up: WarmUp {
+            deep_steps: 0,
+            ..WarmUp::default()
+        },
+        ..training(60)
+    };
+    let mut log = Log::default();
+    fit(lfads(&device()), &counts(), &config, 1, None, &mut log).unwrap();
+    let rates: Vec<f64> = log.steps.iter().map(|step| step.learning_rate).collect();
+    assert!(rates.is_sorted_by(|a, b| a >= b), "{rates:?}");
+    assert!(rates[59] <= rates[0] / 8.0, "{rates:?}");
+    let halvings = (rates[0] / rates[59]).log2();
+    assert!((halvings - halvings.round()).abs() < 1e-9, "{rates:?}");
+}
+
+#[test]
+fn a_training_stops_early_only_if_nothing_gets_better() {
+    let stopped = |peak: f64| {
+        let config = TrainConfig {
+            learning_rate: constant_rate(peak),
+            patience: Some(2),
+            average_decay: 0.0,
+            warm_up: WarmUp {
+                deep_steps: 0,
+                ..WarmUp::default()
+            },
+            ..training(12)
+        };
+        let mut log = Log::default();
+        let fitted = fit(lfads(&device()), &counts(), &config, 1, None, &mut log);
+        (fitted.unwrap().steps, log.events)
+    };
+    // Four steps an epoch: weights that do not move are no better twice.
+    assert_eq!(stopped(1e-30), (12, vec![Event::StoppedEarly { step: 12 }]));
+    assert_eq!(stopped(0.01), (12, Vec::new()));
+}
+
+#[test]
+fn the_gradient_is_clipped_before_the_step() {
+    let moved = |clip_norm: f64| {
+        let config = TrainConfig {
+            clip_norm,
+            average_decay: 0.0,
+            ..training(3)
+        };
+        let before = parameters(&lfads(&device()));
+        let fitted = fit(lfads(&device()), &counts(), &config, 1, None, &mut ());
+        let after = parameters(&fitted.unwrap().model);
+        let values = |all: Vec<(String, Vec<f32>)>| all.into_iter().flat_map(|(_, values)| values);
+        let squares = values(before)
+            .zip(values(after))
+            .map(|(a, b)| (a - b).powi(2));
+        squares.sum::<f32>().sqrt()
+    };
+    // Adam's step of a gradient far below its ε is the gradient's size.
+    let [free, clipped] = [moved(200.0), moved(1e-4)];
+    assert!(free > 0.03, "{free}");
+    assert!(clipped < 1e-4, "{clipped}");
+}
+
+#[test]
+fn no_two_posterior_samples_are_the_same() {
+    /// All values of a quantity of each sample, batch by batch.
+    fn samples<M: SequentialVae>(
+        model: &M,
+        x: ArrayView3<'_, f32>,
+        quantity: impl Fn(Draw) -> Tensor<3>,
+    ) -> Vec<Vec<f32>> {
+        let mut all = Vec::new();
+        sample_posterior(model, x, 3, 1, |_, draw| {
+            all.push(quantity(draw).into_data().iter::<f32>().collect());
+        })
+        .unwrap();
+        all
+    }
+    let all_differ =
+        |samples: &[Vec<f32>]| (0..samples.len()).all(|a| (0..a).all(|b| samples[a] != samples[b]));
+    let device = device();
+    // The first trial 65 + 65 times: two batches that differ in nothing.
+    let repeated = |data: &TrainData| data.valid().select(Axis(0), &[0; 130]);
+    let factors = |draw: Draw| draw.factors;
+    let spikes = |draw: Draw| draw.spikes.expect("it infers them");
+    let (x, fluor) = (repeated(&counts()), repeated(&fluorescence()));
+    assert!(all_differ(&samples(&lfads(&device), x.view(), factors)));
+    let model = ladder(&device);
+    assert!(all_differ(&samples(&model, fluor.view(), factors)));
+    assert!(all_differ(&samples(&model, fluor.view(), spikes)));
+    let model = count_ladder(&CountLadderConfig::default(), &device);
+    assert!(all_differ(&samples(&model, fluor.view(), factors)));
+    assert!(all_differ(&samples(&model, fluor.view(), spikes)));
 }
 
 #[test]
@@ -154,11 +398,7 @@ fn the_best_checkpoint_loads_into_a_fresh_model() {
 #[test]
 fn a_hopeless_learning_rate_is_named_after_every_recovery() {
     let config = TrainConfig {
-        learning_rate: LearningRate::Cosine {
-            peak: 1e30,
-            constant_fraction: 1.0,
-            final_fraction: 1.0,
-        },
+        learning_rate: constant_rate(1e30),
         ..training(20)
     };
     let mut events = Events::default();

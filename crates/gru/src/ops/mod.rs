@@ -405,6 +405,16 @@ fn check_spike_loop(arguments: &SpikeLoopArguments) {
     check("noise", noise.dims(), [n_bins, n_trials, latent]);
 }
 
+/// How many operations have run as one fused pass in this process so far: 0 where a device or a
+/// number type falls back to burn's own operations, which take many times as long.
+pub fn fused_runs() -> u64 {
+    #[cfg(feature = "flex")]
+    let runs = fused::runs();
+    #[cfg(not(feature = "flex"))]
+    let runs = 0;
+    runs
+}
+
 /// Whether the fused bodies serve this tensor's device and number type.
 #[cfg(feature = "flex")]
 fn has_fused<const D: usize>(tensor: &Tensor<D>) -> bool {

@@ -1,10 +1,16 @@
 //! Small data and models for the integration tests.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use burn::tensor::Device;
+use baselines::{
+    Data, EdgeworthLfads, EdgeworthLfadsConfig, GaussianLfads, GaussianLfadsConfig, Moments,
+};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+use calcium::Hill;
 use model::{
     CalciumModel, CountLadder, CountLadderConfig, DynamicsConfig, FluorStatistics, Indicator,
-    Ladder, LadderConfig, LearningRate, Lfads, LfadsConfig, TrainConfig, TrainData, WarmUp,
+    Ladder, LadderConfig, LearningRate, Lfads, LfadsConfig, TrainConfig, TrainData, TrialStart,
+    WarmUp,
 };
 use synth::{LorenzBenchmark, TrialDesign};
 
@@ -103,6 +109,88 @@ pub fn count_ladder_from(g: f64, config: &CountLadderConfig, device: &Device) ->
     config
         .init(&statistics, &calcium, DT_S, 3, device)
         .expect("the configuration is valid")
+}
+
+/// Learns everything of an indicator that rises and saturates, in trials cut from a recording.
+pub fn saturating_count_ladder(device: &Device) -> CountLadder {
+    let calcium = CalciumModel {
+        rise: Some(0.2),
+        saturation: Some(Hill {
+            exponent: 1.5,
+            half_saturation: 4.0,
+            scale: 5.0,
+        }),
+        ..CalciumModel::shared(INDICATOR, 6)
+    };
+    let config = CountLadderConfig {
+        dynamics: dynamics(),
+        learn_calcium: true,
+        trial_start: TrialStart::Decaying,
+        ..CountLadderConfig::default()
+    };
+    let statistics = calcium.measure(fluorescence().train());
+    config
+        .init(&statistics, &calcium, DT_S, 3, device)
+        .expect("the configuration is valid")
+}
+
+/// What the filtered Poisson models are told.
+fn told(statistics: &FluorStatistics) -> Data<'_> {
+    Data {
+        statistics,
+        indicator: INDICATOR,
+        dt_s: DT_S,
+    }
+}
+
+pub fn gaussian(moments: Moments, device: &Device) -> GaussianLfads {
+    let statistics = FluorStatistics::measure(fluorescence().train(), &INDICATOR);
+    let config = GaussianLfadsConfig {
+        dynamics: dynamics(),
+        moments,
+    };
+    config
+        .init(told(&statistics), 3, device)
+        .expect("the configuration is valid")
+}
+
+pub fn edgeworth(moments: Moments, device: &Device) -> EdgeworthLfads {
+    let statistics = FluorStatistics::measure(fluorescence().train(), &INDICATOR);
+    let config = EdgeworthLfadsConfig {
+        dynamics: dynamics(),
+        moments,
+    };
+    config
+        .init(told(&statistics), 3, device)
+        .expect("the configuration is valid")
+}
+
+/// Every trainable parameter, by its path in the model, as numbers.
+pub fn parameters<M: Module>(model: &M) -> Vec<(String, Vec<f32>)> {
+    let mut all = Parameters::default();
+    model.visit(&mut all);
+    all.values
+}
+
+#[derive(Default)]
+struct Parameters {
+    path: Vec<String>,
+    values: Vec<(String, Vec<f32>)>,
+}
+
+impl ModuleVisitor for Parameters {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let values = param.val().into_data().iter::<f32>().collect();
+        self.values.push((self.path.join("."), values));
+    }
 }
 
 pub fn training(n_steps: usize) -> TrainConfig {

@@ -10,6 +10,10 @@ pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+use std::sync::OnceLock;
+
+/// Chosen once: what one set has packed, another cannot read.
+static BEST: OnceLock<Isa> = OnceLock::new();
 
 /// An instruction set that this processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +29,22 @@ pub(super) enum Level {
 }
 
 impl Isa {
-    /// The fastest set of this processor.
+    /// The set that the operations use: the fastest of this processor, or [`Self::use_portable`]'s.
     pub fn best() -> Self {
-        Self::available()[0]
+        *BEST.get_or_init(|| Self::available()[0])
+    }
+
+    /// From now on [`Self::best`] is portable code, which computes the same bits on every processor
+    /// at a fifth of the speed: to compare numbers between machines.
+    ///
+    /// # Panics
+    /// If operations have run on another set before.
+    pub fn use_portable() {
+        let best = *BEST.get_or_init(|| Self(Level::Portable));
+        assert!(
+            best.0 == Level::Portable,
+            "operations have run on {best:?} before: choose portable code first"
+        );
     }
 
     /// Every set of this processor, fastest first; the last is portable code.

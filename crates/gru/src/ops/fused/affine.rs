@@ -8,7 +8,7 @@ use burn::backend::flex::{Flex, FlexTensor};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
 
-use super::{from_vec, register, values};
+use super::{count_run, from_vec, register, values};
 use crate::kernels::{self, AffineShape, Isa, Offset};
 
 /// Affine maps of the last axis. Arguments are checked by the callers.
@@ -80,6 +80,7 @@ impl AffineRun {
             true => Offset::Row(values(offset)),
             false => Offset::Every(values(offset)),
         };
+        count_run();
         let (x, w) = (values(&self.x), values(&self.w));
         let y = kernels::affine(Isa::best(), self.shape, x, w, added);
         let sizes = self.x.shape();

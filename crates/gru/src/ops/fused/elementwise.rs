@@ -8,7 +8,7 @@ use burn::backend::flex::{Flex, FlexTensor};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
 
-use super::{from_vec, like, register, values};
+use super::{count_run, from_vec, like, register, values};
 use crate::kernels::{self, GaussianSlices, Isa, PoissonSlices};
 
 /// Operations without a recurrence between channels. Arguments are checked by the callers.
@@ -34,6 +34,7 @@ pub(in crate::ops) trait FusedElementwise: Backend {
 
 impl FusedElementwise for Flex {
     fn ar1(s: FlexTensor, initial: FlexTensor, g: Vec<f32>) -> FlexTensor {
+        count_run();
         let (s, initial) = (s.to_contiguous(), initial.to_contiguous());
         let mut y = vec![0.0; values(&s).len()];
         kernels::ar1_filter(values(&s), values(&initial), &g, &mut y);
@@ -90,6 +91,7 @@ impl Poisson {
     }
 
     fn log_likelihood(&self) -> FlexTensor {
+        count_run();
         let sum = kernels::poisson_log_likelihood(Isa::best(), self.slices());
         from_vec(vec![sum], [1])
     }
@@ -106,6 +108,7 @@ impl Gaussian {
     }
 
     fn log_likelihood(&self) -> FlexTensor {
+        count_run();
         let sum = kernels::gaussian_log_likelihood(Isa::best(), self.slices());
         from_vec(vec![sum], [1])
     }

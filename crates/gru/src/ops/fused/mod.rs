@@ -3,6 +3,8 @@
 // An operation's tensors must be arguments of their own to be routed to their backend.
 #![allow(clippy::too_many_arguments)]
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use burn::backend::TensorMetadata;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::grads::Gradients;
@@ -20,6 +22,18 @@ pub(super) use elementwise::FusedElementwise;
 pub(super) use outputs::{FusedOutputs, Outputs, Which};
 pub(super) use recurrent::{FusedGru, Output};
 pub(super) use spike_loop::FusedSpikeLoop;
+
+static RUNS: AtomicU64 = AtomicU64::new(0);
+
+/// Forward passes that ran here so far.
+pub(super) fn runs() -> u64 {
+    RUNS.load(Ordering::Relaxed)
+}
+
+/// Counts a forward pass.
+fn count_run() {
+    RUNS.fetch_add(1, Ordering::Relaxed);
+}
 
 /// Hands a gradient to a parent, if it is tracked.
 fn register<const D: usize>(

@@ -12,7 +12,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
 
 use super::outputs::{Outputs, Which};
-use super::{from_vec, register, values};
+use super::{count_run, from_vec, register, values};
 use crate::kernels::{self, GruShape, GruSlices, GruSpec, GruTrace, Isa, Readout, Upstream};
 
 /// Which states of a run are its output.
@@ -290,6 +290,7 @@ impl GruRun {
     }
 
     fn forward(&self, keep: bool) -> GruTrace {
+        count_run();
         let (shape, h0) = (self.shape, values(&self.h0));
         let (isa, inputs, weights) = (Isa::best(), self.inputs(), self.weights());
         kernels::forward(isa, shape, self.spec, inputs, h0, weights, keep)

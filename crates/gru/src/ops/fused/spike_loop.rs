@@ -11,7 +11,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata, backend_extension};
 
 use super::outputs::{Outputs, Which};
-use super::{from_vec, register, values};
+use super::{count_run, from_vec, register, values};
 use crate::kernels::{
     self, Isa, SpikeLoopShape, SpikeLoopSlices, SpikeLoopTrace, SpikeLoopUpstream,
 };
@@ -166,6 +166,7 @@ impl ShallowRun {
             n_neurons,
             ..
         } = self.shape;
+        count_run();
         let out = kernels::spike_loop(Isa::best(), self.shape, self.slices());
         let spikes = from_vec(out.spikes, [n_bins, n_trials, n_neurons]);
         outputs.put_value(Which::First, spikes.clone());
