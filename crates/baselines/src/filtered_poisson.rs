@@ -5,8 +5,8 @@ use burn::tensor::{Device, Tensor};
 use gru::ar1_filter;
 use model::layers::{innovations, normal_weight};
 use model::{
-    DeepDraw, DiagonalGaussian, Draw, Dynamics, DynamicsConfig, Elbo, FluorStatistics, INIT_STEP,
-    Indicator, ModelError, Noise, Observed, Pass, log_rates_from_counts,
+    DeepDraw, DeepInput, DeepPass, Draw, Dynamics, DynamicsConfig, Elbo, FluorStatistics,
+    Indicator, ModelError, Noise, Observed, Stream, Term, log_rates_from_counts,
 };
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ impl FilteredPoisson {
     ) -> Result<Self, ModelError> {
         config.validate()?;
         data.indicator.validate()?;
-        let mut noise = Noise::new(seed, INIT_STEP, device);
+        let mut noise = Noise::new(seed, Stream::Weights, device);
         let log_rates = log_rates_from_counts(&data.statistics.mean_counts, data.dt_s);
         let dynamics = config.init(&log_rates, &mut noise, device);
         let learned = moments == Moments::AsPublished;
@@ -137,66 +137,41 @@ impl FilteredPoisson {
         ar1_filter(drive, at_rest, &vec![g.powi(order) as f32; n_neurons])
     }
 
-    /// What the encoder reads: the fluorescence as published, else its innovations, which
-    /// carry the news of one bin each and so suit coordinated dropout.
-    fn encoder_input(&self, x: &Tensor<3>) -> Tensor<3> {
-        match self.log_taps {
+    /// The encoder reads the fluorescence as published, else its innovations, which carry the
+    /// news of one bin each and so suit coordinated dropout.
+    pub fn deep_input(&self, x: &Tensor<3>) -> DeepInput {
+        let values = match self.log_taps {
             Some(_) => Observed::new(x.clone()).values,
             None => innovations(x, self.indicator.g, self.indicator.baseline),
+        };
+        DeepInput {
+            values,
+            n_lead_in: self.n_lead_in(),
         }
     }
 
-    pub fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>, log_density: LogDensity<'_>) -> Elbo {
-        let [n_bins, n_trials, _] = x.dims();
-        let n_generated = n_bins + self.n_lead_in();
-        let deep = self
-            .dynamics
-            .draw(self.encoder_input(&x), n_generated, pass);
+    pub fn observe(&self, x: Tensor<3>, deep: &DeepPass, log_density: LogDensity<'_>) -> Elbo {
+        let n_trials = x.dims()[1] as f64;
         let x = Observed::new(x);
-        let cumulants = self.cumulants(deep.log_rates);
+        let cumulants = self.cumulants(deep.draw.log_rates.clone());
         let log_prob = x.only_present(log_density(x.values.clone(), cumulants));
         let log_prob = deep.split.weigh(log_prob);
-        Elbo {
-            reconstruction: log_prob.neg().div_scalar(n_trials as f64),
-            spikes: None,
-            kl_shallow: None,
-            kl_ic: Some(self.dynamics.kl(&deep.posterior)),
-            l2: Some(self.dynamics.l2()),
-        }
+        Elbo::new().with(Term::Reconstruction, log_prob.neg().div_scalar(n_trials))
     }
 
-    pub fn encode(&self, x: &Tensor<3>) -> (DiagonalGaussian<2>, usize) {
-        let n_bins = x.dims()[0];
-        (self.dynamics.encode(self.encoder_input(x), None), n_bins)
-    }
-
-    pub fn draw(
-        &self,
-        (posterior, n_bins): &(DiagonalGaussian<2>, usize),
-        noise: &mut Noise,
-    ) -> Draw {
-        let lead_in = self.n_lead_in();
-        let ic = posterior.sample(noise);
-        let factors = self.dynamics.factors(ic, n_bins + lead_in, None);
-        let log_rates = self.dynamics.log_rates(factors.clone());
-        let cumulants = self.cumulants(log_rates.clone());
+    pub fn complete(&self, deep: DeepDraw) -> Draw {
+        let cumulants = self.cumulants(deep.log_rates.clone());
+        let deep = deep.observed();
         Draw {
-            factors: factors.narrow(0, lead_in, *n_bins),
-            log_rates: log_rates.narrow(0, lead_in, *n_bins),
+            factors: deep.factors,
+            log_rates: deep.log_rates,
             spikes: None,
             fluor: Some(cumulants.mean),
         }
     }
 
-    pub fn draw_deep(&self, x: &Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
-        let (n_bins, lead_in) = (x.dims()[0], self.n_lead_in());
-        let input = self.encoder_input(x);
-        let deep = self.dynamics.draw(input, n_bins + lead_in, pass);
-        DeepDraw {
-            factors: deep.factors.narrow(0, lead_in, n_bins),
-            log_rates: deep.log_rates.narrow(0, lead_in, n_bins),
-            ..deep
-        }
+    pub fn dynamics(&self) -> &Dynamics {
+        &self.dynamics
     }
 
     pub fn dynamics_mut(&mut self) -> &mut Dynamics {
@@ -232,31 +207,39 @@ fn convolve(counts: &Tensor<3>, taps: Tensor<2>) -> Tensor<3> {
 macro_rules! sequential_vae {
     ($model:ty, $log_density:path) => {
         impl model::SequentialVae for $model {
-            type Encoded = (model::DiagonalGaussian<2>, usize);
+            type Shallow = ();
 
-            fn elbo(&self, x: burn::tensor::Tensor<3>, pass: &mut model::Pass<'_>) -> model::Elbo {
-                let log_density = $log_density(pass.weights);
-                self.process.elbo(x, pass, &log_density)
-            }
-
-            fn encode(&self, x: burn::tensor::Tensor<3>) -> Self::Encoded {
-                self.process.encode(&x)
-            }
-
-            fn draw(&self, encoded: &Self::Encoded, noise: &mut model::Noise) -> model::Draw {
-                self.process.draw(encoded, noise)
-            }
-
-            fn draw_deep(
-                &self,
-                x: burn::tensor::Tensor<3>,
-                pass: &mut model::Pass<'_>,
-            ) -> model::DeepDraw {
-                self.process.draw_deep(&x, pass)
+            fn dynamics(&self) -> &model::Dynamics {
+                self.process.dynamics()
             }
 
             fn dynamics_mut(&mut self) -> &mut model::Dynamics {
                 self.process.dynamics_mut()
+            }
+
+            fn deep_input(&self, x: &burn::tensor::Tensor<3>) -> model::DeepInput {
+                self.process.deep_input(x)
+            }
+
+            fn observe(
+                &self,
+                x: burn::tensor::Tensor<3>,
+                deep: &model::DeepPass,
+                pass: &mut model::Pass<'_>,
+            ) -> model::Elbo {
+                let log_density = $log_density(pass.weights);
+                self.process.observe(x, deep, &log_density)
+            }
+
+            fn encode_shallow(&self, _: burn::tensor::Tensor<3>, _: &burn::tensor::Tensor<3>) {}
+
+            fn complete(
+                &self,
+                (): &(),
+                deep: model::DeepDraw,
+                _: &mut model::Noise,
+            ) -> model::Draw {
+                self.process.complete(deep)
             }
         }
     };

@@ -3,8 +3,8 @@
 use baselines::{Data, EdgeworthLfadsConfig, GaussianLfadsConfig, Moments};
 use burn::tensor::{Device, Tensor};
 use model::{
-    DynamicsConfig, FluorStatistics, Indicator, LearningRate, Noise, SequentialVae, TrainConfig,
-    TrainData, WarmUp, fit,
+    DynamicsConfig, FluorStatistics, Indicator, LearningRate, Noise, SequentialVae, Stream,
+    TrainConfig, TrainData, WarmUp, fit,
 };
 use ndarray::Array3;
 
@@ -99,7 +99,7 @@ fn the_exact_mean_is_the_filtered_rate() {
         moments: Moments::Exact,
     };
     let model = config.init(data, 1, &device).unwrap();
-    let mut noise = Noise::new(1, 1, &device);
+    let mut noise = Noise::new(1, Stream::Step(1), &device);
     let encoded = model.encode(Tensor::ones([15, 2, 4], &device));
     let draw = model.draw(&encoded, &mut noise);
     let rates: Vec<f32> = draw.log_rates.exp().into_data().try_to_vec().unwrap();

@@ -4,9 +4,10 @@ use burn::tensor::Tensor;
 use ndarray::{Array3, ArrayView3, Zip};
 
 use crate::batch::add_to_trials;
-use crate::elbo::{DropoutMode, SequentialVae};
 use crate::error::ModelError;
 use crate::infer::sample_deep;
+use crate::pass::DropoutMode;
+use crate::vae::SequentialVae;
 
 /// How much of `rates_hz`, the true rates, lies within the central credible intervals of each
 /// probability in `levels`, the model having seen `x`; both `[trial, time, neuron]`.
@@ -101,11 +102,11 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::noise::Noise;
+    use crate::noise::{Noise, Stream};
 
     fn coverage(posterior_sd: f64) -> [f64; 2] {
         let device = Device::flex();
-        let mut noise = Noise::new(1, 1, &device);
+        let mut noise = Noise::new(1, Stream::Step(1), &device);
         let mut truth = Array3::zeros((40, 10, 5));
         add_to_trials(&mut truth, 0, noise.normal([10, 40, 5]));
         let mut ranks = Ranks::of(truth.view());

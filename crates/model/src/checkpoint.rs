@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
 
-const MAGIC: &[u8; 8] = b"LFADSCK1";
+/// Ends in the version of what follows.
+const MAGIC: &[u8; 8] = b"LFADSCK2";
 
 /// A JSON state and named blobs of bytes.
 pub(crate) struct Checkpoint<S> {
@@ -65,7 +66,7 @@ impl<S: Serialize + for<'de> Deserialize<'de>> Checkpoint<S> {
             std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
         Self::parse(&bytes).ok_or_else(|| {
             fail(format!(
-                "is not a checkpoint of this program or was cut short ({} bytes)",
+                "is not a checkpoint of this version of the program or was cut short ({} bytes)",
                 bytes.len()
             ))
         })

@@ -9,13 +9,14 @@ use crate::batch::host;
 use crate::calcium_model::{CalciumModel, CalciumParameters, NeuronCalcium, TrialStart};
 use crate::count_draw::{CountBatch, CountDraw};
 use crate::count_posterior::{Linear, Residuals, Saturating, Sensor};
-use crate::dynamics::{DeepDraw, Dynamics, DynamicsConfig};
-use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
+use crate::dynamics::{DeepDraw, DeepInput, DeepPass, Dynamics, DynamicsConfig};
+use crate::elbo::{Elbo, Term};
 use crate::error::{ModelError, require};
-use crate::gaussian::DiagonalGaussian;
 use crate::indicator::FluorStatistics;
-use crate::lfads::{INIT_STEP, log_rates_from_counts};
-use crate::noise::Noise;
+use crate::lfads::log_rates_from_counts;
+use crate::noise::{Noise, Stream};
+use crate::pass::Pass;
+use crate::vae::{Draw, SequentialVae};
 
 /// Sizes and regularisation of [`CountLadder`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,7 +53,7 @@ impl CountLadderConfig {
         require(dt_s > 0.0, "dt_s", dt_s, "above 0")?;
         let change = self.max_gain_change.unwrap_or(1.0);
         require(change >= 1.0, "max_gain_change", change, "at least 1")?;
-        let mut noise = Noise::new(seed, INIT_STEP, device);
+        let mut noise = Noise::new(seed, Stream::Weights, device);
         let log_rates = log_rates_from_counts(&statistics.mean_counts, dt_s);
         let (start, learn) = (self.trial_start, self.learn_calcium);
         let calcium = CalciumParameters::new(calcium, statistics, start, learn, device);
@@ -160,60 +161,55 @@ impl CountLadder {
 }
 
 impl SequentialVae for CountLadder {
-    type Encoded = (DiagonalGaussian<2>, Tensor<3>);
+    /// The observations: the posterior of the spikes needs no encoder.
+    type Shallow = Tensor<3>;
 
-    fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
-        let [n_bins, n_trials, _] = x.dims();
-        let deep = self.dynamics.draw(self.innovations(&x), n_bins, pass);
-        let log_counts = deep.log_rates.clone().detach().add_scalar(self.log_dt);
+    fn dynamics(&self) -> &Dynamics {
+        &self.dynamics
+    }
+
+    fn dynamics_mut(&mut self) -> &mut Dynamics {
+        &mut self.dynamics
+    }
+
+    fn deep_input(&self, x: &Tensor<3>) -> DeepInput {
+        self.innovations(x).into()
+    }
+
+    fn observe(&self, x: Tensor<3>, deep: &DeepPass, pass: &mut Pass<'_>) -> Elbo {
+        let n_trials = x.dims()[1] as f64;
+        let log_rates = deep.draw.log_rates.clone();
+        let log_counts = log_rates.clone().detach().add_scalar(self.log_dt);
         let draw = self.draw_shallow(&x, log_counts, pass.noise);
-        // −E log p(s | λ).
-        let spikes = poisson_log_likelihood_of_rates(
-            deep.log_rates,
-            draw.expected,
-            deep.split.weights,
-            self.log_dt,
-        );
+        // −E log p(s | λ): the rates learn from the bins that their encoder has not seen.
+        let weights = deep.split.weights.clone();
+        let spikes =
+            poisson_log_likelihood_of_rates(log_rates, draw.expected, weights, self.log_dt);
         let spikes = spikes.sub_scalar(draw.log_factorials).neg();
-        let entropy = Tensor::full([1], draw.log_q / n_trials as f64, &x.device());
-        Elbo {
-            spikes: Some(spikes.div_scalar(n_trials as f64)),
-            reconstruction: draw.reconstruction,
-            kl_shallow: Some(entropy),
-            kl_ic: Some(self.dynamics.kl(&deep.posterior)),
-            l2: Some(self.dynamics.l2()),
-        }
+        let entropy = Tensor::full([1], draw.log_q / n_trials, &x.device());
+        Elbo::new()
+            .with(Term::Reconstruction, draw.reconstruction)
+            .with(Term::Spikes, spikes.div_scalar(n_trials))
+            .with(Term::KlShallow, entropy)
     }
 
-    fn encode(&self, x: Tensor<3>) -> Self::Encoded {
-        (self.dynamics.encode(self.innovations(&x), None), x)
+    fn encode_shallow(&self, x: Tensor<3>, _: &Tensor<3>) -> Tensor<3> {
+        x
     }
 
-    fn draw(&self, (posterior, x): &Self::Encoded, noise: &mut Noise) -> Draw {
-        let ic = posterior.sample(noise);
-        let factors = self.dynamics.factors(ic, x.dims()[0], None);
-        let log_rates = self.dynamics.log_rates(factors.clone());
-        let draw = self.draw_shallow(x, log_rates.clone().add_scalar(self.log_dt), noise);
+    fn complete(&self, x: &Tensor<3>, deep: DeepDraw, noise: &mut Noise) -> Draw {
+        let log_counts = deep.log_rates.clone().add_scalar(self.log_dt);
+        let draw = self.draw_shallow(x, log_counts, noise);
         Draw {
-            factors,
-            log_rates,
+            factors: deep.factors,
+            log_rates: deep.log_rates,
             spikes: Some(draw.counts),
             fluor: Some(draw.fluor),
         }
     }
 
-    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
-        let n_bins = x.dims()[0];
-        let innovations = self.innovations(&x);
-        self.dynamics.draw(innovations, n_bins, pass)
-    }
-
     fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
         Some(self.calcium.values())
-    }
-
-    fn dynamics_mut(&mut self) -> &mut Dynamics {
-        &mut self.dynamics
     }
 
     fn project(self) -> Self {

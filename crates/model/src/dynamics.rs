@@ -5,11 +5,12 @@ use burn::tensor::{Device, Tensor};
 use gru::{GruSpec, ResetGate, gru_generate};
 use serde::{Deserialize, Serialize};
 
-use crate::elbo::Pass;
+use crate::elbo::{Elbo, Term};
 use crate::error::ModelError;
 use crate::gaussian::{DiagonalGaussian, Prior};
 use crate::layers::{Gru, Linear, normal_weight};
 use crate::noise::Noise;
+use crate::pass::Pass;
 
 /// Sizes and regularisation of the deep level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,79 +152,89 @@ impl Dynamics {
         &self.config
     }
 
-    /// Q(g₀ | x) from `[time, trial, neuron]`.
-    pub fn encode(&self, x: Tensor<3>, pass: Option<&mut Pass<'_>>) -> DiagonalGaussian<2> {
-        let finals = self.encoder.final_states(x);
-        let pass = pass.filter(|pass| pass.dropout.drops_in_encoder());
-        let finals = match pass {
-            Some(pass) => pass.noise.drop_out(finals, self.config.dropout),
-            None => finals,
+    /// Q(g₀ | x) of everything that there is to read, `[time, trial, neuron]`.
+    pub fn encode(&self, x: Tensor<3>) -> DeepPosterior {
+        self.posterior(self.encoder.final_states(x))
+    }
+
+    /// One pass through the level: what it reads is split, encoded and sampled, with dropout as
+    /// `pass` says.
+    pub fn pass(&self, input: DeepInput, pass: &mut Pass<'_>) -> DeepPass {
+        let DeepInput { values, n_lead_in } = input;
+        let n_bins = values.dims()[0];
+        let split = Coordinated::split(values.clone(), self.config.coordinated_dropout, pass);
+        let finals = self.encoder.final_states(split.input.clone());
+        let finals = match pass.dropout.drops_in_encoder() {
+            true => pass.noise.drop_out(finals, self.config.dropout),
+            false => finals,
         };
-        DiagonalGaussian::from_parameters(self.ic_posterior.forward(finals))
+        let posterior = self.posterior(finals);
+        DeepPass {
+            draw: self.generate(&posterior, (n_bins, n_lead_in), pass),
+            input: values,
+            split,
+            posterior,
+        }
     }
 
-    /// Factors before the first bin, f₀ = W_fac g₀, `[trial, factor]`.
-    pub fn initial_factors(&self, ic: Tensor<2>) -> Tensor<2> {
-        self.initial_state(ic).matmul(self.w_factors.val())
+    fn posterior(&self, finals: Tensor<2>) -> DeepPosterior {
+        DeepPosterior {
+            ic: DiagonalGaussian::from_parameters(self.ic_posterior.forward(finals)),
+        }
     }
 
-    /// Runs the generator from an initial condition `[trial, ic]`: factors
-    /// `[time, trial, factor]`, f_t = W_fac g_t. Dropout acts on g_t on its way to the factors
-    /// only, never on the recurrent path.
-    pub fn factors(&self, ic: Tensor<2>, n_bins: usize, pass: Option<&mut Pass<'_>>) -> Tensor<3> {
-        let state = self.initial_state(ic);
+    /// One sample: the generator runs from g₀ ~ Q through the bins, preceded by those that lead
+    /// in; f_t = W_fac g_t. Dropout acts on g_t on its way to the factors only, never on the
+    /// recurrent path.
+    pub fn generate(
+        &self,
+        posterior: &DeepPosterior,
+        (n_bins, n_lead_in): (usize, usize),
+        pass: &mut Pass<'_>,
+    ) -> DeepDraw {
+        let state = self.initial_state(posterior.ic.sample(pass.noise));
+        let n_bins = n_bins + n_lead_in;
         let n_states = n_bins * state.dims().iter().product::<usize>();
-        let pass = pass.filter(|pass| pass.dropout.drops_in_generator());
-        let dropout = pass.and_then(|pass| pass.noise.dropout(n_states, self.config.dropout));
-        gru_generate(
-            state,
+        let dropout = match pass.dropout.drops_in_generator() {
+            true => pass.noise.dropout(n_states, self.config.dropout),
+            false => None,
+        };
+        let factors = gru_generate(
+            state.clone(),
             self.w_rec.val(),
             self.b_rec.val(),
             self.w_factors.val(),
             n_bins,
             self.config.generator_spec(),
             dropout,
-        )
-    }
-
-    /// log λ_t = W f_t + b, in log Hz: `[time, trial, factor]` → `[time, trial, neuron]`.
-    pub fn log_rates(&self, factors: Tensor<3>) -> Tensor<3> {
-        self.rates.forward_sequence(factors)
-    }
-
-    /// The biases of the log-rates, `[neuron]`: the rates of a level that is not yet active.
-    pub fn baseline_log_rates(&self) -> Tensor<1> {
-        self.rates.bias()
-    }
-
-    /// One sample of the level: posterior, factors and rates, with dropout in training passes.
-    pub fn draw(&self, input: Tensor<3>, n_bins: usize, pass: &mut Pass<'_>) -> DeepDraw {
-        let split = Coordinated::split(input, self.config.coordinated_dropout, pass);
-        let posterior = self.encode(split.input.clone(), Some(&mut *pass));
-        let ic = posterior.sample(pass.noise);
-        let factors = self.factors(ic.clone(), n_bins, Some(&mut *pass));
+        );
         DeepDraw {
-            initial_factors: self.initial_factors(ic),
-            log_rates: self.log_rates(factors.clone()),
+            initial_factors: state.matmul(self.w_factors.val()),
+            log_rates: self.rates.forward_sequence(factors.clone()),
             factors,
-            posterior,
-            split,
+            n_lead_in,
         }
     }
 
-    /// KL(Q(g₀|x) ‖ P(g₀)), mean over trials.
-    pub fn kl(&self, posterior: &DiagonalGaussian<2>) -> Tensor<1> {
-        let n_trials = posterior.mean.dims()[0];
-        posterior.kl(&self.ic_prior).div_scalar(n_trials as f64)
+    /// The level's own terms of the bound: KL(Q(g₀|x) ‖ P(g₀)), mean over trials, and the penalty
+    /// ½ · l2 · (mean square of the gates' recurrent weights + that of the candidate's).
+    pub fn terms(&self, posterior: &DeepPosterior) -> Elbo {
+        let n_trials = posterior.ic.mean.dims()[0];
+        let kl = posterior.ic.kl(&self.ic_prior).div_scalar(n_trials as f64);
+        Elbo::new().with(Term::KlIc, kl).with(Term::L2, self.l2())
     }
 
-    /// ½ · l2 · (mean square of the gates' recurrent weights + that of the candidate's).
-    pub fn l2(&self) -> Tensor<1> {
+    fn l2(&self) -> Tensor<1> {
         let n_hidden = self.config.n_generator;
         let squares = self.w_rec.val().square().mean_dim(0);
         let gates = squares.clone().narrow(1, 0, 2 * n_hidden).mean();
         let candidate = squares.narrow(1, 2 * n_hidden, n_hidden).mean();
         (gates + candidate).mul_scalar(0.5 * self.config.l2)
+    }
+
+    /// The biases of the log-rates, `[neuron]`: the rates of a level that is not yet active.
+    pub fn baseline_log_rates(&self) -> Tensor<1> {
+        self.rates.bias()
     }
 
     /// Scales each factor's weights to unit norm.
@@ -252,19 +263,74 @@ impl Dynamics {
     }
 }
 
+/// What the encoder of the deep level reads.
+#[derive(Clone, Debug)]
+pub struct DeepInput {
+    /// `[time, trial, neuron]`.
+    pub values: Tensor<3>,
+    /// Bins the generator runs before the first observed one.
+    pub n_lead_in: usize,
+}
+
+impl From<Tensor<3>> for DeepInput {
+    /// The generator's first bin is the first observed one.
+    fn from(values: Tensor<3>) -> Self {
+        Self {
+            values,
+            n_lead_in: 0,
+        }
+    }
+}
+
+/// What the encoder makes of it.
+#[derive(Clone, Debug)]
+pub struct DeepPosterior {
+    /// Q(g₀|x).
+    pub ic: DiagonalGaussian<2>,
+}
+
 /// One sample of the deep level.
 #[derive(Clone, Debug)]
 pub struct DeepDraw {
-    /// How coordinated dropout split the input.
-    pub split: Coordinated,
-    /// Q(g₀|x).
-    pub posterior: DiagonalGaussian<2>,
-    /// Factors before the first bin, `[trial, factor]`.
+    /// Factors before the first bin, W_fac g₀, `[trial, factor]`.
     pub initial_factors: Tensor<2>,
-    /// Factors, `[time, trial, factor]`.
+    /// Factors, `[time, trial, factor]`, those that lead in first.
     pub factors: Tensor<3>,
-    /// Log-rates in log Hz, `[time, trial, neuron]`.
+    /// Log-rates in log Hz, `[time, trial, neuron]`, those that lead in first.
     pub log_rates: Tensor<3>,
+    /// Bins before the first observed one.
+    pub n_lead_in: usize,
+}
+
+impl DeepDraw {
+    /// The same without the bins that lead in.
+    #[must_use]
+    pub fn observed(self) -> Self {
+        if self.n_lead_in == 0 {
+            return self;
+        }
+        let n_bins = self.factors.dims()[0] - self.n_lead_in;
+        let cut = |x: Tensor<3>| x.narrow(0, self.n_lead_in, n_bins);
+        Self {
+            factors: cut(self.factors),
+            log_rates: cut(self.log_rates),
+            n_lead_in: 0,
+            ..self
+        }
+    }
+}
+
+/// A pass through the deep level.
+#[derive(Clone, Debug)]
+pub struct DeepPass {
+    /// What there was to read, `[time, trial, neuron]`.
+    pub input: Tensor<3>,
+    /// How coordinated dropout split it.
+    pub split: Coordinated,
+    /// What the encoder made of its part.
+    pub posterior: DeepPosterior,
+    /// A sample.
+    pub draw: DeepDraw,
 }
 
 impl DynamicsConfig {

@@ -1,34 +1,60 @@
-//! The evidence lower bound, term by term, and the interface every model offers the trainer.
+//! The evidence lower bound: a sum of named, weighted terms.
 
-use burn::module::Module;
+use std::collections::BTreeMap;
+
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::calcium_model::NeuronCalcium;
-use crate::dynamics::{DeepDraw, Dynamics};
-use crate::noise::Noise;
-
-/// Which levels of a ladder take part; single-level models are always [`Stage::Joint`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A term of the negative bound, which training minimises. The order is that of the sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// The shallow level alone, under rates constant in time.
-    Shallow,
-    /// The deep level alone, on spikes the shallow level inferred.
-    Deep,
-    /// Both levels, end to end.
-    Joint,
+pub enum Term {
+    /// −log p(x | ·), the observations given what is inferred.
+    Reconstruction,
+    /// −log p(s | λ), inferred spikes under the inferred rates.
+    Spikes,
+    /// KL of the shallow latents.
+    KlShallow,
+    /// KL of the initial condition.
+    KlIc,
+    /// L2 penalty on the generator's recurrent weights.
+    L2,
 }
 
-/// Warm-up state: which terms of the bound count, and how much.
+impl Term {
+    /// As it stands in histories and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reconstruction => "reconstruction",
+            Self::Spikes => "spikes",
+            Self::KlShallow => "kl_shallow",
+            Self::KlIc => "kl_ic",
+            Self::L2 => "l2",
+        }
+    }
+
+    /// What the warm-up multiplies it by.
+    pub const fn weight(self, weights: TermWeights) -> f64 {
+        match self {
+            Self::Reconstruction | Self::Spikes => 1.0,
+            Self::KlShallow => weights.kl_shallow,
+            Self::KlIc | Self::L2 => weights.kl_deep,
+        }
+    }
+
+    /// Whether it only keeps weights small, and is no part of the bound.
+    pub const fn is_penalty(self) -> bool {
+        matches!(self, Self::L2)
+    }
+}
+
+/// Warm-up state: how much the terms of each level count.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TermWeights {
     /// Weight of the shallow level's KL divergence, w¹.
     pub kl_shallow: f64,
     /// Weight of the deep level's KL divergences and L2 penalty, w².
     pub kl_deep: f64,
-    /// Which levels take part.
-    pub stage: Stage,
 }
 
 impl TermWeights {
@@ -36,217 +62,163 @@ impl TermWeights {
     pub const FULL: Self = Self {
         kl_shallow: 1.0,
         kl_deep: 1.0,
-        stage: Stage::Joint,
     };
 }
 
-/// What is dropped out in a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DropoutMode {
-    /// Units of every network, and elements of the input by coordinated dropout.
-    Training,
-    /// Units of the generator alone: the spread of the generative model's weights (Gal &
-    /// Ghahramani 2016), while the encoder sees all data with all its units.
-    Generator,
-    /// Nothing.
-    Nothing,
-}
-
-impl DropoutMode {
-    /// Whether units of the generator are dropped.
-    pub fn drops_in_generator(self) -> bool {
-        self != Self::Nothing
-    }
-
-    /// Whether units of the encoders are dropped, and coordinated dropout hides elements of the
-    /// input from them.
-    pub fn drops_in_encoder(self) -> bool {
-        self == Self::Training
-    }
-}
-
-/// What one evaluation of the bound needs beside the data.
-#[derive(Debug)]
-pub struct Pass<'a> {
-    /// Warm-up state.
-    pub weights: TermWeights,
-    /// What is dropped out.
-    pub dropout: DropoutMode,
-    /// Source of posterior samples and dropout masks.
-    pub noise: &'a mut Noise,
-    /// In [`Stage::Deep`]: the spikes to explain, `[time, trial, neuron]`, as
-    /// [`SequentialVae::infer_spikes`] gave them.
-    pub spikes: Option<Tensor<3>>,
-}
-
-/// The terms of the negative bound, each the mean over trials, in nats.
-#[derive(Clone, Debug)]
-pub struct Elbo {
-    /// −log p(x | ·), the observations given what is inferred (zero in [`Stage::Deep`]).
-    pub reconstruction: Tensor<1>,
-    /// −log p(s | λ), inferred spikes under the inferred rates (ladder only).
-    pub spikes: Option<Tensor<1>>,
-    /// KL of the shallow latents (ladder only).
-    pub kl_shallow: Option<Tensor<1>>,
-    /// KL of the initial condition.
-    pub kl_ic: Option<Tensor<1>>,
-    /// L2 penalty on the generator's recurrent weights.
-    pub l2: Option<Tensor<1>>,
-}
+/// The terms of a negative bound, each the mean over trials, in nats; `[1]`. What does not apply is
+/// absent.
+#[derive(Clone, Debug, Default)]
+pub struct Elbo(BTreeMap<Term, Tensor<1>>);
 
 impl Elbo {
-    /// reconstruction + spikes + w¹ KL(shallow) + w² (KL(ic) + L2), to be minimised.
-    pub fn loss(&self, weights: &TermWeights) -> Tensor<1> {
-        let weighted = |term: &Option<Tensor<1>>, weight: f64| {
-            term.as_ref().map(|term| term.clone().mul_scalar(weight))
-        };
-        [
-            weighted(&self.spikes, 1.0),
-            weighted(&self.kl_shallow, weights.kl_shallow),
-            weighted(&self.kl_ic, weights.kl_deep),
-            weighted(&self.l2, weights.kl_deep),
-        ]
-        .into_iter()
-        .flatten()
-        .fold(self.reconstruction.clone(), |sum, term| sum + term)
+    /// No terms yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same with one more term, or with another value of it.
+    #[must_use]
+    pub fn with(mut self, term: Term, value: Tensor<1>) -> Self {
+        self.0.insert(term, value);
+        self
+    }
+
+    /// The terms of both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    /// The value of a term.
+    pub fn get(&self, term: Term) -> Option<&Tensor<1>> {
+        self.0.get(&term)
+    }
+
+    /// The weighted sum, to be minimised.
+    ///
+    /// # Panics
+    /// If there are no terms.
+    pub fn loss(&self, weights: TermWeights) -> Tensor<1> {
+        self.0
+            .iter()
+            .map(|(term, value)| value.clone().mul_scalar(term.weight(weights)))
+            .reduce(|sum, term| sum + term)
+            .expect("a bound has terms")
     }
 
     /// The terms as numbers.
     pub fn values(&self) -> ElboValues {
-        let value = |term: &Tensor<1>| f64::from(term.clone().into_scalar::<f32>());
-        ElboValues {
-            reconstruction: value(&self.reconstruction),
-            spikes: self.spikes.as_ref().map(value),
-            kl_shallow: self.kl_shallow.as_ref().map(value),
-            kl_ic: self.kl_ic.as_ref().map(value),
-            l2: self.l2.as_ref().map(value),
-        }
+        let number = |value: &Tensor<1>| f64::from(value.clone().into_scalar::<f32>());
+        let values = self.0.iter().map(|(term, value)| (*term, number(value)));
+        ElboValues(values.collect())
     }
 }
 
 /// [`Elbo`] as numbers, nats per trial.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ElboValues {
-    /// −log p(x | ·).
-    pub reconstruction: f64,
-    /// −log p(s | λ).
-    pub spikes: Option<f64>,
-    /// KL of the shallow latents.
-    pub kl_shallow: Option<f64>,
-    /// KL of the initial condition.
-    pub kl_ic: Option<f64>,
-    /// L2 penalty.
-    pub l2: Option<f64>,
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<Term, Option<f64>>")]
+pub struct ElboValues(BTreeMap<Term, f64>);
+
+/// Histories of version 1 wrote null for what is absent.
+impl From<BTreeMap<Term, Option<f64>>> for ElboValues {
+    fn from(terms: BTreeMap<Term, Option<f64>>) -> Self {
+        let present = |(term, value): (Term, Option<f64>)| Some((term, value?));
+        Self(terms.into_iter().filter_map(present).collect())
+    }
 }
 
 impl ElboValues {
-    /// The terms with their names, in the order of the sum.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        [
-            ("reconstruction", Some(self.reconstruction)),
-            ("spikes", self.spikes),
-            ("kl_shallow", self.kl_shallow),
-            ("kl_ic", self.kl_ic),
-            ("l2", self.l2),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| value.map(|value| (name, value)))
+    /// The value of a term, if it applies.
+    pub fn get(&self, term: Term) -> Option<f64> {
+        self.0.get(&term).copied()
+    }
+
+    /// The terms in the order of the sum.
+    pub fn iter(&self) -> impl Iterator<Item = (Term, f64)> {
+        self.0.iter().map(|(term, value)| (*term, *value))
     }
 
     /// The first term that is NaN or infinite.
-    pub fn non_finite(&self) -> Option<(&'static str, f64)> {
-        self.named().find(|(_, value)| !value.is_finite())
+    pub fn non_finite(&self) -> Option<(Term, f64)> {
+        self.iter().find(|(_, value)| !value.is_finite())
     }
 
     /// Sum at full weights, without the penalty: the negative bound.
     pub fn negative_bound(&self) -> f64 {
-        self.named()
-            .filter(|(name, _)| *name != "l2")
-            .map(|(_, value)| value)
-            .sum()
+        let of_bound = self.iter().filter(|(term, _)| !term.is_penalty());
+        of_bound.map(|(_, value)| value).sum()
     }
 
-    /// Term-wise mean of values of so many trials each.
+    /// Term-wise mean of values of so many trials each, all of the same terms.
     pub fn mean(values: &[(usize, Self)]) -> Self {
         let n = values.iter().map(|(n, _)| *n as f64).sum::<f64>();
-        let mean = |get: fn(&Self) -> Option<f64>| {
-            let share = |(n, terms): &(usize, Self)| Some(get(terms)? * *n as f64);
-            values
-                .iter()
-                .map(share)
-                .sum::<Option<f64>>()
-                .map(|sum| sum / n)
-        };
-        Self {
-            reconstruction: mean(|v| Some(v.reconstruction)).unwrap_or_default(),
-            spikes: mean(|v| v.spikes),
-            kl_shallow: mean(|v| v.kl_shallow),
-            kl_ic: mean(|v| v.kl_ic),
-            l2: mean(|v| v.l2),
+        let mut sums = BTreeMap::new();
+        for (n, terms) in values {
+            for (term, value) in terms.iter() {
+                *sums.entry(term).or_insert(0.0) += value * *n as f64;
+            }
         }
+        Self(
+            sums.into_iter()
+                .map(|(term, sum)| (term, sum / n))
+                .collect(),
+        )
     }
 }
 
-/// One posterior sample of everything a model infers.
-#[derive(Clone, Debug)]
-pub struct Draw {
-    /// Factors, `[time, trial, factor]`.
-    pub factors: Tensor<3>,
-    /// Logarithm of the rates in Hz, `[time, trial, neuron]`.
-    pub log_rates: Tensor<3>,
-    /// Spike counts per bin, `[time, trial, neuron]`, if the model infers them.
-    pub spikes: Option<Tensor<3>>,
-    /// Noiseless fluorescence, `[time, trial, neuron]`, if the model infers it.
-    pub fluor: Option<Tensor<3>>,
-}
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
 
-/// A sequential variational autoencoder: what the trainer and the inference need of a model.
-///
-/// Observations are time-major, `[time, trial, neuron]`.
-pub trait SequentialVae: Module + 'static {
-    /// What the encoders make of the data; samples start from here.
-    type Encoded;
+    use super::*;
 
-    /// The bound on a batch of observations.
-    fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo;
-
-    /// The shallow level's own estimate of the spikes, without the deep level; none for models
-    /// of one level.
-    fn infer_spikes(&self, _x: Tensor<3>, _noise: &mut Noise) -> Option<Tensor<3>> {
-        None
+    fn elbo(terms: &[(Term, f64)]) -> Elbo {
+        let number = |value| Tensor::full([1], value, &Device::flex());
+        let with = |elbo: Elbo, (term, value): &(Term, f64)| elbo.with(*term, number(*value));
+        terms.iter().fold(Elbo::new(), with)
     }
 
-    /// Posterior parameters, without dropout.
-    fn encode(&self, x: Tensor<3>) -> Self::Encoded;
+    const ALL: [(Term, f64); 5] = [
+        (Term::Reconstruction, 1.0),
+        (Term::Spikes, 2.0),
+        (Term::KlShallow, 4.0),
+        (Term::KlIc, 8.0),
+        (Term::L2, 16.0),
+    ];
 
-    /// One posterior sample.
-    fn draw(&self, encoded: &Self::Encoded, noise: &mut Noise) -> Draw;
-
-    /// A sample of the deep level alone, with dropout where `pass` is of a training.
-    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw;
-
-    /// What is known, or was learned, of each neuron's calcium, if the model infers spikes from
-    /// it by Bayes' rule.
-    fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
-        None
+    #[test]
+    fn each_level_has_its_weight_and_the_penalty_is_no_part_of_the_bound() {
+        let weights = TermWeights {
+            kl_shallow: 0.5,
+            kl_deep: 0.25,
+        };
+        let loss: f32 = elbo(&ALL).loss(weights).into_scalar();
+        assert!((loss - 11.0).abs() < 1e-6, "{loss}");
+        assert!((elbo(&ALL).values().negative_bound() - 15.0).abs() < 1e-6);
     }
 
-    /// The deep level, which every model has.
-    fn dynamics_mut(&mut self) -> &mut Dynamics;
-
-    /// Applies the constraints that hold after every optimiser step.
-    #[must_use]
-    fn project(mut self) -> Self {
-        let dynamics = self.dynamics_mut();
-        *dynamics = dynamics.clone().project();
-        self
+    #[test]
+    fn the_mean_is_over_trials() {
+        let [few, many] = [1.0, 5.0].map(|value| elbo(&[(Term::Spikes, value)]).values());
+        let mean = ElboValues::mean(&[(1, few), (3, many)]);
+        assert_eq!(mean.iter().collect::<Vec<_>>(), [(Term::Spikes, 4.0)]);
     }
 
-    /// Gives the deep level fresh weights: the way out of a collapse.
-    #[must_use]
-    fn reset_dynamics(mut self, noise: &mut Noise) -> Self {
-        let dynamics = self.dynamics_mut();
-        *dynamics = dynamics.clone().reset(noise);
-        self
+    #[test]
+    fn what_is_absent_is_left_out_and_older_histories_are_read() {
+        let values = elbo(&[(Term::KlIc, 2.0)]).values();
+        let text = serde_json::to_string(&values).unwrap();
+        assert_eq!(text, r#"{"kl_ic":2.0}"#);
+        assert_eq!(serde_json::from_str::<ElboValues>(&text).unwrap(), values);
+        let older = r#"{"kl_ic":2.0,"spikes":null}"#;
+        assert_eq!(serde_json::from_str::<ElboValues>(older).unwrap(), values);
+    }
+
+    #[test]
+    fn names_are_those_of_the_files() {
+        for (term, _) in ALL {
+            assert_eq!(serde_json::to_value(term).unwrap(), term.name());
+        }
     }
 }

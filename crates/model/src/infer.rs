@@ -6,9 +6,11 @@ use ndarray::{Array3, ArrayView3};
 
 use crate::batch::{add_to_trials, check_observations, time_major};
 use crate::dynamics::DeepDraw;
-use crate::elbo::{Draw, DropoutMode, Pass, SequentialVae, TermWeights};
+use crate::elbo::TermWeights;
 use crate::error::{ModelError, require};
-use crate::noise::Noise;
+use crate::noise::{Noise, Stream};
+use crate::pass::{DropoutMode, Pass};
+use crate::vae::{Draw, SequentialVae, ShallowLevel};
 
 /// Trials that go through the network together.
 const BATCH: usize = 65;
@@ -39,7 +41,7 @@ pub fn posterior_mean<M: SequentialVae>(
     n_samples: usize,
     seed: u64,
 ) -> Result<Inferred, ModelError> {
-    let (n_trials, n_bins, n_neurons) = x.dim();
+    let (n_trials, n_bins, _) = x.dim();
     let mut means = Means::new(n_trials, n_bins);
     sample_posterior(model, x, n_samples, seed, |first, draw| {
         means.add(0, first, draw.factors);
@@ -52,10 +54,9 @@ pub fn posterior_mean<M: SequentialVae>(
         }
     })?;
     let [factors, rates_hz, spikes, fluor] = means.divide(n_samples);
-    let missing = || Array3::zeros((n_trials, n_bins, n_neurons));
     Ok(Inferred {
-        factors: factors.unwrap_or_else(missing),
-        rates_hz: rates_hz.unwrap_or_else(missing),
+        factors: of_every_sample(factors),
+        rates_hz: of_every_sample(rates_hz),
         spikes,
         fluor,
     })
@@ -83,7 +84,12 @@ pub fn posterior_factors<M: SequentialVae>(
         },
     )?;
     let [factors, ..] = means.divide(n_samples);
-    Ok(factors.unwrap_or_default())
+    Ok(of_every_sample(factors))
+}
+
+/// There is at least one trial and one sample, and every sample has factors and rates.
+fn of_every_sample(mean: Option<Array3<f32>>) -> Array3<f32> {
+    mean.expect("a sample of every trial has factors and rates")
 }
 
 /// Draws `n_samples` samples of the deep level of every trial, with dropout if so asked, and hands
@@ -103,13 +109,12 @@ pub(crate) fn sample_deep<M: SequentialVae>(
     for first in (0..x.dim().0).step_by(BATCH) {
         let trials: Vec<usize> = (first..x.dim().0.min(first + BATCH)).collect();
         let batch = time_major(x, &trials, &device);
-        let mut noise = Noise::new(seed, first as u64, &device);
+        let mut noise = Noise::new(seed, Stream::Posterior(first), &device);
         for _ in 0..n_samples {
             let mut pass = Pass {
                 weights: TermWeights::FULL,
                 dropout,
                 noise: &mut noise,
-                spikes: None,
             };
             take(first, model.draw_deep(batch.clone(), &mut pass));
         }
@@ -138,7 +143,7 @@ pub fn sample_posterior<M: SequentialVae>(
     for first in (0..n_trials).step_by(BATCH) {
         let trials: Vec<usize> = (first..n_trials.min(first + BATCH)).collect();
         let encoded = model.encode(time_major(x, &trials, &device));
-        let mut noise = Noise::new(seed, first as u64, &device);
+        let mut noise = Noise::new(seed, Stream::Posterior(first), &device);
         for _ in 0..n_samples {
             take(first, model.draw(&encoded, &mut noise));
         }
@@ -146,23 +151,23 @@ pub fn sample_posterior<M: SequentialVae>(
     Ok(())
 }
 
-/// The shallow level's own spikes, the mean of `n_samples`; none for models of one level.
-pub(crate) fn mean_spikes<M: SequentialVae>(
-    model: &M,
+/// The shallow level's own spikes of every trial, the mean of `n_samples`.
+pub(crate) fn mean_spikes(
+    level: &dyn ShallowLevel,
     x: ArrayView3<'_, f32>,
     n_samples: usize,
     noise: &mut Noise,
-) -> Option<Array3<f32>> {
-    let device = device_of(model);
+    device: &Device,
+) -> Array3<f32> {
     let mut sum = Array3::zeros(x.dim());
     for first in (0..x.dim().0).step_by(BATCH) {
         let trials: Vec<usize> = (first..x.dim().0.min(first + BATCH)).collect();
-        let batch = time_major(x, &trials, &device);
+        let batch = time_major(x, &trials, device);
         for _ in 0..n_samples {
-            add_to_trials(&mut sum, first, model.infer_spikes(batch.clone(), noise)?);
+            add_to_trials(&mut sum, first, level.infer_spikes(batch.clone(), noise));
         }
     }
-    Some(sum / n_samples as f32)
+    sum / n_samples as f32
 }
 
 /// Running sums of the four quantities of a draw.

@@ -8,15 +8,17 @@ use gru::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::dynamics::{Coordinated, DeepDraw, Dynamics, DynamicsConfig};
-use crate::elbo::{Draw, Elbo, Pass, SequentialVae, Stage};
+use crate::dynamics::{DeepDraw, DeepInput, DeepPass, Dynamics, DynamicsConfig};
+use crate::elbo::{Elbo, Term};
 use crate::error::{ModelError, require};
 use crate::gaussian::{DiagonalGaussian, Prior};
 use crate::indicator::{FluorStatistics, Indicator};
 use crate::layers::{Gru, Linear, delay, innovations, normal_weight};
-use crate::lfads::{INIT_STEP, log_rates_from_counts};
-use crate::noise::Noise;
+use crate::lfads::log_rates_from_counts;
+use crate::noise::{Noise, Stream};
 use crate::observed::Observed;
+use crate::pass::Pass;
+use crate::vae::{Draw, SequentialVae, ShallowLevel};
 
 /// Above this the spike nonlinearity e^a − 1 goes on linearly: about 20 spikes a bin.
 const MAX_LOG_SPIKES: f32 = 3.0;
@@ -77,7 +79,7 @@ impl LadderConfig {
         self.validate()?;
         require(dt_s > 0.0, "dt_s", dt_s, "above 0")?;
         indicator.validate()?;
-        let mut noise = Noise::new(seed, INIT_STEP, device);
+        let mut noise = Noise::new(seed, Stream::Weights, device);
         let log_rates = log_rates_from_counts(&statistics.mean_counts, dt_s);
         Ok(Ladder {
             dynamics: self.dynamics.init(&log_rates, &mut noise, device),
@@ -340,22 +342,65 @@ fn with_leads(x: &Tensor<3>, n_leads: usize) -> Tensor<3> {
     Tensor::cat(shifted, 2)
 }
 
-/// What the encoders of both levels make of a batch.
-#[derive(Clone, Debug)]
-pub struct LadderEncoded {
-    ic: DiagonalGaussian<2>,
-    shallow: ShallowEncoded,
+impl Ladder {
+    fn dropout(&self, pass: &Pass<'_>) -> f64 {
+        match pass.dropout.drops_in_encoder() {
+            true => self.config.dropout,
+            false => 0.0,
+        }
+    }
+
+    /// The terms of a sample of the shallow level, but for −log p(s | λ).
+    fn terms(&self, x: Tensor<3>, draw: &ShallowDraw) -> Elbo {
+        let reconstruction = self.shallow.reconstruction(x, draw.calcium.clone());
+        Elbo::new()
+            .with(Term::Reconstruction, reconstruction)
+            .with(Term::KlShallow, self.shallow.kl(draw))
+    }
+
+    /// A sample of the shallow level as it is without factors.
+    fn draw_alone(&self, x: Tensor<3>, dropout: f64, noise: &mut Noise) -> ShallowDraw {
+        let [n_bins, n_trials, _] = x.dims();
+        let device = x.device();
+        let n_factors = self.dynamics.config().n_factors;
+        let innovations = self.shallow.innovations(&x);
+        let encoded = self
+            .shallow
+            .encode(x, &innovations, Some((dropout, &mut *noise)));
+        self.shallow.draw(
+            &encoded,
+            Tensor::zeros([n_trials, n_factors], &device),
+            Tensor::zeros([n_bins, n_trials, n_factors], &device),
+            noise,
+        )
+    }
 }
 
-impl Ladder {
-    /// −log p(s | λ) with the value and the spikes' gradient of the plain term, while the
-    /// rates' gradient comes from the bins hidden from the deep encoder (coordinated dropout).
-    fn spike_term(
-        &self,
-        log_rates: Tensor<3>,
-        spikes: Tensor<3>,
-        split: &Coordinated,
-    ) -> Tensor<1> {
+impl ShallowLevel for Ladder {
+    fn elbo_alone(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
+        let [n_bins, n_trials, n_neurons] = x.dims();
+        let draw = self.draw_alone(x.clone(), self.dropout(pass), pass.noise);
+        let constant_rates = self
+            .dynamics
+            .baseline_log_rates()
+            .detach()
+            .reshape([1, 1, n_neurons])
+            .expand([n_bins, n_trials, n_neurons]);
+        let every = Tensor::ones([1, 1, 1], &x.device());
+        let spikes = draw.spikes.clone();
+        let spikes = poisson_log_likelihood(constant_rates, spikes, every, self.log_dt);
+        let spikes = spikes.neg().div_scalar(n_trials as f64);
+        self.terms(x, &draw).with(Term::Spikes, spikes)
+    }
+
+    fn infer_spikes(&self, x: Tensor<3>, noise: &mut Noise) -> Tensor<3> {
+        self.draw_alone(x, 0.0, noise).spikes
+    }
+
+    /// With the value and the spikes' gradient of the plain term, while the rates' gradient comes
+    /// from the bins hidden from the deep encoder (coordinated dropout).
+    fn explain(&self, deep: &DeepPass, spikes: Tensor<3>) -> Tensor<1> {
+        let (log_rates, split) = (deep.draw.log_rates.clone(), &deep.split);
         let n_trials = spikes.dims()[1] as f64;
         let every = Tensor::ones([1, 1, 1], &spikes.device());
         let log_likelihood = if split.hides() {
@@ -372,137 +417,65 @@ impl Ladder {
         };
         log_likelihood.neg().div_scalar(n_trials)
     }
-
-    fn dropout(&self, pass: &Pass<'_>) -> f64 {
-        match pass.dropout.drops_in_encoder() {
-            true => self.config.dropout,
-            false => 0.0,
-        }
-    }
-
-    /// The shallow level alone: no factors, rates constant in time.
-    fn shallow_elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
-        let dims = x.dims();
-        let draw = self.draw_shallow(x.clone(), self.dropout(pass), pass.noise);
-        let constant_rates = self
-            .dynamics
-            .baseline_log_rates()
-            .detach()
-            .reshape([1, 1, dims[2]])
-            .expand(dims);
-        let every = Tensor::ones([1, 1, 1], &x.device());
-        let spikes =
-            poisson_log_likelihood(constant_rates, draw.spikes.clone(), every, self.log_dt);
-        Elbo {
-            spikes: Some(spikes.neg().div_scalar(dims[1] as f64)),
-            kl_shallow: Some(self.shallow.kl(&draw)),
-            reconstruction: self.shallow.reconstruction(x, draw.calcium),
-            kl_ic: None,
-            l2: None,
-        }
-    }
-
-    fn draw_shallow(&self, x: Tensor<3>, dropout: f64, noise: &mut Noise) -> ShallowDraw {
-        let [n_bins, n_trials, _] = x.dims();
-        let device = x.device();
-        let n_factors = self.dynamics.config().n_factors;
-        let innovations = self.shallow.innovations(&x);
-        let encoded = self
-            .shallow
-            .encode(x, &innovations, Some((dropout, &mut *noise)));
-        self.shallow.draw(
-            &encoded,
-            Tensor::zeros([n_trials, n_factors], &device),
-            Tensor::zeros([n_bins, n_trials, n_factors], &device),
-            noise,
-        )
-    }
-
-    /// The deep level alone, on given spikes.
-    fn deep_elbo(&self, x: Tensor<3>, spikes: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
-        let deep = self
-            .dynamics
-            .draw(self.shallow.innovations(&x), x.dims()[0], pass);
-        Elbo {
-            reconstruction: Tensor::zeros([1], &x.device()),
-            spikes: Some(self.spike_term(deep.log_rates, spikes, &deep.split)),
-            kl_shallow: None,
-            kl_ic: Some(self.dynamics.kl(&deep.posterior)),
-            l2: Some(self.dynamics.l2()),
-        }
-    }
-
-    /// Both levels, end to end.
-    fn joint_elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
-        let innovations = self.shallow.innovations(&x);
-        let deep = self.dynamics.draw(innovations.clone(), x.dims()[0], pass);
-        let (initial_factors, factors) = match self.config.top_down_gradient {
-            true => (deep.initial_factors, deep.factors),
-            false => (deep.initial_factors.detach(), deep.factors.detach()),
-        };
-        let dropout = self.dropout(pass);
-        let encoded =
-            self.shallow
-                .encode(x.clone(), &innovations, Some((dropout, &mut *pass.noise)));
-        let draw = self
-            .shallow
-            .draw(&encoded, initial_factors, factors, pass.noise);
-        Elbo {
-            spikes: Some(self.spike_term(deep.log_rates, draw.spikes.clone(), &deep.split)),
-            kl_shallow: Some(self.shallow.kl(&draw)),
-            reconstruction: self.shallow.reconstruction(x, draw.calcium),
-            kl_ic: Some(self.dynamics.kl(&deep.posterior)),
-            l2: Some(self.dynamics.l2()),
-        }
-    }
 }
 
 impl SequentialVae for Ladder {
-    type Encoded = LadderEncoded;
+    type Shallow = ShallowEncoded;
 
-    fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
-        match (pass.weights.stage, pass.spikes.take()) {
-            (Stage::Shallow, _) => self.shallow_elbo(x, pass),
-            (Stage::Deep, Some(spikes)) => self.deep_elbo(x, spikes, pass),
-            _ => self.joint_elbo(x, pass),
-        }
-    }
-
-    fn infer_spikes(&self, x: Tensor<3>, noise: &mut Noise) -> Option<Tensor<3>> {
-        Some(self.draw_shallow(x, 0.0, noise).spikes)
-    }
-
-    fn encode(&self, x: Tensor<3>) -> LadderEncoded {
-        let innovations = self.shallow.innovations(&x);
-        LadderEncoded {
-            ic: self.dynamics.encode(innovations.clone(), None),
-            shallow: self.shallow.encode(x, &innovations, None),
-        }
-    }
-
-    fn draw(&self, encoded: &LadderEncoded, noise: &mut Noise) -> Draw {
-        let n_bins = encoded.shallow.drive.dims()[0];
-        let ic = encoded.ic.sample(noise);
-        let initial_factors = self.dynamics.initial_factors(ic.clone());
-        let factors = self.dynamics.factors(ic, n_bins, None);
-        let shallow = self
-            .shallow
-            .draw(&encoded.shallow, initial_factors, factors.clone(), noise);
-        Draw {
-            log_rates: self.dynamics.log_rates(factors.clone()),
-            factors,
-            spikes: Some(shallow.spikes),
-            fluor: Some(shallow.calcium),
-        }
-    }
-
-    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
-        let n_bins = x.dims()[0];
-        let innovations = self.shallow.innovations(&x);
-        self.dynamics.draw(innovations, n_bins, pass)
+    fn dynamics(&self) -> &Dynamics {
+        &self.dynamics
     }
 
     fn dynamics_mut(&mut self) -> &mut Dynamics {
         &mut self.dynamics
+    }
+
+    fn deep_input(&self, x: &Tensor<3>) -> DeepInput {
+        self.shallow.innovations(x).into()
+    }
+
+    fn observe(&self, x: Tensor<3>, deep: &DeepPass, pass: &mut Pass<'_>) -> Elbo {
+        let DeepDraw {
+            initial_factors,
+            factors,
+            ..
+        } = deep.draw.clone();
+        let (initial_factors, factors) = match self.config.top_down_gradient {
+            true => (initial_factors, factors),
+            false => (initial_factors.detach(), factors.detach()),
+        };
+        let dropout = Some((self.dropout(pass), &mut *pass.noise));
+        let encoded = self.shallow.encode(x.clone(), &deep.input, dropout);
+        let draw = self
+            .shallow
+            .draw(&encoded, initial_factors, factors, pass.noise);
+        let spikes = self.explain(deep, draw.spikes.clone());
+        self.terms(x, &draw).with(Term::Spikes, spikes)
+    }
+
+    fn encode_shallow(&self, x: Tensor<3>, input: &Tensor<3>) -> ShallowEncoded {
+        self.shallow.encode(x, input, None)
+    }
+
+    fn complete(&self, shallow: &ShallowEncoded, deep: DeepDraw, noise: &mut Noise) -> Draw {
+        let DeepDraw {
+            initial_factors,
+            factors,
+            log_rates,
+            ..
+        } = deep;
+        let draw = self
+            .shallow
+            .draw(shallow, initial_factors, factors.clone(), noise);
+        Draw {
+            factors,
+            log_rates,
+            spikes: Some(draw.spikes),
+            fluor: Some(draw.calcium),
+        }
+    }
+
+    fn shallow_level(&self) -> Option<&dyn ShallowLevel> {
+        Some(self)
     }
 }

@@ -5,12 +5,13 @@ use burn::tensor::{Device, Tensor};
 use gru::poisson_log_likelihood;
 use serde::{Deserialize, Serialize};
 
-use crate::dynamics::{DeepDraw, Dynamics, DynamicsConfig};
-use crate::elbo::{Draw, Elbo, Pass, SequentialVae};
+use crate::dynamics::{DeepDraw, DeepInput, DeepPass, Dynamics, DynamicsConfig};
+use crate::elbo::{Elbo, Term};
 use crate::error::{ModelError, require};
-use crate::gaussian::DiagonalGaussian;
-use crate::noise::Noise;
+use crate::noise::{Noise, Stream};
 use crate::observed::Observed;
+use crate::pass::Pass;
+use crate::vae::{Draw, SequentialVae};
 
 /// Sizes and regularisation of [`Lfads`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ impl LfadsConfig {
     ) -> Result<Lfads, ModelError> {
         self.dynamics.validate()?;
         require(dt_s > 0.0, "dt_s", dt_s, "above 0")?;
-        let mut noise = Noise::new(seed, INIT_STEP, device);
+        let mut noise = Noise::new(seed, Stream::Weights, device);
         let log_rates = log_rates_from_counts(mean_counts, dt_s);
         Ok(Lfads {
             dynamics: self.dynamics.init(&log_rates, &mut noise, device),
@@ -42,9 +43,6 @@ impl LfadsConfig {
         })
     }
 }
-
-/// The step number under which weights are drawn: no training step has it.
-pub const INIT_STEP: u64 = u64::MAX;
 
 /// Log-rates in Hz of mean counts per bin; silent neurons get a hundredth of a count.
 pub fn log_rates_from_counts(mean_counts: &[f32], dt_s: f64) -> Vec<f32> {
@@ -71,46 +69,38 @@ impl Lfads {
 }
 
 impl SequentialVae for Lfads {
-    type Encoded = (DiagonalGaussian<2>, usize);
+    type Shallow = ();
 
-    fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
-        let [n_bins, n_trials, _] = x.dims();
-        let x = self.observed(x);
-        let deep = self.dynamics.draw(x.values.clone(), n_bins, pass);
-        let weights = x.only_present(deep.split.weights);
-        let log_likelihood = poisson_log_likelihood(deep.log_rates, x.values, weights, self.log_dt);
-        Elbo {
-            reconstruction: log_likelihood.neg().div_scalar(n_trials as f64),
-            spikes: None,
-            kl_shallow: None,
-            kl_ic: Some(self.dynamics.kl(&deep.posterior)),
-            l2: Some(self.dynamics.l2()),
-        }
-    }
-
-    fn encode(&self, x: Tensor<3>) -> Self::Encoded {
-        let n_bins = x.dims()[0];
-        (self.dynamics.encode(self.observed(x).values, None), n_bins)
-    }
-
-    fn draw(&self, (posterior, n_bins): &Self::Encoded, noise: &mut Noise) -> Draw {
-        let ic = posterior.sample(noise);
-        let factors = self.dynamics.factors(ic, *n_bins, None);
-        Draw {
-            log_rates: self.dynamics.log_rates(factors.clone()),
-            factors,
-            spikes: None,
-            fluor: None,
-        }
-    }
-
-    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
-        let n_bins = x.dims()[0];
-        let x = self.observed(x).values;
-        self.dynamics.draw(x, n_bins, pass)
+    fn dynamics(&self) -> &Dynamics {
+        &self.dynamics
     }
 
     fn dynamics_mut(&mut self) -> &mut Dynamics {
         &mut self.dynamics
+    }
+
+    fn deep_input(&self, x: &Tensor<3>) -> DeepInput {
+        self.observed(x.clone()).values.into()
+    }
+
+    fn observe(&self, x: Tensor<3>, deep: &DeepPass, _: &mut Pass<'_>) -> Elbo {
+        let n_trials = x.dims()[1] as f64;
+        let weights = Observed::new(x).only_present(deep.split.weights.clone());
+        let log_rates = deep.draw.log_rates.clone();
+        let counts = deep.input.clone();
+        let log_likelihood = poisson_log_likelihood(log_rates, counts, weights, self.log_dt);
+        let negative = log_likelihood.neg().div_scalar(n_trials);
+        Elbo::new().with(Term::Reconstruction, negative)
+    }
+
+    fn encode_shallow(&self, _: Tensor<3>, _: &Tensor<3>) {}
+
+    fn complete(&self, (): &(), deep: DeepDraw, _: &mut Noise) -> Draw {
+        Draw {
+            factors: deep.factors,
+            log_rates: deep.log_rates,
+            spikes: None,
+            fluor: None,
+        }
     }
 }

@@ -11,7 +11,38 @@ const CHUNK: usize = 8192;
 /// Elements of a mask, or normal values, that are drawn together.
 const BLOCK: usize = 512;
 
-/// A source of random tensors in which seed, step and order of the calls fix every bit.
+/// What random numbers are for: each purpose has a stream of its own under every seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Samples and dropout of an optimiser step.
+    Step(usize),
+    /// Fresh weights.
+    Weights,
+    /// Fresh weights of a deep level that has collapsed so many times.
+    Reset(usize),
+    /// Validations, which all draw the same.
+    Validation,
+    /// The spikes from which the deep level learns alone.
+    Spikes,
+    /// Posterior samples of the batch that begins with this trial.
+    Posterior(usize),
+}
+
+impl Stream {
+    /// Purpose, and number within it.
+    fn key(self) -> [u64; 2] {
+        match self {
+            Self::Step(step) => [0, step as u64],
+            Self::Weights => [1, 0],
+            Self::Reset(reset) => [2, reset as u64],
+            Self::Validation => [3, 0],
+            Self::Spikes => [4, 0],
+            Self::Posterior(first_trial) => [5, first_trial as u64],
+        }
+    }
+}
+
+/// A source of random tensors in which seed, stream and order of the calls fix every bit.
 ///
 /// Each chunk of each tensor has a generator of its own (xoshiro256++, four times as fast as
 /// ChaCha8), seeded from a ChaCha8 stream of its own, so that tensors fill in parallel and a resumed
@@ -24,11 +55,13 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// The noise of training step (or sample) `step` under `seed`, as tensors on `device`.
-    pub fn new(seed: u64, step: u64, device: &Device) -> Self {
+    /// The noise of `stream` under `seed`, as tensors on `device`.
+    pub fn new(seed: u64, stream: Stream, device: &Device) -> Self {
+        let [purpose, number] = stream.key();
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
-        key[8..16].copy_from_slice(&step.to_le_bytes());
+        key[8..16].copy_from_slice(&number.to_le_bytes());
+        key[24..].copy_from_slice(&purpose.to_le_bytes());
         Self {
             key,
             next_stream: 0,
@@ -157,7 +190,7 @@ mod tests {
     use super::*;
 
     fn noise() -> Noise {
-        Noise::new(3, 1, &Device::flex())
+        Noise::new(3, Stream::Weights, &Device::flex())
     }
 
     /// Mean of a power of the values.
@@ -195,15 +228,38 @@ mod tests {
     }
 
     #[test]
-    fn seed_step_and_order_fix_every_bit() {
-        let draw = |seed, step| {
-            let mut noise = Noise::new(seed, step, &Device::flex());
+    fn seed_stream_and_order_fix_every_bit() {
+        let draw = |seed, stream| {
+            let mut noise = Noise::new(seed, stream, &Device::flex());
             (noise.normals(20_000), noise.uniforms(3), noise.normals(5))
         };
-        assert_eq!(draw(1, 2), draw(1, 2));
-        assert_ne!(draw(1, 2).0, draw(1, 3).0);
-        assert_ne!(draw(1, 2).0, draw(2, 2).0);
+        let step = Stream::Step(2);
+        assert_eq!(draw(1, step), draw(1, step));
+        assert_ne!(draw(1, step).0, draw(2, step).0);
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        assert_eq!(draw(1, 2), one_thread.unwrap().install(|| draw(1, 2)));
+        assert_eq!(draw(1, step), one_thread.unwrap().install(|| draw(1, step)));
+    }
+
+    #[test]
+    fn no_two_purposes_share_their_noise() {
+        let streams = [
+            Stream::Step(0),
+            Stream::Step(1),
+            Stream::Weights,
+            Stream::Reset(0),
+            Stream::Reset(1),
+            Stream::Validation,
+            Stream::Spikes,
+            Stream::Posterior(0),
+            Stream::Posterior(1),
+        ];
+        let of = |stream| Noise::new(1, stream, &Device::flex()).normals(4);
+        for (index, stream) in streams.into_iter().enumerate() {
+            for other in &streams[..index] {
+                assert_ne!(of(stream), of(*other), "{stream:?} and {other:?}");
+            }
+        }
+        let shard = Noise::new(1, Stream::Step(0), &Device::flex()).of_shard(1);
+        assert_ne!({ shard }.normals(4), of(Stream::Step(0)));
     }
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::elbo::{Stage, TermWeights};
+use crate::elbo::TermWeights;
 use crate::error::{ModelError, require};
+use crate::pass::Stage;
 
 /// The learning rate over the steps of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -176,17 +177,22 @@ impl Default for WarmUp {
 
 impl WarmUp {
     /// The weights at `step`, where the deep level joined (or was reset) at `deep_start`.
-    pub fn at(&self, step: usize, deep_start: usize) -> TermWeights {
+    pub fn weights(&self, step: usize, deep_start: usize) -> TermWeights {
         TermWeights {
             kl_shallow: ramp(step, self.shallow_steps),
             kl_deep: ramp(step.saturating_sub(deep_start), self.deep_steps),
-            stage: if step < deep_start {
-                Stage::Shallow
-            } else if step < deep_start + self.deep_alone {
-                Stage::Deep
-            } else {
-                Stage::Joint
-            },
+        }
+    }
+
+    /// Which levels take part at `step`, where the deep level joined (or was reset) at
+    /// `deep_start`.
+    pub fn stage(&self, step: usize, deep_start: usize) -> Stage {
+        if step < deep_start {
+            Stage::Shallow
+        } else if step < deep_start + self.deep_alone {
+            Stage::Deep
+        } else {
+            Stage::Joint
         }
     }
 }
@@ -241,8 +247,9 @@ mod tests {
             deep_steps: 10,
         };
         let at = |step| {
-            let weights = warm_up.at(step, 20);
-            (weights.kl_shallow, weights.kl_deep, weights.stage)
+            let weights = warm_up.weights(step, 20);
+            let stage = warm_up.stage(step, 20);
+            (weights.kl_shallow, weights.kl_deep, stage)
         };
         assert_eq!(at(5), (0.5, 0.0, Stage::Shallow));
         assert_eq!(at(22), (1.0, 0.2, Stage::Deep));

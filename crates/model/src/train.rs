@@ -19,12 +19,14 @@ use ndarray::{Array3, ArrayView3};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{TrainData, shuffled};
-use crate::elbo::{SequentialVae, Stage, TermWeights};
+use crate::elbo::TermWeights;
 use crate::error::ModelError;
 use crate::infer::{device_of, mean_spikes};
-use crate::noise::Noise;
+use crate::noise::{Noise, Stream};
 use crate::optimizer::{OnePassAdam, blend, clip_global_norm};
+use crate::pass::{Stage, Task};
 use crate::schedule::PlateauState;
+use crate::vae::SequentialVae;
 
 use shards::{Batch, BatchGradient};
 
@@ -32,10 +34,6 @@ use shards::{Batch, BatchGradient};
 const AVERAGE_EVERY: usize = 8;
 /// Restarts after a NaN before giving up.
 const MAX_DIVERGENCES: usize = 5;
-/// Noise streams beside those of the optimiser steps.
-const VALIDATION_STEP: u64 = u64::MAX - 1;
-const SPIKES_STEP: u64 = u64::MAX - 2;
-const RESET_STEP: u64 = u64::MAX - 3;
 /// Samples averaged into the spikes from which the deep level learns alone.
 const N_SPIKE_SAMPLES: usize = 4;
 
@@ -114,8 +112,9 @@ struct Trainer<'a, M> {
     average: M,
     optimizer: ModuleOptimizer,
     state: State,
-    /// In [`Stage::Deep`]: what the shallow level found, `[trial, time, neuron]`.
-    spikes: Option<Array3<f32>>,
+    /// What the next step explains; spikes that the shallow level found as
+    /// `[trial, time, neuron]`.
+    task: Task<Array3<f32>>,
     data: &'a TrainData,
     config: &'a TrainConfig,
     seed: u64,
@@ -158,7 +157,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
                 losses: Vec::new(),
                 history: Vec::new(),
             },
-            spikes: None,
+            task: Task::Joint,
             data,
             config,
             seed,
@@ -230,25 +229,47 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
     }
 
     fn weights(&self) -> TermWeights {
-        self.config
-            .warm_up
-            .at(self.state.step, self.state.deep_start)
+        let State {
+            step, deep_start, ..
+        } = self.state;
+        self.config.warm_up.weights(step, deep_start)
+    }
+
+    /// Only levels that can be trained apart are.
+    fn stage(&self) -> Stage {
+        let State {
+            step, deep_start, ..
+        } = self.state;
+        match self.model.shallow_level() {
+            Some(_) => self.config.warm_up.stage(step, deep_start),
+            None => Stage::Joint,
+        }
     }
 
     /// Has the shallow level infer the spikes when the deep level's time alone begins, and
     /// forgets them when it ends.
-    fn update_spikes(&mut self) {
-        if self.weights().stage != Stage::Deep {
-            self.spikes = None;
-        } else if self.spikes.is_none() {
-            self.spikes = self.infer_spikes(self.data.train());
+    fn update_task(&mut self) {
+        let is_current = matches!(
+            (self.stage(), &self.task),
+            (Stage::Deep, Task::Deep(_)) | (Stage::Shallow, Task::Shallow)
+        );
+        if !is_current {
+            self.task = self.task_on(self.data.train());
         }
     }
 
-    fn infer_spikes(&self, x: ArrayView3<'_, f32>) -> Option<Array3<f32>> {
-        let device = device_of(&self.average);
-        let mut noise = Noise::new(self.seed, SPIKES_STEP, &device);
-        mean_spikes(&self.average, x, N_SPIKE_SAMPLES, &mut noise)
+    /// What the next step would explain of `x`, by the averaged weights.
+    fn task_on(&self, x: ArrayView3<'_, f32>) -> Task<Array3<f32>> {
+        match (self.stage(), self.average.shallow_level()) {
+            (Stage::Shallow, _) => Task::Shallow,
+            (Stage::Deep, Some(level)) => {
+                let device = device_of(&self.average);
+                let mut noise = Noise::new(self.seed, Stream::Spikes, &device);
+                let spikes = mean_spikes(level, x, N_SPIKE_SAMPLES, &mut noise, &device);
+                Task::Deep(spikes)
+            }
+            _ => Task::Joint,
+        }
     }
 
     fn steps_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<(), NonFinite> {
@@ -270,7 +291,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
     }
 
     fn step(&mut self, trials: &[usize], seed: u64) -> Result<StepReport, NonFinite> {
-        self.update_spikes();
+        self.update_task();
         let step = self.state.step;
         let weights = self.weights();
         let rate = self.state.rate_scale
@@ -280,7 +301,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
                 .at(step, self.state.n_steps, self.state.plateau.decays);
         let batch = Batch {
             x: self.data.train(),
-            spikes: self.spikes.as_ref().map(|spikes| spikes.view()),
+            task: self.task.as_ref().map(|spikes| spikes.view()),
             weights,
             seed,
             step,

@@ -53,8 +53,8 @@ impl Observer for Steps {
     fn on_step(&mut self, report: &StepReport) {
         let terms: Map<String, Value> = report
             .terms
-            .named()
-            .map(|(name, value)| (name.to_owned(), value.into()))
+            .iter()
+            .map(|(term, value)| (term.name().to_owned(), value.into()))
             .collect();
         self.0.push(json!({
             "loss": report.loss,
@@ -86,8 +86,8 @@ fn record<M: SequentialVae>(model: M, data: &TrainData) -> Value {
         .collect();
     let held_out: Map<String, Value> = fitted.history[0]
         .valid
-        .named()
-        .map(|(name, value)| (name.to_owned(), value.into()))
+        .iter()
+        .map(|(term, value)| (term.name().to_owned(), value.into()))
         .collect();
     let inferred = posterior_mean(&fitted.model, data.valid(), 2, 5).expect("it infers");
     let mut posterior = Map::new();

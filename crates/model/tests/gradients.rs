@@ -8,8 +8,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use common::{DT_S, INDICATOR, dynamics, edgeworth, gaussian, ladder_with};
 use model::{
-    CalciumModel, CountLadderConfig, DropoutMode, DynamicsConfig, FluorStatistics, Noise, Pass,
-    SequentialVae, Stage, TermWeights,
+    CalciumModel, CountLadderConfig, DeepDraw, DeepPass, DropoutMode, DynamicsConfig,
+    FluorStatistics, Noise, Pass, SequentialVae, Stream, Task, Term, TermWeights,
 };
 
 /// Half the distance of the two losses that make a difference.
@@ -24,7 +24,7 @@ fn device() -> Device {
 struct Evaluation {
     x: Tensor<3>,
     weights: TermWeights,
-    spikes: Option<Tensor<3>>,
+    task: Task,
 }
 
 impl Evaluation {
@@ -35,22 +35,21 @@ impl Evaluation {
             weights: TermWeights {
                 kl_shallow: 0.7,
                 kl_deep: 0.4,
-                stage: Stage::Joint,
             },
-            spikes: None,
+            task: Task::Joint,
         }
     }
 
     fn loss<M: SequentialVae>(&self, model: &M) -> Tensor<1> {
         // Noise with which no spike count is near zero, where its gradient jumps.
-        let mut noise = Noise::new(3, 0, &device());
+        let mut noise = Noise::new(3, Stream::Step(0), &device());
         let mut pass = Pass {
             weights: self.weights,
             dropout: DropoutMode::Training,
             noise: &mut noise,
-            spikes: self.spikes.clone(),
         };
-        model.elbo(self.x.clone(), &mut pass).loss(&self.weights)
+        let elbo = model.elbo(self.x.clone(), self.task.clone(), &mut pass);
+        elbo.loss(self.weights)
     }
 
     /// Every parameter whose gradient is not the loss's slope along it. The loss's slope may be
@@ -151,12 +150,12 @@ impl ModuleMapper for Shift<'_> {
 }
 
 fn some_counts() -> Tensor<3> {
-    Noise::new(2, 2, &device()).bernoulli([12, 4, 6], 0.3)
+    Noise::new(2, Stream::Step(2), &device()).bernoulli([12, 4, 6], 0.3)
 }
 
 fn some_fluorescence() -> Tensor<3> {
     some_counts()
-        + Noise::new(2, 3, &device())
+        + Noise::new(2, Stream::Step(3), &device())
             .normal([12, 4, 6])
             .mul_scalar(0.2)
 }
@@ -186,16 +185,13 @@ fn ladder() {
     let model = ladder_with(dynamics, &device());
     let joint = Evaluation::joint(some_fluorescence());
     check(&model, &joint);
-    let of_stage = |stage, spikes| Evaluation {
-        weights: TermWeights {
-            stage,
-            ..joint.weights
-        },
-        spikes,
-        ..joint.clone()
-    };
-    check(&model, &of_stage(Stage::Shallow, None));
-    check(&model, &of_stage(Stage::Deep, Some(some_counts())));
+    for task in [Task::Shallow, Task::Deep(some_counts())] {
+        let alone = Evaluation {
+            task,
+            ..joint.clone()
+        };
+        check(&model, &alone);
+    }
 }
 
 /// With next to no noise the posterior of the counts is a point, whatever the parameters: what the
@@ -210,7 +206,7 @@ fn count_ladder() {
         fluor[place] += INDICATOR.g as f32 * fluor[place - row];
     }
     let clean = Tensor::<1>::from_floats(fluor.as_slice(), &device());
-    let ripple = Noise::new(2, 3, &device()).normal([n_bins, n_trials, n_neurons]);
+    let ripple = Noise::new(2, Stream::Step(3), &device()).normal([n_bins, n_trials, n_neurons]);
     let x = clean.reshape([n_bins, n_trials, n_neurons]) + ripple.mul_scalar(0.02);
     let statistics = FluorStatistics {
         mean_counts: vec![0.3; n_neurons],
@@ -273,6 +269,50 @@ fn what_is_missing_teaches_nothing() {
 fn gradients<M: SequentialVae>(model: &M, x: Tensor<3>) -> Vec<Slope> {
     let loss = Evaluation::joint(x).loss(model);
     slopes(model, &GradientsParams::from_grads(loss.backward(), model))
+}
+
+/// With coordinated dropout, which hides bins from the encoder, only hidden bins teach the rates.
+#[test]
+fn rates_learn_from_hidden_bins_alone() {
+    fn check<M: SequentialVae>(name: &str, model: &M, x: Tensor<3>, term: Term) {
+        let mut noise = Noise::new(3, Stream::Step(0), &device());
+        let mut pass = Pass {
+            weights: TermWeights::FULL,
+            dropout: DropoutMode::Training,
+            noise: &mut noise,
+        };
+        let deep = model.dynamics().pass(model.deep_input(&x), &mut pass);
+        let log_rates = deep.draw.log_rates.detach().require_grad();
+        let deep = DeepPass {
+            draw: DeepDraw {
+                log_rates: log_rates.clone(),
+                ..deep.draw
+            },
+            ..deep
+        };
+        let elbo = model.observe(x, &deep, &mut pass);
+        let gradients = elbo.get(term).expect("it has the term").backward();
+        let slopes = log_rates.grad(&gradients).expect("rates are in the term");
+        let slopes: Vec<f32> = slopes.into_data().iter::<f32>().collect();
+        let hidden: Vec<f32> = deep.split.weights.into_data().iter::<f32>().collect();
+        let n_hidden = hidden.iter().filter(|weight| **weight > 0.0).count();
+        assert!(n_hidden > 20 && n_hidden < hidden.len() / 2, "{name}");
+        for (slope, hidden) in slopes.into_iter().zip(hidden) {
+            assert_eq!(slope != 0.0, hidden > 0.0, "{name}: {slope}, {hidden}");
+        }
+    }
+    let device = device();
+    let (counts, fluor) = (some_counts(), some_fluorescence());
+    check(
+        "LFADS",
+        &common::lfads(&device),
+        counts,
+        Term::Reconstruction,
+    );
+    let model = ladder_with(dynamics(), &device);
+    check("ladder", &model, fluor.clone(), Term::Spikes);
+    let model = common::count_ladder(&CountLadderConfig::default(), &device);
+    check("count ladder", &model, fluor, Term::Spikes);
 }
 
 /// A check that cannot fail is none: a gradient of half the size is found wrong everywhere.

@@ -12,9 +12,9 @@ use common::{
 };
 use model::train::{Event, Observer, StepReport};
 use model::{
-    CountLadderConfig, DeepDraw, Draw, Dynamics, Elbo, Fitted, LearningRate, Lfads, ModelError,
-    Noise, Pass, SequentialVae, TrainConfig, TrainData, WarmUp, fit, posterior_mean,
-    sample_posterior,
+    CountLadderConfig, DeepDraw, DeepInput, DeepPass, Draw, Dynamics, Elbo, Fitted, LearningRate,
+    Lfads, ModelError, Noise, Pass, SequentialVae, Term, TrainConfig, TrainData, WarmUp, fit,
+    posterior_mean, sample_posterior,
 };
 use ndarray::{Array3, ArrayView3, Axis, concatenate};
 
@@ -71,30 +71,34 @@ struct Fragile {
 }
 
 impl SequentialVae for Fragile {
-    type Encoded = <Lfads as SequentialVae>::Encoded;
+    type Shallow = ();
 
-    fn elbo(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo {
-        let mut elbo = self.lfads.elbo(x, pass);
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            elbo.reconstruction = elbo.reconstruction.mul_scalar(f64::NAN);
-        }
-        elbo
-    }
-
-    fn encode(&self, x: Tensor<3>) -> Self::Encoded {
-        self.lfads.encode(x)
-    }
-
-    fn draw(&self, encoded: &Self::Encoded, noise: &mut Noise) -> Draw {
-        self.lfads.draw(encoded, noise)
-    }
-
-    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
-        self.lfads.draw_deep(x, pass)
+    fn dynamics(&self) -> &Dynamics {
+        self.lfads.dynamics()
     }
 
     fn dynamics_mut(&mut self) -> &mut Dynamics {
         self.lfads.dynamics_mut()
+    }
+
+    fn deep_input(&self, x: &Tensor<3>) -> DeepInput {
+        self.lfads.deep_input(x)
+    }
+
+    fn observe(&self, x: Tensor<3>, deep: &DeepPass, pass: &mut Pass<'_>) -> Elbo {
+        let elbo = self.lfads.observe(x, deep, pass);
+        if self.left.fetch_sub(1, Ordering::Relaxed) != 1 {
+            return elbo;
+        }
+        let reconstruction = elbo.get(Term::Reconstruction).expect("LFADS has it");
+        let broken = reconstruction.clone().mul_scalar(f64::NAN);
+        elbo.with(Term::Reconstruction, broken)
+    }
+
+    fn encode_shallow(&self, _: Tensor<3>, _: &Tensor<3>) {}
+
+    fn complete(&self, shallow: &(), deep: DeepDraw, noise: &mut Noise) -> Draw {
+        self.lfads.complete(shallow, deep, noise)
     }
 }
 
@@ -113,7 +117,10 @@ fn both_models_improve_their_bound() {
     let first_and_last = |history: &[model::train::ValidationReport]| {
         let deep: Vec<f64> = history
             .iter()
-            .filter(|report| report.valid.kl_ic.is_some() && report.valid.reconstruction != 0.0)
+            .filter(|report| {
+                let has = |term| report.valid.get(term).is_some();
+                has(Term::KlIc) && has(Term::Reconstruction)
+            })
             .map(|report| report.valid.negative_bound())
             .collect();
         (deep[0], deep[deep.len() - 1])
@@ -158,13 +165,13 @@ fn the_loss_weighs_every_term_as_its_warm_up_says() {
     for (step, report) in log.steps.iter().enumerate() {
         let shallow = (step as f64 / 12.0).min(1.0);
         let deep = (step.saturating_sub(4) as f64 / 10.0).min(1.0);
-        let weight = |name| match name {
-            "kl_shallow" => shallow,
-            "kl_ic" | "l2" => deep,
-            _ => 1.0,
+        let weight = |term| match term {
+            Term::KlShallow => shallow,
+            Term::KlIc | Term::L2 => deep,
+            Term::Reconstruction | Term::Spikes => 1.0,
         };
-        let terms = report.terms.named();
-        let sum: f64 = terms.map(|(name, value)| weight(name) * value).sum();
+        let terms = report.terms.iter();
+        let sum: f64 = terms.map(|(term, value)| weight(term) * value).sum();
         let loss = report.loss;
         assert!(
             (loss - sum).abs() < 1e-5 * sum.abs(),

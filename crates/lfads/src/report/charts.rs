@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use model::Term;
 use ndarray::{Array3, Axis};
 
 use super::svg::{Panel, limits, picture};
@@ -311,7 +312,7 @@ impl Report<'_> {
         content += &left.line("a", steps().zip(held_out.map(clip)));
         let kl = reports
             .iter()
-            .map(|report| report.valid.kl_ic.unwrap_or(f64::NAN));
+            .map(|report| report.valid.get(Term::KlIc).unwrap_or(f64::NAN));
         let right = Panel {
             place: [610.0, 26.0, 420.0, 190.0],
             x,

@@ -8,8 +8,9 @@ use burn::tensor::Bytes;
 use ndarray::Array3;
 
 use crate::checkpoint::Checkpoint;
-use crate::elbo::SequentialVae;
 use crate::error::ModelError;
+use crate::pass::Task;
+use crate::vae::SequentialVae;
 
 use super::{State, Trainer};
 
@@ -44,8 +45,13 @@ impl<M: SequentialVae> Trainer<'_, M> {
             .optimizer
             .into_bytes()
             .map_err(|error| fail(error.to_string()))?;
-        let spikes = self.spikes.iter().flatten();
-        let spikes = spikes.flat_map(|spike| spike.to_le_bytes()).collect();
+        let spikes = match &self.task {
+            Task::Deep(spikes) => spikes
+                .iter()
+                .flat_map(|spike| spike.to_le_bytes())
+                .collect(),
+            Task::Shallow | Task::Joint => Vec::new(),
+        };
         Checkpoint {
             state: self.state.clone(),
             blobs: vec![
@@ -86,7 +92,7 @@ impl<M: SequentialVae> Trainer<'_, M> {
                 .collect();
             let spikes = Array3::from_shape_vec(self.data.train().dim(), spikes)
                 .map_err(|error| other_model(&path, &error))?;
-            self.spikes = Some(spikes);
+            self.task = Task::Deep(spikes);
         }
         self.state = checkpoint.state;
         Ok(Some(self.state.step))

@@ -8,9 +8,11 @@ use rayon::prelude::*;
 
 use super::NonFinite;
 use crate::batch::time_major;
-use crate::elbo::{DropoutMode, ElboValues, Pass, SequentialVae, TermWeights};
-use crate::noise::Noise;
+use crate::elbo::{ElboValues, TermWeights};
+use crate::noise::{Noise, Stream};
 use crate::optimizer::add_gradients;
+use crate::pass::{DropoutMode, Pass, Task};
+use crate::vae::SequentialVae;
 
 /// Most trials of a shard, as long as there are no more than [`MAX_SHARDS`].
 const SHARD_TRIALS: usize = 36;
@@ -21,8 +23,8 @@ const MAX_SHARDS: usize = 8;
 pub(super) struct Batch<'a> {
     /// Observations, `[trial, time, neuron]`.
     pub(super) x: ArrayView3<'a, f32>,
-    /// For [`Pass::spikes`], `[trial, time, neuron]`.
-    pub(super) spikes: Option<ArrayView3<'a, f32>>,
+    /// Spikes as `[trial, time, neuron]`.
+    pub(super) task: Task<ArrayView3<'a, f32>>,
     pub(super) weights: TermWeights,
     pub(super) seed: u64,
     pub(super) step: usize,
@@ -81,18 +83,18 @@ impl Batch<'_> {
         shard: usize,
     ) -> Result<(Tensor<1>, ElboValues), NonFinite> {
         let device = self.device;
-        let mut noise = Noise::new(self.seed, self.step as u64, device).of_shard(shard);
+        let mut noise = Noise::new(self.seed, Stream::Step(self.step), device).of_shard(shard);
         let mut pass = Pass {
             weights: self.weights,
             dropout: DropoutMode::Training,
             noise: &mut noise,
-            spikes: self.spikes.map(|spikes| time_major(spikes, trials, device)),
         };
-        let elbo = model.elbo(time_major(self.x, trials, device), &mut pass);
+        let task = self.task.map(|spikes| time_major(spikes, trials, device));
+        let elbo = model.elbo(time_major(self.x, trials, device), task, &mut pass);
         let terms = elbo.values();
         match terms.non_finite() {
-            Some(bad) => Err(bad),
-            None => Ok((elbo.loss(&self.weights), terms)),
+            Some((term, value)) => Err((term.name(), value)),
+            None => Ok((elbo.loss(self.weights), terms)),
         }
     }
 }
@@ -129,6 +131,7 @@ mod tests {
 
     use super::*;
     use crate::dynamics::DynamicsConfig;
+    use crate::elbo::Term;
     use crate::lfads::LfadsConfig;
 
     #[test]
@@ -166,7 +169,7 @@ mod tests {
         assert_eq!(shards(&trials, &device).count(), 3);
         let batch = Batch {
             x: x.view(),
-            spikes: None,
+            task: Task::Joint,
             weights: TermWeights::FULL,
             seed: 1,
             step: 0,
@@ -178,11 +181,12 @@ mod tests {
         let (_, want) = batch
             .loss(&model, &trials, 0)
             .expect("all terms are finite");
-        for (got, want) in [(got.terms.kl_ic, want.kl_ic), (got.terms.l2, want.l2)] {
-            let (got, want) = got.zip(want).expect("LFADS has both terms");
+        for term in [Term::KlIc, Term::L2] {
+            let both = got.terms.get(term).zip(want.get(term));
+            let (got, want) = both.expect("LFADS has both terms");
             assert!((got - want).abs() < 1e-5 * want, "{got} is not {want}");
         }
-        let sum: f64 = got.terms.named().map(|(_, term)| term).sum();
+        let sum: f64 = got.terms.iter().map(|(_, term)| term).sum();
         assert!(
             (got.loss - sum).abs() < 1e-5 * sum,
             "{} is not {sum}",

@@ -1,12 +1,16 @@
 //! Validation: the bound on held-out trials, the way out of a collapse, the best weights.
 
+use ndarray::Array3;
+
 use crate::batch::time_major;
-use crate::elbo::{DropoutMode, ElboValues, Pass, SequentialVae, Stage, TermWeights};
+use crate::elbo::{ElboValues, Term};
 use crate::error::ModelError;
 use crate::infer::device_of;
-use crate::noise::Noise;
+use crate::noise::{Noise, Stream};
+use crate::pass::{Pass, Stage};
+use crate::vae::SequentialVae;
 
-use super::{Event, Observer, RESET_STEP, Trainer, VALIDATION_STEP, ValidationReport, mean};
+use super::{Event, Observer, Trainer, ValidationReport, mean};
 
 /// Below this many nats the initial condition says nothing: the deep level has collapsed.
 const COLLAPSED_KL: f64 = 0.5;
@@ -21,17 +25,17 @@ impl<M: SequentialVae> Trainer<'_, M> {
         let report = ValidationReport {
             step: self.state.step,
             train_loss: mean(&std::mem::take(&mut self.state.losses)),
-            valid,
+            valid: valid.clone(),
             factor_sd,
         };
         tracing::debug!(?report, "validation");
         observer.on_validation(&report);
         self.state.history.push(report);
-        let weights = self.weights();
-        if weights.stage == Stage::Shallow || weights.kl_deep < 1.0 || weights.kl_shallow < 1.0 {
+        let (weights, stage) = (self.weights(), self.stage());
+        if stage == Stage::Shallow || weights.kl_deep < 1.0 || weights.kl_shallow < 1.0 {
             return Ok(());
         }
-        if self.recover_from_collapse(&valid, factor_sd, observer) || weights.stage == Stage::Deep {
+        if self.recover_from_collapse(&valid, factor_sd, observer) || stage == Stage::Deep {
             return Ok(());
         }
         self.track_best(valid.negative_bound(), observer)
@@ -41,36 +45,23 @@ impl<M: SequentialVae> Trainer<'_, M> {
     fn evaluate(&self) -> (ElboValues, f64) {
         let valid = self.data.valid();
         let device = device_of(&self.average);
-        let weights = TermWeights {
-            stage: self.weights().stage,
-            ..TermWeights::FULL
-        };
-        let spikes = match weights.stage {
-            Stage::Deep => self.infer_spikes(valid),
-            _ => None,
-        };
-        let mut noise = Noise::new(self.seed, VALIDATION_STEP, &device);
+        let (stage, task) = (self.stage(), self.task_on(valid));
+        let mut noise = Noise::new(self.seed, Stream::Validation, &device);
         let trials: Vec<usize> = (0..valid.dim().0).collect();
         let mut spread = Vec::new();
         let values: Vec<(usize, ElboValues)> = trials
             .chunks(self.config.batch_size)
             .map(|trials| {
                 let x = time_major(valid, trials, &device);
-                if weights.stage != Stage::Shallow {
+                if stage != Stage::Shallow {
                     let encoded = self.average.encode(x.clone());
                     let factors = self.average.draw(&encoded, &mut noise).factors;
                     spread.push(f64::from(factors.var(0).mean().into_scalar::<f32>()));
                 }
-                let spikes = spikes
-                    .as_ref()
-                    .map(|spikes| time_major(spikes.view(), trials, &device));
-                let mut pass = Pass {
-                    weights,
-                    dropout: DropoutMode::Nothing,
-                    noise: &mut noise,
-                    spikes,
-                };
-                (trials.len(), self.average.elbo(x, &mut pass).values())
+                let spikes_of = |spikes: &Array3<f32>| time_major(spikes.view(), trials, &device);
+                let task = task.as_ref().map(spikes_of);
+                let elbo = self.average.elbo(x, task, &mut Pass::plain(&mut noise));
+                (trials.len(), elbo.values())
             })
             .collect();
         (ElboValues::mean(&values), mean(&spread).sqrt())
@@ -83,7 +74,7 @@ impl<M: SequentialVae> Trainer<'_, M> {
         factor_sd: f64,
         observer: &mut dyn Observer,
     ) -> bool {
-        let Some(kl_ic) = valid.kl_ic else {
+        let Some(kl_ic) = valid.get(Term::KlIc) else {
             return false;
         };
         if kl_ic > COLLAPSED_KL && factor_sd > COLLAPSED_FACTOR_SD {
@@ -108,7 +99,7 @@ impl<M: SequentialVae> Trainer<'_, M> {
             return false;
         }
         self.state.resets += 1;
-        let stream = RESET_STEP - self.state.resets as u64;
+        let stream = Stream::Reset(self.state.resets);
         let mut noise = Noise::new(self.seed, stream, &self.device);
         self.model = self.model.clone().reset_dynamics(&mut noise);
         self.average = self.model.valid();

@@ -1,0 +1,146 @@
+//! The interface every model offers training and inference.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use crate::calcium_model::NeuronCalcium;
+use crate::dynamics::{DeepDraw, DeepInput, DeepPass, DeepPosterior, Dynamics};
+use crate::elbo::{Elbo, Term};
+use crate::noise::Noise;
+use crate::pass::{Pass, Task};
+
+/// One posterior sample of everything a model infers.
+#[derive(Clone, Debug)]
+pub struct Draw {
+    /// Factors, `[time, trial, factor]`.
+    pub factors: Tensor<3>,
+    /// Logarithm of the rates in Hz, `[time, trial, neuron]`.
+    pub log_rates: Tensor<3>,
+    /// Spike counts per bin, `[time, trial, neuron]`, if the model infers them.
+    pub spikes: Option<Tensor<3>>,
+    /// Noiseless fluorescence, `[time, trial, neuron]`, if the model infers it.
+    pub fluor: Option<Tensor<3>>,
+}
+
+/// What the encoders of all levels make of a batch; samples start from here.
+#[derive(Clone, Debug)]
+pub struct Encoded<S> {
+    n_bins: usize,
+    n_lead_in: usize,
+    deep: DeepPosterior,
+    shallow: S,
+}
+
+/// A sequential variational autoencoder: a deep level, [`Dynamics`], and what ties it to the
+/// observations.
+///
+/// A model says what its deep level reads, what the observations are worth given a sample of it,
+/// and how a sample is completed; training, validation and inference follow. Observations are
+/// time-major, `[time, trial, neuron]`, NaN where missing.
+pub trait SequentialVae: Module + 'static {
+    /// What encoders of its own, beside the deep level's, make of the data; `()` without such.
+    type Shallow;
+
+    /// The deep level.
+    fn dynamics(&self) -> &Dynamics;
+
+    /// The deep level, to be changed.
+    fn dynamics_mut(&mut self) -> &mut Dynamics;
+
+    /// What the deep level's encoder reads of the observations.
+    fn deep_input(&self, x: &Tensor<3>) -> DeepInput;
+
+    /// The terms of the bound beside the deep level's own, given a pass of it through `x`.
+    fn observe(&self, x: Tensor<3>, deep: &DeepPass, pass: &mut Pass<'_>) -> Elbo;
+
+    /// What encoders beside the deep level's make of the data and of [`Self::deep_input`].
+    fn encode_shallow(&self, x: Tensor<3>, input: &Tensor<3>) -> Self::Shallow;
+
+    /// The rest of a posterior sample, given the deep level's part of it.
+    fn complete(&self, shallow: &Self::Shallow, deep: DeepDraw, noise: &mut Noise) -> Draw;
+
+    /// The shallow level, if it can be trained without the deep one and that without it.
+    fn shallow_level(&self) -> Option<&dyn ShallowLevel> {
+        None
+    }
+
+    /// What is known, or was learned, of each neuron's calcium, if the model infers spikes from
+    /// it by Bayes' rule.
+    fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
+        None
+    }
+
+    /// The terms of the negative bound on a batch of observations.
+    ///
+    /// # Panics
+    /// For a level alone, in a model without [`Self::shallow_level`].
+    fn elbo(&self, x: Tensor<3>, task: Task, pass: &mut Pass<'_>) -> Elbo {
+        let alone = || {
+            let level = self.shallow_level();
+            level.expect("only levels that can be trained apart are")
+        };
+        if let Task::Shallow = task {
+            return alone().elbo_alone(x, pass);
+        }
+        let deep = self.dynamics().pass(self.deep_input(&x), pass);
+        let rest = match task {
+            Task::Deep(spikes) => Elbo::new().with(Term::Spikes, alone().explain(&deep, spikes)),
+            _ => self.observe(x, &deep, pass),
+        };
+        self.dynamics().terms(&deep.posterior).and(rest)
+    }
+
+    /// Posterior parameters, without dropout.
+    fn encode(&self, x: Tensor<3>) -> Encoded<Self::Shallow> {
+        let DeepInput { values, n_lead_in } = self.deep_input(&x);
+        Encoded {
+            n_bins: x.dims()[0],
+            n_lead_in,
+            deep: self.dynamics().encode(values.clone()),
+            shallow: self.encode_shallow(x, &values),
+        }
+    }
+
+    /// One posterior sample.
+    fn draw(&self, encoded: &Encoded<Self::Shallow>, noise: &mut Noise) -> Draw {
+        let n_bins = (encoded.n_bins, encoded.n_lead_in);
+        let deep = self
+            .dynamics()
+            .generate(&encoded.deep, n_bins, &mut Pass::plain(noise));
+        self.complete(&encoded.shallow, deep, noise)
+    }
+
+    /// A sample of the deep level alone, with dropout as `pass` says.
+    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
+        let input = self.deep_input(&x);
+        self.dynamics().pass(input, pass).draw.observed()
+    }
+
+    /// Applies the constraints that hold after every optimiser step.
+    #[must_use]
+    fn project(mut self) -> Self {
+        let dynamics = self.dynamics_mut();
+        *dynamics = dynamics.clone().project();
+        self
+    }
+
+    /// Gives the deep level fresh weights: the way out of a collapse.
+    #[must_use]
+    fn reset_dynamics(mut self, noise: &mut Noise) -> Self {
+        let dynamics = self.dynamics_mut();
+        *dynamics = dynamics.clone().reset(noise);
+        self
+    }
+}
+
+/// A level between the observations and the deep level that has something to learn without it.
+pub trait ShallowLevel {
+    /// The bound on observations `[time, trial, neuron]` under rates constant in time.
+    fn elbo_alone(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> Elbo;
+
+    /// Its own estimate of the spikes, `[time, trial, neuron]`.
+    fn infer_spikes(&self, x: Tensor<3>, noise: &mut Noise) -> Tensor<3>;
+
+    /// −log p(s | λ) of spikes `[time, trial, neuron]` given the deep level, mean over trials.
+    fn explain(&self, deep: &DeepPass, spikes: Tensor<3>) -> Tensor<1>;
+}
