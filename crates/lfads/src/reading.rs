@@ -4,6 +4,8 @@ use data::{Recording, Traces, Units};
 
 /// Share of the frames that a stretch of one value must have to be named.
 const LONG_STRETCH: f64 = 0.1;
+/// Share of a continuous recording that must be zero at its end to be named.
+const PADDING: f64 = 0.01;
 /// Neurons listed in a line.
 const MOST_LISTED: usize = 12;
 
@@ -21,18 +23,31 @@ pub fn warnings(recording: &Recording) -> Vec<String> {
     if recording.units.is_none() {
         found.push("the file does not say what the values are; state --units".into());
     }
-    let (n_trials, n_frames) = recording.zeros_at_ends();
-    if n_trials > 0 && recording.units != Some(Units::SpikeCounts) {
-        found.push(format!(
-            "{n_trials} of {} stretches end in zeros in every neuron, up to {n_frames} frames: padding? Store NaN there, or leave them out (--frames, --mask)",
-            recording.stretches().len()
-        ));
-    }
+    found.extend(padding(recording));
     // Counts are zero most of the time.
     if recording.units != Some(Units::SpikeCounts) {
         found.extend(constant(recording));
     }
     found
+}
+
+fn padding(recording: &Recording) -> Option<String> {
+    // Counts are zero most of the time.
+    if recording.units == Some(Units::SpikeCounts) {
+        return None;
+    }
+    let (n_ending, n_zeros) = recording.zeros_at_ends();
+    let what = match (&recording.traces, n_ending) {
+        (_, 0) => return None,
+        (Traces::Trials(trials), n) => format!("{n} of {} trials end", trials.len()),
+        (Traces::Continuous(trace), _) if n_zeros as f64 > PADDING * trace.nrows() as f64 => {
+            "the recording ends".to_owned()
+        }
+        (Traces::Continuous(_), _) => return None,
+    };
+    Some(format!(
+        "{what} in zeros in every neuron, up to {n_zeros} frames: padding? Store NaN there, or leave them out (--frames, --mask)"
+    ))
 }
 
 fn constant(recording: &Recording) -> Option<String> {

@@ -11,12 +11,12 @@ use calcium::counts::{
     CalciumDynamics, Chance, ConstantRate, CountModel, CountSample, LinearSensor, SaturatingSensor,
     Sensor, Smoother, SpikeResponse, Start, Trace, ln_factorial,
 };
-use calcium::{Ar2, Hill};
+use calcium::{Ar2, Discretisation, Hill, Kernel};
 use metrics::MetricsError;
 use ndarray::{Array3, ArrayView1, Axis, s};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use synth::{Discretisation, Kinetics, LorenzBenchmark, Observation};
+use synth::{LorenzBenchmark, Observation};
 
 /// Draws of the sampler for each trace.
 const N_DRAWS: usize = 32;
@@ -39,11 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             ..LorenzBenchmark::default()
         };
         report(&format!("Table 1, noise {noise_sd}"), &table1, None)?;
-        let decay = Kinetics::Ar1 {
+        let decay = Kernel::Ar1 {
             tau_s: 0.3,
             discretisation: Discretisation::Euler,
         };
-        let rise = Kinetics::Ar2 {
+        let rise = Kernel::Ar2 {
             tau_rise_s: 0.1,
             tau_decay_s: 0.3,
             discretisation: Discretisation::Euler,
@@ -68,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// 30 bins a second, 5 Hz.
-fn faster(noise_sd: f64, kinetics: Kinetics, saturation: Option<Hill>) -> LorenzBenchmark {
+fn faster(noise_sd: f64, kinetics: Kernel, saturation: Option<Hill>) -> LorenzBenchmark {
     LorenzBenchmark {
         n_bins: 90,
         dt_s: 1.0 / 30.0,
@@ -90,8 +90,8 @@ fn report(
 ) -> Result<(), Box<dyn Error>> {
     let observation = &benchmark.observation;
     let ar = match observation.kinetics {
-        Kinetics::Ar1 { tau_s, .. } => Ar2::from_roots(1.0 - benchmark.dt_s / tau_s, 0.0)?,
-        Kinetics::Ar2 {
+        Kernel::Ar1 { tau_s, .. } => Ar2::from_roots(1.0 - benchmark.dt_s / tau_s, 0.0)?,
+        Kernel::Ar2 {
             tau_rise_s,
             tau_decay_s,
             discretisation,

@@ -13,6 +13,9 @@ use super::npy::{self, Header};
 use crate::whole_file::{cannot_read, replace_file};
 use crate::{DataError, Problem};
 
+/// Deflate's: nothing decodes to more bytes than this many times its own.
+const BEST_RATIO: u64 = 1032;
+
 /// Writes named arrays as a .npz file of 32-bit floats, uncompressed, as `numpy.savez` does.
 ///
 /// The file appears whole or not at all, and its bytes depend on names and arrays alone.
@@ -103,9 +106,18 @@ impl Members {
     /// The first bytes of a member, at most `limit`.
     fn bytes(&mut self, name: &str, limit: usize) -> Result<Vec<u8>, Problem> {
         let member = self.archive.by_name(&format!("{name}.npy"));
+        let member = member.map_err(damaged)?;
+        // As much as there will be: a vector that grows takes up to twice that. A size out of all
+        // proportion is a damaged one.
+        let plausible = member.compressed_size().saturating_mul(BEST_RATIO);
+        let n_bytes = (limit as u64).min(member.size()).min(plausible);
         let mut bytes = Vec::new();
+        if bytes.try_reserve_exact(n_bytes as usize).is_err() {
+            return Err(Problem::BadArchive(format!(
+                "`{name}` would take {n_bytes} bytes"
+            )));
+        }
         member
-            .map_err(damaged)?
             .take(limit as u64)
             .read_to_end(&mut bytes)
             .map_err(|e| damaged(e.into()))?;

@@ -43,6 +43,13 @@ pub(crate) fn oriented(
         }),
         2 => {
             let order = match order {
+                Some(order) if !order.is_of_two() => {
+                    return Err(Problem::BadParameter {
+                        name: "order",
+                        found: "one of three axes".to_owned(),
+                        expected: "[time, neuron] or [neuron, time] for an array of two axes",
+                    });
+                }
                 Some(order) => order,
                 None => of_two(dataset, &values, clock)?,
             };
@@ -324,6 +331,16 @@ mod tests {
             });
             assert_eq!(found.values, wanted);
         }
+    }
+
+    #[test]
+    fn an_order_of_three_axes_is_none_of_two() {
+        let order = Some(AxisOrder::TimeTrialNeuron);
+        let found = oriented("x", array(&[30, 20], 0), order, &Clock::Unstated);
+        assert!(matches!(
+            found,
+            Err(Problem::BadParameter { name: "order", .. })
+        ));
     }
 
     #[test]

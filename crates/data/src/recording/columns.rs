@@ -3,7 +3,7 @@
 use super::clock::Clock;
 
 /// Fewest rows of which a constant step is no chance.
-const FEWEST_ROWS: usize = 16;
+pub(crate) const FEWEST_ROWS: usize = 16;
 /// Fewest rows of which rising all the way is no chance.
 const FEWEST_RISING: usize = 32;
 /// Lengths of a frame in seconds that a column without a name may have to be taken for its time.

@@ -140,6 +140,19 @@ impl Draft {
             let lane = first_trial.index_axis(Axis(1), place);
             lane.iter().map(|&v| f64::from(v)).collect()
         };
+        // Whole columns are looked at only where one begins as a counter does.
+        let rows = first_trial.axis_windows(Axis(0), 2).into_iter();
+        let mut may_count = vec![true; self.values.len_of(last)];
+        for pair in rows.take(columns::FEWEST_ROWS - 1) {
+            let steps = pair.index_axis(Axis(0), 1).into_iter();
+            let steps = steps.zip(pair.index_axis(Axis(0), 0));
+            for (may_count, (later, earlier)) in may_count.iter_mut().zip(steps) {
+                *may_count &= later > earlier;
+            }
+        }
+        if !may_count.contains(&true) {
+            return Ok(());
+        }
         let n_columns = self.values.len_of(last);
         let sorted = columns::sort(None, n_columns, column);
         if sorted.neurons.len() == n_columns {

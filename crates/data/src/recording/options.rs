@@ -47,6 +47,11 @@ impl AxisOrder {
         }
     }
 
+    /// Whether it can be that of two axes.
+    pub(crate) fn is_of_two(self) -> bool {
+        matches!(self, Self::TimeNeuron | Self::NeuronTime)
+    }
+
     /// Whether neurons come before frames.
     pub(crate) fn is_neuron_first(self) -> bool {
         let axes = self.of_three();
