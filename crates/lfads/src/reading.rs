@@ -27,8 +27,32 @@ pub fn warnings(recording: &Recording) -> Vec<String> {
     // Counts are zero most of the time.
     if recording.units != Some(Units::SpikeCounts) {
         found.extend(constant(recording));
+        found.extend(whole_numbers(recording));
     }
     found
+}
+
+/// Neurons of whole numbers alone beside others of fractions: labels and counts look so.
+fn whole_numbers(recording: &Recording) -> Option<String> {
+    let stretches = recording.stretches();
+    let is_whole = |neuron: &usize| {
+        let values = stretches.iter().flat_map(|s| s.column(*neuron));
+        values.clone().any(|v| v.abs() > 0.0)
+            && values.into_iter().all(|v| v.is_nan() || v.fract() == 0.0)
+    };
+    let whole: Vec<usize> = (0..recording.n_neurons()).filter(is_whole).collect();
+    if whole.is_empty() || 2 * whole.len() > recording.n_neurons() {
+        return None;
+    }
+    let numbers: Vec<String> = whole
+        .iter()
+        .map(|&neuron| recording.neuron_numbers[neuron].to_string())
+        .collect();
+    Some(format!(
+        "whole numbers alone in neurons {}, fractions in the others: labels, or counts? (--leave-out {})",
+        numbers.join(","),
+        numbers.join(",")
+    ))
 }
 
 fn padding(recording: &Recording) -> Option<String> {

@@ -6,6 +6,8 @@ use super::clock::Clock;
 pub(crate) const FEWEST_ROWS: usize = 16;
 /// Fewest rows of which rising all the way is no chance.
 const FEWEST_RISING: usize = 32;
+/// Of so many steps one may be another, such as back to the start.
+const MOST_UNUSUAL: usize = 8;
 /// Lengths of a frame in seconds that a column without a name may have to be taken for its time.
 const FRAME_S: std::ops::Range<f64> = 1e-4..4.0;
 
@@ -77,18 +79,20 @@ pub(crate) fn sort(
             Role::Counter => {
                 let step = constant_step(&values);
                 let is_whole = values.iter().all(|v| v.fract() == 0.0);
-                if !is_whole && step.is_none_or(|step| FRAME_S.contains(&step)) {
+                let rises = rises(&values);
+                if !is_whole && rises && step.is_none_or(|step| FRAME_S.contains(&step)) {
                     nameless_time.get_or_insert((label, values));
                     continue;
                 }
                 let how = match step {
                     Some(step) => format!("rises by {} a row", rounded(step)),
-                    None => "rises all the way".to_owned(),
+                    None if rises => "rises all the way".to_owned(),
+                    None => "is a counter".to_owned(),
                 };
                 sorted
                     .notes
                     .push(format!("{label} {how}: no neuron, left out"));
-                if step.is_none() && is_whole && matches!(sorted.clock, Clock::Unstated) {
+                if step.is_none() && is_whole && rises && matches!(sorted.clock, Clock::Unstated) {
                     sorted.clock = Clock::Numbers(values);
                 }
             }
@@ -146,11 +150,13 @@ fn role(name: Option<&str>, values: &[f64]) -> Role {
             return Role::Time(unit_s);
         }
     }
-    if all_in(&words, &[COUNTERS, GLUE]) && (rises || counts_rows(values)) {
-        return Role::Counter;
-    }
     if all_in(&words, &[TRIALS, GLUE]) && is_trial_number(values) {
         return Role::Trial;
+    }
+    // Counters may start again with every trial, and buffers go round.
+    let is_whole = values.iter().all(|v| v.fract() == 0.0);
+    if all_in(&words, &[COUNTERS, TRIALS, GLUE]) && (rises || is_whole) {
+        return Role::Counter;
     }
     match is_counter(values) {
         true => Role::Counter,
@@ -239,6 +245,7 @@ const TRIALS: &[&str] = &[
 ];
 /// Words that say nothing by themselves.
 const GLUE: &[&str] = &[
+    "buffer",
     "number",
     "no",
     "num",
@@ -310,7 +317,23 @@ fn time_unit(words: &[String]) -> Option<f64> {
 /// Whether a column can only be a counter or a clock: it rises by a constant step, or all the way.
 pub(crate) fn is_counter(values: &[f64]) -> bool {
     let n = values.len();
-    (n >= FEWEST_ROWS && constant_step(values).is_some()) || (n >= FEWEST_RISING && rises(values))
+    (n >= FEWEST_ROWS && (constant_step(values).is_some() || starts_again(values)))
+        || (n >= FEWEST_RISING && rises(values))
+}
+
+/// Whether nearly all steps are the same step up: a counter that starts again now and then.
+fn starts_again(values: &[f64]) -> bool {
+    let steps: Vec<f64> = values.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let mut sorted = steps.clone();
+    sorted.sort_by(f64::total_cmp);
+    let usual = sorted[sorted.len() / 2];
+    let largest = values
+        .iter()
+        .fold(0.0, |largest: f64, v| largest.max(v.abs()));
+    let slack = 1e-3 * usual + 4.0 * f64::from(f32::EPSILON) * largest;
+    let is_usual = |step: &&f64| (**step - usual).abs() <= slack;
+    let n_usual = steps.iter().filter(is_usual).count();
+    usual > 0.0 && slack < 0.5 * usual && MOST_UNUSUAL * (steps.len() - n_usual) <= steps.len()
 }
 
 fn rises(values: &[f64]) -> bool {
@@ -420,6 +443,20 @@ mod tests {
             .map(|t| f64::from((t + 600.0) as f32))
             .collect();
         assert_eq!(role(None, &single), Role::Counter);
+    }
+
+    #[test]
+    fn counters_that_start_again_and_buffers_are_no_neurons() {
+        let saw: Vec<f64> = (0..60).map(|i| f64::from(i % 20)).collect();
+        let buffers: Vec<f64> = (0..60).map(|i| f64::from(i * i % 7 % 3)).collect();
+        assert_eq!(role(Some("frame_in_trial"), &saw), Role::Counter);
+        assert_eq!(role(Some("x"), &saw), Role::Counter);
+        assert_eq!(role(None, &saw), Role::Counter);
+        assert_eq!(role(Some("Buffer Index"), &buffers), Role::Counter);
+        assert_eq!(role(Some("c1"), &buffers), Role::Neuron);
+        let sorted = sort(None, 2, |c| if c == 0 { saw.clone() } else { wave() });
+        assert_eq!(sorted.neurons, [1]);
+        assert!(matches!(sorted.clock, Clock::Unstated));
     }
 
     #[test]

@@ -142,15 +142,15 @@ impl Draft {
         };
         // Whole columns are looked at only where one begins as a counter does.
         let rows = first_trial.axis_windows(Axis(0), 2).into_iter();
-        let mut may_count = vec![true; self.values.len_of(last)];
+        let mut n_falls = vec![0; self.values.len_of(last)];
         for pair in rows.take(columns::FEWEST_ROWS - 1) {
             let steps = pair.index_axis(Axis(0), 1).into_iter();
             let steps = steps.zip(pair.index_axis(Axis(0), 0));
-            for (may_count, (later, earlier)) in may_count.iter_mut().zip(steps) {
-                *may_count &= later > earlier;
+            for (n_falls, (later, earlier)) in n_falls.iter_mut().zip(steps) {
+                *n_falls += usize::from(later <= earlier);
             }
         }
-        if !may_count.contains(&true) {
+        if n_falls.iter().all(|n| *n > MOST_FALLS) {
             return Ok(());
         }
         let n_columns = self.values.len_of(last);
@@ -272,6 +272,9 @@ impl Draft {
         })
     }
 }
+
+/// Of a counter's first steps so many may fall back.
+const MOST_FALLS: usize = 3;
 
 /// Traces on equal steps.
 struct Timed {
