@@ -32,7 +32,7 @@ pub(crate) struct CountMeans {
     pub counts: Vec<f32>,
     /// Of the noiseless fluorescence.
     pub fluor: Vec<f32>,
-    /// The probability of what was dropped as negligible, mean over traces.
+    /// The probability of what was dropped as negligible, mean over frames and traces.
     pub discarded: f64,
 }
 

@@ -18,8 +18,8 @@ use crate::noise::{Noise, Stream};
 use crate::pass::Pass;
 use crate::vae::{Draw, SequentialVae};
 
-/// Where more of the spikes' posterior than this is left out, it is said.
-const MOST_DISCARDED: f64 = 0.02;
+/// Where more of the spikes' posterior than this is left out in a mean frame, it is said.
+const MOST_DISCARDED: f64 = 1e-3;
 
 /// Sizes and regularisation of [`CountLadder`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -171,7 +171,7 @@ impl CountLadder {
         }));
         if means.discarded > MOST_DISCARDED {
             tracing::warn!(
-                "spikes are so vague here that {:.1} % of what they may be was left out: noise that hides \
+                "spikes are so vague here that {:.2} % of what they may be was left out in each frame: noise that hides \
                  single spikes, or a `spike_size` far too small",
                 100.0 * means.discarded
             );
@@ -290,9 +290,9 @@ impl SequentialVae for CountLadder {
         }
     }
 
-    fn complete_mean(&self, x: &Tensor<3>, deep: DeepDraw, shallow: bool, _: &mut Noise) -> Draw {
+    fn complete_mean(&self, x: &Tensor<3>, deep: DeepDraw, all: bool, _: &mut Noise) -> Draw {
         let log_counts = deep.log_rates.clone().add_scalar(self.log_dt);
-        let means = shallow.then(|| self.smooth_shallow(x, &log_counts));
+        let means = all.then(|| self.smooth_shallow(x, &log_counts));
         let [spikes, fluor] = means.map_or([None, None], |means| means.map(Some));
         Draw {
             factors: deep.factors,

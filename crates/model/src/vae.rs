@@ -31,6 +31,14 @@ pub struct Encoded<S> {
     shallow: S,
 }
 
+impl<S> Encoded<S> {
+    /// A sample of the deep level.
+    fn generate(&self, dynamics: &Dynamics, noise: &mut Noise) -> DeepDraw {
+        let n_bins = (self.n_bins, self.n_lead_in);
+        dynamics.generate(&self.deep, n_bins, &mut Pass::plain(noise))
+    }
+}
+
 /// A sequential variational autoencoder: a deep level, [`Dynamics`], and what ties it to the
 /// observations.
 ///
@@ -59,16 +67,16 @@ pub trait SequentialVae: Module + 'static {
     /// The rest of a posterior sample, given the deep level's part of it.
     fn complete(&self, shallow: &Self::Shallow, deep: DeepDraw, noise: &mut Noise) -> Draw;
 
-    /// The same of a sample that is to be averaged: what follows from the sampled rates by Bayes' rule
-    /// is its mean given them. Where that takes long it is left out unless `shallow`.
+    /// The same for a sample to be averaged: what follows from the rates by Bayes' rule is its mean given
+    /// them. Where that takes long it is left out unless `all` is asked for.
     fn complete_mean(
         &self,
-        encoded: &Self::Shallow,
+        shallow: &Self::Shallow,
         deep: DeepDraw,
-        _shallow: bool,
+        _all: bool,
         noise: &mut Noise,
     ) -> Draw {
-        self.complete(encoded, deep, noise)
+        self.complete(shallow, deep, noise)
     }
 
     /// The shallow level, if it can be trained without the deep one and that without it.
@@ -115,26 +123,14 @@ pub trait SequentialVae: Module + 'static {
 
     /// One posterior sample.
     fn draw(&self, encoded: &Encoded<Self::Shallow>, noise: &mut Noise) -> Draw {
-        let deep = self.generate(encoded, noise);
+        let deep = encoded.generate(self.dynamics(), noise);
         self.complete(&encoded.shallow, deep, noise)
     }
 
     /// One posterior sample to be averaged; see [`Self::complete_mean`].
-    fn draw_mean(
-        &self,
-        encoded: &Encoded<Self::Shallow>,
-        shallow: bool,
-        noise: &mut Noise,
-    ) -> Draw {
-        let deep = self.generate(encoded, noise);
-        self.complete_mean(&encoded.shallow, deep, shallow, noise)
-    }
-
-    /// The deep level's part of a posterior sample.
-    fn generate(&self, encoded: &Encoded<Self::Shallow>, noise: &mut Noise) -> DeepDraw {
-        let n_bins = (encoded.n_bins, encoded.n_lead_in);
-        let mut pass = Pass::plain(noise);
-        self.dynamics().generate(&encoded.deep, n_bins, &mut pass)
+    fn draw_mean(&self, encoded: &Encoded<Self::Shallow>, all: bool, noise: &mut Noise) -> Draw {
+        let deep = encoded.generate(self.dynamics(), noise);
+        self.complete_mean(&encoded.shallow, deep, all, noise)
     }
 
     /// A sample of the deep level alone, with dropout as `pass` says.

@@ -29,7 +29,7 @@ pub struct SmoothedCounts {
     pub squared_error: f64,
     /// ln p(trace | μ).
     pub log_evidence: f64,
-    /// The probability of all that was dropped as negligible, about.
+    /// The probability of what was dropped as negligible, about, mean over frames.
     pub discarded: f64,
 }
 
@@ -80,7 +80,7 @@ impl<const P: usize, S: Sensor> CountModel<P, S> {
                 let step = smoother.step(self, &grid, x, &frame);
                 if bin < end {
                     smoothed.log_evidence += step.log_evidence;
-                    smoothed.discarded += step.discarded;
+                    smoothed.discarded += step.discarded / n as f64;
                 }
             }
             smoother.pass_back(self, part.x, first..end, &mut smoothed);

@@ -9,8 +9,8 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use calcium::estimate::{maximin_baseline, median};
 use calcium::oasis::Ar1Problem;
-use calcium::{Ar1, CalciumError, Discretisation};
-use data::{Recording, Traces};
+use calcium::{Ar1, CalciumError, Discretisation, dimming};
+use data::{Recording, Traces, Units};
 use model::{CalciumModel, Indicator};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -92,6 +92,7 @@ impl Calibrated {
             let rolling = rolling_baseline(&trace, rolling_window_s, known.tau_s, recording.dt_s)?;
             Neuron::measure(&trace, rolling, &layout, seen, &known, config)
         })?;
+        warn_of_dimming(recording, &neurons);
         let (spike_size, uncalibrated) = spike_sizes(recording, &neurons)?;
         let start_is_running = match config.start {
             StartConfig::Rest => false,
@@ -238,6 +239,32 @@ fn spike_sizes(recording: &Recording, neurons: &[Neuron]) -> Result<(Vec<f32>, V
         .collect();
     let sizes = sizes.map(|size| size.unwrap_or(usual) as f32).collect();
     Ok((sizes, uncalibrated))
+}
+
+/// Says so where raw fluorescence dims: transients shrink with it, and one size of a spike no longer holds.
+fn warn_of_dimming(recording: &Recording, neurons: &[Neuron]) {
+    if recording.units != Some(Units::Fluorescence) {
+        return;
+    }
+    let dimmed: Vec<f64> = neurons
+        .iter()
+        .filter_map(|neuron| {
+            let factors = dimming(&neuron.rolling, neuron.noise_sd)?;
+            let (least, most) = factors
+                .iter()
+                .filter(|factor| !factor.is_nan())
+                .fold((f64::INFINITY, 0.0_f64), |(a, b), &f| (a.min(f), b.max(f)));
+            Some(least / most)
+        })
+        .collect();
+    if let Some(middle) = median(dimmed.iter().copied()) {
+        tracing::warn!(
+            "the baseline falls or drifts in {} of {} neurons, to {:.0}% of its highest in the middle one (bleaching?): transients dim with it and seem to hold fewer spikes; fit dF/F instead",
+            dimmed.len(),
+            neurons.len(),
+            100.0 * middle
+        );
+    }
 }
 
 /// The floor of a smoothed trace over a window, artefacts left out: one would be the floor for as long as

@@ -254,7 +254,7 @@ fn errors<const P: usize, S: Sensor>(model: &CountModel<P, S>, noise_sd: f64) ->
             "too few draws count: {}",
             oracle.effective
         );
-        assert!(found.discarded < 1e-2, "{}", found.discarded);
+        assert!(found.discarded < 1e-3, "{}", found.discarded);
         let squares = |values: &mut dyn Iterator<Item = f64>| -> f64 {
             values
                 .zip(&oracle.expected)
