@@ -160,6 +160,10 @@ fn a_column_that_rises_by_itself_is_no_neuron_in_any_format() {
     write_npy(&path, only.view()).unwrap();
     let said = Recording::open(&path, &at_8_hz()).unwrap_err().to_string();
     assert!(said.contains("nothing but counters"), "{said}");
+    let rows: Vec<String> = (0..40).map(|t| format!("{t},{}\n", 33 * t)).collect();
+    std::fs::write(&path, format!("Frame,time_ms\n{}", rows.concat())).unwrap();
+    let said = Recording::open(&path, &at_8_hz()).unwrap_err().to_string();
+    assert!(said.contains("nothing but counters"), "{said}");
     // Beside the traces in an archive, in units of its own name.
     let times = Array1::from_shape_fn(41, |t| 125.0 * t as f32);
     write_npz(

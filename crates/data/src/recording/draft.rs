@@ -109,6 +109,10 @@ impl Draft {
 
     /// Time before neurons, trials before both.
     fn orient(&mut self, format: Format, options: &Options) -> Result<(), Problem> {
+        if self.sorted && matches!(self.values.shape(), [1.., 0]) {
+            let dataset = self.dataset.clone();
+            return Err(Problem::OnlyCounters { dataset });
+        }
         if self.values.ndim() > 0 && self.values.is_empty() {
             return Err(Problem::Empty {
                 dataset: self.dataset.clone(),
