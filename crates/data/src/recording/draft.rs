@@ -109,7 +109,7 @@ impl Draft {
 
     /// Time before neurons, trials before both.
     fn orient(&mut self, format: Format, options: &Options) -> Result<(), Problem> {
-        if self.sorted && matches!(self.values.shape(), [1.., 0]) {
+        if self.sorted && matches!(self.values.shape(), [n, 0] if *n > 0) {
             let dataset = self.dataset.clone();
             return Err(Problem::OnlyCounters { dataset });
         }
