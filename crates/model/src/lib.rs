@@ -40,5 +40,8 @@ pub use noise::{Noise, Stream};
 pub use observed::Observed;
 pub use pass::{DropoutMode, Pass, Stage, Task};
 pub use schedule::{LearningRate, WarmUp};
-pub use train::{Fitted, Observer, TrainConfig, fit, load_weights};
+pub use train::{Fitted, Observer, TrainConfig, Training, fit, load_weights};
+
+/// Where a model computes: `Device::flex()` is the CPU.
+pub use burn::tensor::Device;
 pub use vae::{Draw, Encoded, SequentialVae, ShallowLevel};

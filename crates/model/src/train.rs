@@ -4,11 +4,13 @@ mod config;
 mod observer;
 mod saved;
 mod shards;
+mod training;
 mod validation;
 
 pub use config::TrainConfig;
 pub use observer::{Event, Observer, StepReport, ValidationReport};
 pub use saved::load_weights;
+pub use training::Training;
 
 use std::path::Path;
 use std::time::Instant;
