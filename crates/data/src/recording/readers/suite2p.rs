@@ -222,6 +222,8 @@ pub(super) fn assemble(
     let mut draft = Draft::bare(name, traces.select(Axis(0), kept).into_dyn());
     draft.order = Some(AxisOrder::NeuronTime);
     draft.units = Some(Units::Fluorescence);
+    // Its rows are regions, whatever they do.
+    draft.sorted = true;
     draft.neuron_ids = Some(kept.iter().map(ToString::to_string).collect());
     draft.clock = settings.clock();
     draft.notes = settings.notes(share, kept, n_regions, options);
