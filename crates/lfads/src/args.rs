@@ -11,7 +11,7 @@ use crate::commands::{
 
 /// From a calcium imaging recording to spikes, rates and factors.
 ///
-/// Reads suite2p folders, NWB, MATLAB v7.3, .npy, .npz, CSV and HDF5, told apart by content.
+/// Reads suite2p folders, NWB, MATLAB, .npy, .npz, CSV and HDF5, told apart by content.
 #[derive(Debug, Parser)]
 #[command(name = "lfads", version, max_term_width = 100)]
 pub struct Args {

@@ -321,9 +321,10 @@ pub fn with_option_names(error: DataError) -> anyhow::Error {
 /// The options that mend a problem, in brackets; nothing where there are none.
 pub fn option_names(problem: &Problem) -> String {
     let hint = match problem {
-        Problem::MissingRate | Problem::Timestamps { .. } | Problem::Milliseconds { .. } => {
-            "--rate HZ"
-        }
+        Problem::MissingRate
+        | Problem::Timestamps { .. }
+        | Problem::Milliseconds { .. }
+        | Problem::SpikeTimes { .. } => "--rate HZ",
         Problem::Disagree { b, .. } if b.contains("timestamps") => {
             "--rate HZ reads on without the times"
         }
@@ -336,7 +337,9 @@ pub fn option_names(problem: &Problem) -> String {
         Problem::Ambiguous { .. } | Problem::NotFound { .. } | Problem::OnlyCounters { .. } => {
             "--dataset NAME"
         }
+        Problem::NotStreamed => "leave --blocks out",
         Problem::NoCells { .. }
+        | Problem::NoneAccepted { .. }
         | Problem::MissingMember {
             name: "iscell.npy", ..
         } => "--all-rois",

@@ -32,7 +32,7 @@ const PER_BLOCK: usize = 64;
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Deconvolve {
-    /// Recording: a suite2p folder, NWB, MATLAB v7.3, .npy, .npz, CSV or HDF5
+    /// Recording: a suite2p folder, NWB, MATLAB, .npy, .npz, CSV or HDF5
     path: PathBuf,
 
     /// File to write: HDF5; or, by its ending, .npz, .nwb or .tsd.npz (for pynapple)

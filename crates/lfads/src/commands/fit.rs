@@ -21,7 +21,7 @@ use crate::input::{InputArgs, with_option_names};
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Fit {
-    /// Recording: a suite2p folder, NWB, MATLAB v7.3, .npy, .npz, CSV or HDF5
+    /// Recording: a suite2p folder, NWB, MATLAB, .npy, .npz, CSV or HDF5
     path: PathBuf,
 
     /// Folder of the run: settings, weights, results

@@ -26,7 +26,7 @@ const N_LISTED: usize = 40;
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Inspect {
-    /// Recording: a suite2p folder, NWB, MATLAB v7.3, .npy, .npz, CSV or HDF5
+    /// Recording: a suite2p folder, NWB, MATLAB, .npy, .npz, CSV or HDF5
     path: PathBuf,
 
     /// Decay time that the indicator usually has, seconds
