@@ -17,7 +17,7 @@ const MAX_RISE_S: f64 = 0.2;
 /// Spikes are inferred in frames of about this length; shorter ones are averaged.
 const FRAME_S: f64 = 0.04;
 /// Logarithm of the factor beyond which a decay that is seen contradicts one that is thought.
-const CONTRADICTION: f64 = 0.6;
+const CONTRADICTION: f64 = 0.35;
 /// Decays longer than this do not fit into the usual window of the baseline, s.
 const SLOW_S: f64 = 4.0;
 /// Most probable that a spike in a frame is before it is seen.
@@ -32,7 +32,7 @@ const MAX_MEASURED: usize = 100;
 /// 3. Rise and decay are the medians over the traces of what [`kinetics`] finds: they share an indicator.
 ///    tau is the geometric mean of that decay and the typical one, 1 s unless given, since bursts of
 ///    spikes make the spectrum's too long; but from a fifth of the typical one to twice it. Where clear
-///    transients contradict it by a factor of 1.8, their decay counts ([`decay_seen`]).
+///    transients contradict it by a factor of 1.4, their decay counts ([`decay_seen`]).
 /// 4. Spikes are nonnegative, without L1 penalty or threshold.
 /// 5. Activity is the posterior mean of [`SpikePrior`], for spikes that come at 3 Hz unless given, and
 ///    whose mean size follows from the variance of the trace. It is earlier by the time constant of

@@ -46,7 +46,7 @@ pub struct QuietBaseline {
 }
 
 /// What transients must be multiplied by where the whole trace dims, as by bleaching: the baseline's median over
-/// the baseline. None where it varies by less than a seventh, or is no fluorescence at rest: below zero, or within ten
+/// the baseline. None where it varies by less than a seventh, or is no fluorescence at rest: below zero, or within four
 /// SDs of the noise of it.
 ///
 /// # Shapes
@@ -57,7 +57,7 @@ pub fn dimming<T: Sample>(baseline: &[T], noise_sd: f64) -> Option<Vec<f64>> {
     sorted.sort_unstable_by(f64::total_cmp);
     let (least, most) = (*sorted.first()?, *sorted.last()?);
     let middle = sorted[sorted.len() / 2];
-    let is_light = least > 10.0 * noise_sd && least > 0.1 * middle;
+    let is_light = least > 4.0 * noise_sd && least > 0.1 * middle;
     (is_light && most > DIMMED * least)
         .then(|| baseline.iter().map(|b| middle / b.to_f64()).collect())
 }

@@ -7,7 +7,7 @@ use data::Units;
 /// Below this a neuron's transients are hard to tell from noise.
 pub const LOW_SNR: f64 = 2.0;
 /// What noise makes OASIS find above the baseline it makes it find below as well: transients must be higher.
-const ABOVE_BELOW: f64 = 1.5;
+const ABOVE_BELOW: f64 = 2.0;
 /// No indicator's dF/F is this high.
 const HIGHEST_DFF: f64 = 30.0;
 /// Traces that are compared with one another, at most, and frames of each.
