@@ -146,7 +146,7 @@ impl Inference {
         let above: Vec<f64> = pairs.map(|(y, b)| y.to_f64() - b).collect();
         let found = SpikeNetwork::bundled().infer(&above, 1.0 / self.dt_s)?;
         let Some(neuron) = found.neuron else {
-            return Ok(self.silence(trace, &baseline, noise.frame_sd()));
+            return Ok(Self::silence(trace, &baseline, noise.frame_sd()));
         };
         let spike_size = self.weighed(neuron.spike_size, &baseline, |known, level| {
             known.spike_dff * level
@@ -228,12 +228,7 @@ impl Inference {
     }
 
     /// Nothing ever changes.
-    fn silence<T: Sample>(
-        &self,
-        trace: &[T],
-        baseline: &[f64],
-        noise_sd: f64,
-    ) -> InferredSpikes<T> {
+    fn silence<T: Sample>(trace: &[T], baseline: &[f64], noise_sd: f64) -> InferredSpikes<T> {
         let none: Vec<T> = trace
             .iter()
             .map(|y| T::from_f64(0.0 * y.to_f64()))

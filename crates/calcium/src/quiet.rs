@@ -209,7 +209,7 @@ impl QuietBaseline {
         for at in (near..n - near).step_by(step) {
             let height = level(at, at + near) - level(at - near, at);
             let least = JUMP.0 * bins.noise_sd;
-            if !(height.abs() > least && self.is_for_good(bins, at, near, height)) {
+            if !(height.abs() > least && Self::is_for_good(bins, at, near, height)) {
                 continue;
             }
             match jumps.last_mut() {
@@ -235,7 +235,7 @@ impl QuietBaseline {
     }
 
     /// Whether the level stays: what is activity ends, and what jumps up slowly is drift.
-    fn is_for_good(&self, bins: &Bins, at: usize, near: usize, height: f64) -> bool {
+    fn is_for_good(bins: &Bins, at: usize, near: usize, height: f64) -> bool {
         let n = bins.values.len();
         let level = |from: usize, to: usize| quiet_level(&bins.values[from..to], bins.noise_sd);
         let far_before = level(at.saturating_sub(2 * near), at - near / 2);

@@ -92,9 +92,9 @@ fn without_settings_the_network_counts_spikes() {
         let (mut close, mut far) = (0.0, 0.0);
         for t in 0..3000 {
             if near(t) {
-                close += activity[[t, neuron]]
+                close += activity[[t, neuron]];
             } else {
-                far += activity[[t, neuron]]
+                far += activity[[t, neuron]];
             }
         }
         assert!(
