@@ -11,7 +11,7 @@ use crate::format::npz::{self, Member};
 use crate::{Problem, Recording};
 
 /// The array that is written, most wanted first.
-const SHOWN: [&str; 3] = ["rates", "activity", "spikes"];
+const SHOWN: [&str; 4] = ["rates", "rates_hz", "activity", "spikes"];
 
 /// Whether the file is to be one of pynapple's.
 pub(super) fn is_frame(path: &Path) -> bool {
