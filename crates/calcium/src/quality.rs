@@ -51,8 +51,10 @@ pub fn faults<T: Sample>(trace: &[T], baseline: &[T], noise_sd: f64) -> Vec<Faul
     }
     above.sort_unstable_by(f64::total_cmp);
     let n = above.len();
-    let (low, high) = (above[n / 200], above[n - 1 - n / 200]);
-    if -low > CLEAR * noise_sd && -low > high && !wraps(trace) {
+    let (low, middle, high) = (above[n / 200], above[n / 2], above[n - 1 - n / 200]);
+    // From the middle: the baseline may have followed a trace that mostly goes down.
+    let (down, up) = (middle - low, high - middle);
+    if down > CLEAR * noise_sd && down > up && !wraps(trace) {
         faults.push(Fault::GoesDown);
     }
     if high > 0.0 && noise_sd < DENOISED * high {

@@ -6,6 +6,7 @@ use calcium::{
     Ar1, Ar2, Automatic, CalciumError, Discretisation, Inference, NamedIndicator, QuietBaseline,
     decay_seen, dimming,
 };
+use data::Units;
 
 /// How spikes are inferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -36,10 +37,8 @@ pub struct Deconvolution {
     pub fits_tau: bool,
     pub subtracts_baseline: bool,
     pub baseline_window_s: Option<f64>,
-    /// Whether a baseline is light, so that transients dim with it.
-    pub is_raw: bool,
-    /// Whether values are fluorescence per baseline.
-    pub is_relative: bool,
+    /// Of the traces: the baseline of raw fluorescence is light, and transients dim with it.
+    pub units: Option<Units>,
 }
 
 /// Arrays per frame, in the order of [`Deconvolution::arrays`], and numbers of [`Deconvolution::numbers`].
@@ -127,10 +126,10 @@ impl Deconvolution {
         }
         if let Some(known) = self.indicator {
             // Without a baseline of light, the size of a spike is known of dF/F alone.
-            inference = match (self.is_relative, self.is_raw) {
-                (true, _) => inference.with_indicator(known, Some(1.0))?,
-                (false, true) => inference.with_indicator(known, None)?,
-                (false, false) => inference,
+            inference = match self.units {
+                Some(Units::DeltaFOverF) => inference.with_indicator(known, Some(1.0))?,
+                Some(Units::Fluorescence) => inference.with_indicator(known, None)?,
+                _ => inference,
             };
         }
         let undimmed = self.undimmed(trace, starts)?;
@@ -185,7 +184,7 @@ impl Deconvolution {
         trace: &[f32],
         starts: &[usize],
     ) -> Result<Option<(f64, Vec<f32>, Vec<f32>)>, CalciumError> {
-        if !(self.is_raw && self.subtracts_baseline) {
+        if !self.may_dim() {
             return Ok(None);
         }
         let noise = band_noise(trace)?;
@@ -196,6 +195,11 @@ impl Deconvolution {
             let scaled = scaled(trace, &baseline, &factors);
             (dimmed_to(&factors), baseline, scaled)
         }))
+    }
+
+    /// Whether the baseline is light that may fade.
+    fn may_dim(&self) -> bool {
+        self.units == Some(Units::Fluorescence) && self.subtracts_baseline
     }
 
     fn baseline(&self, tau_s: f64, starts: &[usize]) -> Result<QuietBaseline, CalciumError> {
@@ -264,7 +268,7 @@ impl Deconvolution {
             estimates.baseline.fill(0.0);
         }
         let noise_sd = self.noise_sd.unwrap_or(noise.frame_sd());
-        let factors = match self.is_raw && self.subtracts_baseline {
+        let factors = match self.may_dim() {
             true => dimming(&estimates.baseline, noise.frame_sd()),
             false => None,
         };

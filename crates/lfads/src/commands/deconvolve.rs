@@ -255,8 +255,7 @@ impl Deconvolve {
             fits_tau: self.fit_tau,
             subtracts_baseline: self.baseline == BaselineMethod::Rolling,
             baseline_window_s: self.baseline_window,
-            is_raw: stated.units == Some(Units::Fluorescence),
-            is_relative: stated.units == Some(Units::DeltaFOverF),
+            units: stated.units,
         }
     }
 

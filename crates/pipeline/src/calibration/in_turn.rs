@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_whole_trace_stays_as_it_is() {
-        let trace = [1.0, 2.0, f32::NAN, 4.0];
+        let trace = [1.0, 2.0, 3.0, f32::NAN, 5.0, 6.0];
         let found = InTurn::of(&trace);
         assert_eq!(found.stride, 1);
         assert!(matches!(found.trace, Cow::Borrowed(_)));
