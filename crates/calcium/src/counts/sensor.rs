@@ -58,7 +58,7 @@ impl Sensor for LinearSensor {
 }
 
 /// A Hill indicator. The Gaussian that stands for an observation has the moments of p(x | c)
-/// over calcium between none and [`MOST_CALCIUM`], from a table: a linearisation would know
+/// over calcium between none and the most that its table holds: a linearisation would know
 /// nothing at rest, where the slope is 0, and far too much where the indicator saturates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SaturatingSensor {
