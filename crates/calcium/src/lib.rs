@@ -29,5 +29,5 @@ pub use indicators::{INDICATORS, NamedIndicator};
 pub use inference::{Inference, InferredSpikes, sparse};
 pub use kinetics::Kinetics;
 pub use posterior::{SpikePosterior, SpikePrior};
-pub use quiet::{QuietBaseline, dimming};
+pub use quiet::{QuietBaseline, dimmed_to, dimming};
 pub use sample::Sample;

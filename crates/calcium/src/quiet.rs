@@ -62,6 +62,16 @@ pub fn dimming<T: Sample>(baseline: &[T], noise_sd: f64) -> Option<Vec<f64>> {
         .then(|| baseline.iter().map(|b| middle / b.to_f64()).collect())
 }
 
+/// The lowest baseline per highest, from the factors of [`dimming`].
+///
+/// # Shapes
+/// `factors`: `[time]`; NaN frames carry no data.
+pub fn dimmed_to(factors: &[f64]) -> f64 {
+    let present = factors.iter().copied().filter(|f| !f.is_nan());
+    let (least, most) = present.fold((f64::INFINITY, 0.0_f64), |(a, b), f| (a.min(f), b.max(f)));
+    least / most
+}
+
 /// Means over a few frames, which never span two parts.
 struct Bins {
     values: Vec<f64>,

@@ -4,7 +4,7 @@ use calcium::estimate::{BandNoise, band_noise};
 use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Ar2Problem, Baseline, Deconvolved};
 use calcium::{
     Ar1, Ar2, Automatic, CalciumError, Discretisation, Inference, NamedIndicator, QuietBaseline,
-    decay_seen, dimming,
+    decay_seen, dimmed_to, dimming,
 };
 use data::Units;
 
@@ -324,13 +324,6 @@ fn scaled(trace: &[f32], baseline: &[f32], factors: &[f64]) -> Vec<f32> {
     pairs
         .map(|((y, b), factor)| (f64::from(y - b) * factor) as f32)
         .collect()
-}
-
-/// The lowest baseline per highest.
-fn dimmed_to(factors: &[f64]) -> f64 {
-    let present = factors.iter().copied().filter(|f| !f.is_nan());
-    let (least, most) = present.fold((f64::INFINITY, 0.0_f64), |(a, b), f| (a.min(f), b.max(f)));
-    least / most
 }
 
 /// Lines about a whole recording, from those of its neurons.

@@ -1,7 +1,7 @@
 //! How good a recording's traces are, and what is wrong with them in words.
 
 use calcium::quality::{Fault, common_beat, faults, mirrored};
-use calcium::{Automatic, CalciumError, Estimates, dimming};
+use calcium::{Automatic, CalciumError, Estimates, dimmed_to, dimming};
 use data::Units;
 
 /// Below this a neuron's transients are hard to tell from noise.
@@ -55,11 +55,7 @@ impl Signal {
             n_events,
             n_present: trace.iter().filter(|y| !y.is_nan()).count(),
             faults: faults(trace, &estimates.baseline, noise_sd),
-            dimmed_to: dimming(&estimates.baseline, noise_sd).map(|factors| {
-                let present = factors.iter().copied().filter(|f| !f.is_nan());
-                let ends = present.fold((f64::INFINITY, 0.0_f64), |(a, b), f| (a.min(f), b.max(f)));
-                ends.0 / ends.1
-            }),
+            dimmed_to: dimming(&estimates.baseline, noise_sd).map(|factors| dimmed_to(&factors)),
             above: above
                 .iter()
                 .take(MAX_COMPARED.1)

@@ -9,7 +9,7 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use calcium::estimate::{maximin_baseline, median};
 use calcium::oasis::Ar1Problem;
-use calcium::{Ar1, CalciumError, Discretisation, dimming};
+use calcium::{Ar1, CalciumError, Discretisation, dimmed_to, dimming};
 use data::{Recording, Traces, Units};
 use model::{CalciumModel, Indicator};
 use rayon::prelude::*;
@@ -250,11 +250,7 @@ fn warn_of_dimming(recording: &Recording, neurons: &[Neuron]) {
         .iter()
         .filter_map(|neuron| {
             let factors = dimming(&neuron.rolling, neuron.noise_sd)?;
-            let (least, most) = factors
-                .iter()
-                .filter(|factor| !factor.is_nan())
-                .fold((f64::INFINITY, 0.0_f64), |(a, b), &f| (a.min(f), b.max(f)));
-            Some(least / most)
+            Some(dimmed_to(&factors))
         })
         .collect();
     if let Some(middle) = median(dimmed.iter().copied()) {
