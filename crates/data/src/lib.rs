@@ -31,7 +31,7 @@ pub use format::npy::write_npy;
 #[cfg(feature = "zip")]
 pub use format::npz::write_npz;
 pub use recording::{
-    AxisOrder, BlockCheck, Format, Likelihood, Options, PaddedTrials, Part, Recording,
+    AxisOrder, BlockCheck, Format, Likelihood, Options, PaddedTrials, Part, RateFrom, Recording,
     Suite2pFolder, TraceBlock, TraceBlocks, Traces, TrialInterval, Units, silence, write_suite2p,
 };
 #[cfg(all(feature = "hdf5", feature = "zip"))]

@@ -6,8 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
-use data::{AxisOrder, Format, Options, Recording, Traces, Units};
-use ndarray::{Array2, Axis, concatenate, s};
+use data::{AxisOrder, Format, Options, RateFrom, Recording, TraceBlocks, Traces, Units};
+use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 
 fn layout(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/layouts");
@@ -48,6 +48,10 @@ fn trace(recording: &Recording) -> &Array2<f32> {
         Traces::Continuous(trace) => trace,
         Traces::Trials(_) => panic!("trials"),
     }
+}
+
+fn says(recording: &Recording, what: &str) -> bool {
+    recording.notes.iter().any(|note| note.contains(what))
 }
 
 /// The recording, by everything that a layout can say of it.
@@ -367,4 +371,75 @@ fn tables_in_every_country() {
     }
     let said = refusal("wrong_cell.csv", &at_8_hz());
     assert!(said.contains("line 3, column 2 holds `x`"), "{said}");
+}
+
+#[test]
+fn behaviour_beside_cells_is_no_neuron() {
+    let recording = open("behaviour.csv", &Options::default());
+    assert_is_truth(&recording);
+    assert_eq!(recording.neuron_ids, ["cell_0", "cell_1", "cell_2"]);
+    let note = "`speed`, `licks`: called otherwise than the 3 columns `cell…`";
+    assert!(says(&recording, note), "{:?}", recording.notes);
+}
+
+#[test]
+fn dates_and_times_of_day_are_times() {
+    for name in ["dates.csv", "times_of_day.csv"] {
+        let recording = open(name, &Options::default());
+        assert_is_truth(&recording);
+        assert_eq!(recording.rate_from, RateFrom::Times, "{name}");
+    }
+}
+
+#[test]
+fn workbooks_and_json_are_named() {
+    assert!(refusal("workbook.xlsx", &Options::default()).contains("an Excel workbook (.xlsx)"));
+    assert!(refusal("cells.json", &Options::default()).contains("JSON"));
+}
+
+#[test]
+fn tables_of_pandas_and_of_records() {
+    for name in ["pandas_fixed.h5", "pandas_table.h5"] {
+        let recording = open(name, &at_8_hz());
+        assert_is_truth(&recording);
+        assert_eq!(recording.rate_from, RateFrom::Stated);
+    }
+    let recording = open("records.h5", &Options::default());
+    assert_is_truth(&recording);
+    assert_eq!(recording.neuron_ids, ["cell_0", "cell_1", "cell_2"]);
+    assert!(says(&recording, "column 0 (`time`) is the time"));
+    assert!(says(&recording, "`speed`: called otherwise"));
+    assert!(TraceBlocks::open(&layout("records.h5"), &at_8_hz(), 2).is_ok_and(|b| b.is_none()));
+}
+
+#[test]
+fn matlab_cells_of_trials() {
+    for name in ["cells.mat", "cells73.mat"] {
+        let recording = open(name, &Options::default());
+        let stretches = recording.stretches();
+        let lengths: Vec<usize> = stretches.iter().map(ArrayView2::nrows).collect();
+        assert_eq!(lengths, [4, 3, 5], "{name}");
+        let views = recording.stretches();
+        assert_eq!(concatenate(Axis(0), &views).unwrap(), truth(), "{name}");
+        assert_eq!(recording.rate_from, RateFrom::File);
+        assert!(says(&recording, "the 3 cells of `trials` are trials"));
+        let neuron_first = Options {
+            order: Some(AxisOrder::NeuronTime),
+            ..named("trials{2}")
+        };
+        let one = open(name, &neuron_first);
+        assert_eq!(trace(&one), truth().slice(s![4..7, ..]));
+    }
+}
+
+#[test]
+fn nwb_planes_in_turn_are_one_recording() {
+    let recording = open("planes.nwb", &Options::default());
+    assert_is_truth(&recording);
+    assert_eq!(recording.neuron_ids, ["plane0/0", "plane0/1", "plane1/0"]);
+    assert!(says(&recording, "all 2 planes together"));
+    let one = open("planes.nwb", &named("plane1"));
+    assert_eq!(trace(&one), truth().slice(s![.., 2..]));
+    let said = refusal("sessions.nwb", &Options::default());
+    assert!(said.contains("more than one RoiResponseSeries"), "{said}");
 }

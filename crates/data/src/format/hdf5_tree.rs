@@ -1,14 +1,16 @@
 //! Every array of an HDF5 file, at any depth, whether or not all of the file can be read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use hdf5_reader::group::Group;
 use hdf5_reader::messages::link::LinkTarget;
-use hdf5_reader::{Dataset, Hdf5File};
+use hdf5_reader::reference::read_object_references;
+use hdf5_reader::{Dataset, Datatype, Hdf5File};
 use ndarray::ArrayD;
 
 use super::hdf5::{self, Node, number_of, unreadable};
 use super::hdf5_links::links;
+use super::hdf5_table::Record;
 use super::tree::{Listed, Tree};
 use crate::Problem;
 
@@ -17,7 +19,13 @@ const MAX_DEPTH: usize = 24;
 /// Objects that are looked at: a file of a million does not hang.
 const MAX_OBJECTS: usize = 100_000;
 /// What MATLAB keeps for itself.
-const MATLAB_OWN: [&str; 2] = ["#refs#", "#subsystem#"];
+const MATLAB_OWN: [&str; 2] = [CELLS, "#subsystem#"];
+/// Where MATLAB keeps what is in cells.
+const CELLS: &str = "#refs#";
+/// An address in a file that MATLAB or h5py wrote.
+const REFERENCE_BYTES: u8 = 8;
+/// Where PyTables keeps what it sorted a table by.
+const PYTABLES_OWN: &str = "_i_table";
 
 /// The arrays of a file.
 pub(crate) struct Hdf5Tree {
@@ -25,6 +33,8 @@ pub(crate) struct Hdf5Tree {
     arrays: Vec<Listed>,
     left_out: Vec<String>,
     of_matlab: bool,
+    /// Where the elements of cell arrays are, by their names: `trials{2}`.
+    cells: HashMap<String, String>,
 }
 
 impl Hdf5Tree {
@@ -40,10 +50,15 @@ impl Hdf5Tree {
             arrays: Vec::new(),
             left_out: Vec::new(),
             of_matlab,
+            cells: HashMap::new(),
         };
         let mut walk = Walk {
             seen: HashSet::from([root.address()]),
             n_objects: 0,
+            in_cells: match of_matlab {
+                true => by_address(&root),
+                false => HashMap::new(),
+            },
         };
         tree.list(&root, "", 0, &mut walk)
             .map_err(|e| unreadable("the root group", e))?;
@@ -70,10 +85,8 @@ impl Hdf5Tree {
     /// The group called so; the root has no name.
     pub(crate) fn node(&self, group: &str) -> Result<Option<Node>, Problem> {
         let mut node = Node::root(&self.file)?;
-        for name in group
-            .split(self.separator())
-            .filter(|name| !name.is_empty())
-        {
+        let path = self.path(group);
+        for name in path.split('/').filter(|name| !name.is_empty()) {
             match node.child(name)? {
                 Some(child) => node = child,
                 None => return Ok(None),
@@ -91,11 +104,18 @@ impl Hdf5Tree {
         format!("{kind} `{name}`")
     }
 
+    /// Where in the file that is which has this name.
     fn path(&self, name: &str) -> String {
-        match self.of_matlab {
-            true => name.replace('.', "/"),
-            false => name.to_owned(),
+        if !self.of_matlab {
+            return name.to_owned();
         }
+        // What lies in an element of a cell array lies where the element does.
+        let ends = name.match_indices('.').map(|(end, _)| end);
+        let element = std::iter::once(name.len()).chain(ends).find_map(|end| {
+            let path = self.cells.get(&name[..end])?;
+            Some(format!("{path}{}", name[end..].replace('.', "/")))
+        });
+        element.unwrap_or_else(|| name.replace('.', "/"))
     }
 
     fn list(
@@ -109,7 +129,7 @@ impl Hdf5Tree {
         // As they were made where that is known, else by name, as h5py lists them.
         links.sort_by(|a, b| (a.creation_order, &a.name).cmp(&(b.creation_order, &b.name)));
         for link in links {
-            if MATLAB_OWN.contains(&link.name.as_str()) {
+            if MATLAB_OWN.contains(&link.name.as_str()) || link.name == PYTABLES_OWN {
                 continue;
             }
             walk.n_objects += 1;
@@ -128,6 +148,9 @@ impl Hdf5Tree {
                 continue;
             }
             match group.dataset(&link.name) {
+                Ok(dataset) if self.of_matlab && is_cells(&dataset) => {
+                    self.list_cells(&dataset, &name, depth, walk);
+                }
                 Ok(dataset) => self.add(name, &dataset),
                 Err(e) => self.left_out.push(why_not(&name, &link.target, &e)),
             }
@@ -135,11 +158,48 @@ impl Hdf5Tree {
         Ok(())
     }
 
+    /// The elements of a cell array, `name{1}` and so on, each as what it is.
+    fn list_cells(&mut self, cells: &Dataset, name: &str, depth: usize, walk: &mut Walk) {
+        let Ok(bytes) = cells.read_raw_bytes() else {
+            self.left_out
+                .push(format!("`{name}` (cells that cannot be read)"));
+            return;
+        };
+        let addresses = read_object_references(&bytes, REFERENCE_BYTES).unwrap_or_default();
+        for (place, address) in addresses.into_iter().enumerate() {
+            walk.n_objects += 1;
+            // An element that holds itself is listed as deep as groups are.
+            if walk.n_objects > MAX_OBJECTS || depth >= MAX_DEPTH {
+                return;
+            }
+            let Some(inside) = walk.in_cells.get(&address) else {
+                continue;
+            };
+            let path = format!("{CELLS}/{inside}");
+            let element = format!("{name}{{{}}}", place + 1);
+            self.cells.insert(element.clone(), path.clone());
+            if let Ok(group) = self.file.group(&path) {
+                let listed = self.list(&group, &element, depth + 1, walk);
+                listed.unwrap_or_else(|e| self.left_out.push(format!("`{element}` ({e})")));
+            } else if let Ok(dataset) = self.file.dataset(&path) {
+                match is_cells(&dataset) {
+                    true => self.list_cells(&dataset, &element, depth + 1, walk),
+                    false => self.add(element, &dataset),
+                }
+            }
+        }
+    }
+
     fn add(&mut self, name: String, dataset: &Dataset) {
+        let mut shape: Vec<usize> = dataset.shape().iter().map(|&n| n as usize).collect();
+        if let (Some(record), [_]) = (Record::of(dataset.dtype()), &shape[..]) {
+            shape.push(record.columns().len());
+            self.arrays.push(Listed { name, shape });
+            return;
+        }
         if number_of(dataset.dtype(), &name).is_err() {
             return;
         }
-        let mut shape: Vec<usize> = dataset.shape().iter().map(|&n| n as usize).collect();
         if self.of_matlab {
             // Text is stored as integers too, and an empty array as its shape.
             let class = dataset.attribute("MATLAB_class");
@@ -162,6 +222,24 @@ struct Walk {
     /// Addresses of groups.
     seen: HashSet<u64>,
     n_objects: usize,
+    /// Names of what MATLAB keeps in cells, by address.
+    in_cells: HashMap<u64, String>,
+}
+
+/// Whether these are cells of MATLAB: references to what is in them.
+fn is_cells(dataset: &Dataset) -> bool {
+    matches!(dataset.dtype(), Datatype::Reference { size, .. } if *size == REFERENCE_BYTES)
+}
+
+fn by_address(root: &Group) -> HashMap<u64, String> {
+    let listed = root.group(CELLS).and_then(|cells| links(&cells));
+    let named = listed.unwrap_or_default().into_iter();
+    named
+        .filter_map(|link| match link.target {
+            LinkTarget::Hard { address } => Some((address, link.name)),
+            _ => None,
+        })
+        .collect()
 }
 
 fn why_not(name: &str, target: &LinkTarget, error: &hdf5_reader::error::Error) -> String {
@@ -191,6 +269,10 @@ impl Tree for Hdf5Tree {
         let Some((dataset, object)) = self.dataset(name)? else {
             return Ok(None);
         };
+        if let Some(record) = Record::of(dataset.dtype()) {
+            let stored = record.read(&dataset, &object, |x| x as f32)?;
+            return stored.into_array(&object).map(Some);
+        }
         let values = hdf5::read_dataset(&dataset, &object, |x| x as f32)?.into_array(&object)?;
         Ok(Some(match self.of_matlab {
             true => values.reversed_axes(),
@@ -202,7 +284,16 @@ impl Tree for Hdf5Tree {
         let Some((dataset, object)) = self.dataset(name)? else {
             return Ok(None);
         };
-        hdf5::read_dataset(&dataset, &object, |x| x).map(|stored| Some(stored.values))
+        let stored = match Record::of(dataset.dtype()) {
+            Some(record) => record.read(&dataset, &object, |x| x),
+            None => hdf5::read_dataset(&dataset, &object, |x| x),
+        };
+        stored.map(|stored| Some(stored.values))
+    }
+
+    fn columns(&self, name: &str) -> Option<Vec<String>> {
+        let (dataset, _) = self.dataset(name).ok()??;
+        Record::of(dataset.dtype()).map(|record| record.columns())
     }
 
     fn scalar(&self, group: &str, name: &str) -> Result<Option<f64>, Problem> {

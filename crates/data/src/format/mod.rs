@@ -9,6 +9,8 @@ pub(crate) mod hdf5_links;
 #[cfg(feature = "hdf5")]
 pub(crate) mod hdf5_out;
 #[cfg(feature = "hdf5")]
+pub(crate) mod hdf5_table;
+#[cfg(feature = "hdf5")]
 pub(crate) mod hdf5_tree;
 #[cfg(feature = "hdf5")]
 mod lzf;

@@ -27,6 +27,11 @@ pub(crate) trait Tree {
     /// The texts of an array of them, where there is one.
     fn texts(&self, name: &str) -> Option<Vec<String>>;
 
+    /// What the columns of an array are called, where it is a table of named columns.
+    fn columns(&self, _name: &str) -> Option<Vec<String>> {
+        None
+    }
+
     /// The name of `name` in `group`.
     fn join(&self, group: &str, name: &str) -> String {
         match group {

@@ -129,6 +129,7 @@ pub struct BlockCheck {
     path: PathBuf,
     dataset: String,
     neuron_ids: Vec<String>,
+    silent: Vec<Silent>,
     /// Whether all that was seen looks like counts, and units do not say otherwise.
     counts: bool,
     largest: f32,
@@ -148,29 +149,29 @@ impl BlockCheck {
             path,
             dataset,
             neuron_ids,
+            silent: Vec::new(),
             counts: units.is_none(),
             largest: 0.0,
         })
     }
 
-    /// Checks the trace of a neuron of the recording, `[time]`.
+    /// Checks the trace of a neuron of the recording, `[time]`. False once a neuron was silent: the others
+    /// are still looked at, so that [`Self::finish`] can name all silent ones, but it will refuse.
     ///
     /// # Errors
-    /// [`Problem::Silent`], or [`Problem::Counter`] for what rises all the way.
+    /// [`Problem::Counter`] for what rises all the way.
     ///
     /// # Panics
     /// If the recording has no such neuron.
-    pub fn see(&mut self, neuron: usize, trace: ArrayView1<'_, f32>) -> Result<(), DataError> {
+    pub fn see(&mut self, neuron: usize, trace: ArrayView1<'_, f32>) -> Result<bool, DataError> {
         let id = &self.neuron_ids[neuron];
         if let Some(value) = silence(trace.iter()) {
-            return Err(self.problem(Problem::Silent {
-                dataset: self.dataset.clone(),
-                neurons: vec![Silent {
-                    number: neuron,
-                    id: id.clone(),
-                    value,
-                }],
-            }));
+            self.silent.push(Silent {
+                number: neuron,
+                id: id.clone(),
+                value,
+            });
+            return Ok(false);
         }
         let values: Vec<f64> = trace.iter().map(|&v| f64::from(v)).collect();
         if is_counter(&values) {
@@ -183,14 +184,19 @@ impl BlockCheck {
         let observed = || trace.iter().filter(|v| !v.is_nan());
         self.counts = self.counts && observed().copied().all(is_small_count);
         self.largest = observed().copied().fold(self.largest, f32::max);
-        Ok(())
+        Ok(self.silent.is_empty())
     }
 
     /// Checks what only all neurons together can tell.
     ///
     /// # Errors
-    /// [`Problem::LooksLikeCounts`].
-    pub fn finish(self) -> Result<(), DataError> {
+    /// [`Problem::Silent`] with all silent neurons; [`Problem::LooksLikeCounts`].
+    pub fn finish(mut self) -> Result<(), DataError> {
+        if !self.silent.is_empty() {
+            let neurons = std::mem::take(&mut self.silent);
+            let dataset = self.dataset.clone();
+            return Err(self.problem(Problem::Silent { dataset, neurons }));
+        }
         match self.counts {
             true => Err(self.problem(Problem::LooksLikeCounts {
                 dataset: self.dataset.clone(),

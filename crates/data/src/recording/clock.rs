@@ -73,6 +73,19 @@ impl Clock {
         }
     }
 
+    /// How long a frame usually is, as far as it is stated, in seconds.
+    pub(crate) fn usual_step_s(&self) -> Option<f64> {
+        match self {
+            Self::RateHz(rate_hz) => Some(rate_hz.recip()),
+            Self::PeriodS(dt_s) => Some(*dt_s),
+            Self::TimesS(times) => {
+                let pairs = times.windows(2);
+                usual_step(&pairs.map(|pair| pair[1] - pair[0]).collect::<Vec<_>>())
+            }
+            Self::Unstated | Self::Numbers(_) => None,
+        }
+    }
+
     /// Number of frames that it times.
     pub(crate) fn n_times(&self) -> Option<usize> {
         match self {

@@ -1,5 +1,7 @@
 //! Columns of a table that are no neurons: counters, times, numbers of trials.
 
+use calcium::estimate::median;
+
 use super::clock::Clock;
 
 /// Fewest rows of which a constant step is no chance.
@@ -324,9 +326,9 @@ pub(crate) fn is_counter(values: &[f64]) -> bool {
 /// Whether nearly all steps are the same step up: a counter that starts again now and then.
 fn starts_again(values: &[f64]) -> bool {
     let steps: Vec<f64> = values.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let mut sorted = steps.clone();
-    sorted.sort_by(f64::total_cmp);
-    let usual = sorted[sorted.len() / 2];
+    let Some(usual) = median(steps.iter().copied()) else {
+        return false;
+    };
     let largest = values
         .iter()
         .fold(0.0, |largest: f64, v| largest.max(v.abs()));

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use calcium::Discretisation;
+use calcium::estimate::median;
 use ndarray::{Array2, ArrayD, ArrayView2, ArrayView3, Axis, Dimension, Ix2, s};
 
 use super::axes;
@@ -11,7 +12,7 @@ use super::columns;
 use super::grid::is_time;
 use super::mask;
 use super::options::{AxisOrder, Options};
-use super::traces::{Format, Recording, Traces, TrialInterval};
+use super::traces::{Format, RateFrom, Recording, Traces, TrialInterval};
 use super::units::Units;
 use crate::Problem;
 
@@ -77,6 +78,11 @@ impl Draft {
         let n_neurons = self.values.shape().last().copied().unwrap_or_default();
         let ids = self.neuron_ids.take().filter(|ids| ids.len() == n_neurons);
         let ids = ids.unwrap_or_else(|| (0..n_neurons).map(|n| n.to_string()).collect());
+        let rate_from = match (options.rate_hz, &self.clock) {
+            (Some(_), _) => RateFrom::Stated,
+            (None, Clock::TimesS(_)) => RateFrom::Times,
+            (None, _) => RateFrom::File,
+        };
         let Timed {
             traces,
             dt_s,
@@ -91,6 +97,7 @@ impl Draft {
         let recording = Recording {
             traces,
             dt_s,
+            rate_from,
             start_s,
             units: options.units.or(self.units),
             neuron_ids: ids,
@@ -260,10 +267,7 @@ impl Draft {
             trials.push(regular.trace);
             steps_s.push(regular.dt_s);
         }
-        steps_s.sort_by(f64::total_cmp);
-        let Some(&dt_s) = steps_s.get(steps_s.len() / 2) else {
-            return Err(Problem::MissingRate);
-        };
+        let dt_s = median(steps_s).ok_or(Problem::MissingRate)?;
         if trials.len() < lengths.len() {
             let n_short = lengths.len() - trials.len();
             self.notes

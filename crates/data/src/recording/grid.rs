@@ -2,6 +2,8 @@
 
 use std::collections::BinaryHeap;
 
+use calcium::estimate::median;
+
 use crate::Problem;
 
 /// A step this many usual steps long may have dropped a frame: of two steps with one dropped between
@@ -125,9 +127,7 @@ fn rising_steps(times: &[f64]) -> Result<Vec<f64>, Problem> {
 /// The mean of the steps about as long as the median one, and of those beside them: whole milliseconds
 /// have no mean of their own, and what is late makes one step longer and the next shorter.
 pub(crate) fn usual_step(steps: &[f64]) -> Option<f64> {
-    let mut sorted = steps.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let median = *sorted.get(sorted.len() / 2)?;
+    let median = median(steps.iter().copied())?;
     let is_usual = |step: f64| step > 0.5 * median && step < 1.5 * median;
     let around = |i: usize| &steps[i.saturating_sub(1)..(i + 2).min(steps.len())];
     let (mut sum, mut n) = (0.0, 0_usize);

@@ -6,8 +6,12 @@ mod check;
 mod clock;
 mod columns;
 mod draft;
+#[cfg(any(feature = "csv", feature = "hdf5", feature = "matlab"))]
+mod family;
 mod grid;
 mod mask;
+#[cfg(feature = "csv")]
+mod moments;
 mod open;
 mod options;
 mod part;
@@ -23,5 +27,5 @@ pub use options::{AxisOrder, Options, Part};
 pub use readers::suite2p::{Suite2pFolder, write_suite2p};
 #[cfg(all(feature = "hdf5", feature = "zip"))]
 pub(crate) use traces::first_frame;
-pub use traces::{Format, PaddedTrials, Recording, Traces, TrialInterval};
+pub use traces::{Format, PaddedTrials, RateFrom, Recording, Traces, TrialInterval};
 pub use units::Units;

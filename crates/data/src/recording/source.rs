@@ -49,6 +49,12 @@ impl Source {
         text::is_text(&self.head, (self.head.len() as u64) < HEAD_BYTES)
     }
 
+    /// Text in brackets.
+    fn is_json(&self) -> bool {
+        let first = self.head.iter().find(|byte| !byte.is_ascii_whitespace());
+        self.is_text() && matches!(first, Some(b'[' | b'{'))
+    }
+
     /// A file of a format that is known and not read, and what to do with it.
     pub(crate) fn of_other_format(&self) -> Option<Problem> {
         let begins = |magic: &[u8]| self.head.starts_with(magic);
@@ -66,12 +72,20 @@ impl Source {
             _ if begins(b"BZh") => ("compressed with bzip2", "unpack it first: bunzip2 -k FILE"),
             _ if begins(b"\xfd7zXZ") => ("compressed with xz", "unpack it first: unxz -k FILE"),
             _ if begins(b"7z\xbc\xaf") => ("a 7-Zip archive", "unpack it first"),
-            _ if begins(b"PK\x03\x04") && holds(b"[Content_Types].xml") => (
-                "an Excel workbook (.xlsx)",
-                "save the sheet as CSV, one column per neuron",
-            ),
+            _ if begins(b"PK\x03\x04")
+                && (holds(b"[Content_Types].xml") || holds(b"docProps/") || holds(b"xl/")) =>
+            {
+                (
+                    "an Excel workbook (.xlsx)",
+                    "save the sheet as CSV, one column per neuron",
+                )
+            }
             _ if begins(b"\xd0\xcf\x11\xe0") => (
                 "an old Office file (.xls)",
+                "save the sheet as CSV, one column per neuron",
+            ),
+            _ if begins(b"PK\x03\x04") && holds(b"application/vnd.oasis.opendocument") => (
+                "an OpenDocument file",
                 "save the sheet as CSV, one column per neuron",
             ),
             _ if begins(b"PAR1") => ("Parquet", "save it as CSV, or as .npy"),
@@ -82,6 +96,10 @@ impl Source {
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => (
                 "a TIFF image or movie",
                 "extract the traces first, with suite2p or CaImAn",
+            ),
+            _ if self.is_json() => (
+                "JSON",
+                "load it in Python and save the array with numpy.save",
             ),
             _ => return None,
         };

@@ -19,6 +19,8 @@ pub struct Recording {
     pub traces: Traces,
     /// Width of a frame.
     pub dt_s: f64,
+    /// What says so.
+    pub rate_from: RateFrom,
     /// Time of the first frame, on the clock of `trial_table`.
     pub start_s: f64,
     /// What the values are, where the file or the caller says.
@@ -94,6 +96,27 @@ impl fmt::Display for Format {
     }
 }
 
+/// What says how long a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RateFrom {
+    /// The caller, by [`crate::Options::rate_hz`].
+    Stated,
+    /// A rate or a width in the file.
+    File,
+    /// The times of the frames in the file.
+    Times,
+}
+
+impl fmt::Display for RateFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stated => "as stated",
+            Self::File => "as the file says",
+            Self::Times => "by the times of the frames",
+        })
+    }
+}
+
 /// When a trial was.
 ///
 /// # Units
@@ -153,15 +176,36 @@ impl Recording {
         }
         let select = |trace: &Array2<f32>| trace.select(Axis(1), neurons);
         let ids = neurons.iter().map(|&n| self.neuron_ids[n].clone());
+        let traces = match &self.traces {
+            Traces::Continuous(trace) => Traces::Continuous(select(trace)),
+            Traces::Trials(trials) => Traces::Trials(trials.iter().map(select).collect()),
+        };
         Ok(Self {
-            traces: match &self.traces {
-                Traces::Continuous(trace) => Traces::Continuous(select(trace)),
-                Traces::Trials(trials) => Traces::Trials(trials.iter().map(select).collect()),
-            },
             neuron_ids: ids.collect(),
             neuron_numbers: neurons.iter().map(|&n| self.neuron_numbers[n]).collect(),
-            ..self.clone()
+            ..self.with_traces(traces)
         })
+    }
+
+    /// Other traces of the same recording; its own are not copied.
+    fn with_traces(&self, traces: Traces) -> Self {
+        Self {
+            traces,
+            dt_s: self.dt_s,
+            rate_from: self.rate_from,
+            start_s: self.start_s,
+            units: self.units,
+            neuron_ids: self.neuron_ids.clone(),
+            neuron_numbers: self.neuron_numbers.clone(),
+            trial_table: self.trial_table.clone(),
+            n_train: self.n_train,
+            tau_s: self.tau_s,
+            discretisation: self.discretisation,
+            path: self.path.clone(),
+            format: self.format,
+            dataset: self.dataset.clone(),
+            notes: self.notes.clone(),
+        }
     }
 
     /// Cuts a continuous recording into the trials of its table.
@@ -219,10 +263,9 @@ impl Recording {
             ));
         }
         Ok(Self {
-            traces: Traces::Trials(trials),
             trial_table: table,
             notes,
-            ..self.clone()
+            ..self.with_traces(Traces::Trials(trials))
         })
     }
 

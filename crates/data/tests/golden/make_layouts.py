@@ -1,6 +1,6 @@
 """Makes layouts/: the recording of make_recordings.py as the usual tools lay it out.
 
-python -m venv venv && venv/bin/pip install scipy h5py hdf5plugin && venv/bin/python make_layouts.py
+python -m venv venv && venv/bin/pip install scipy h5py hdf5plugin pandas tables openpyxl && venv/bin/python make_layouts.py
 
 Frame t of neuron n holds t / 4 - n, 12 frames of 3 neurons, 8 Hz.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import hdf5plugin
 import numpy as np
+import pandas as pd
 from scipy.io import savemat
 
 HERE = Path(__file__).parent / "layouts"
@@ -244,3 +245,52 @@ text("utf16.txt", "time\tC0\tC1\tC2\n" + lines("\t", rows), "utf-16")
 text("latin1.csv", "time,C0 µ,C1 é,C2\n" + lines(",", rows), "latin-1")
 text("bom.csv", "\ufefftime,C0,C1,C2\n" + lines(",", rows))
 text("wrong_cell.csv", "a,b\r\n1,2\r\n3,x\r\n")
+text(
+    "behaviour.csv",
+    "time,speed,cell_0,cell_1,cell_2,licks\n"
+    + lines(",", [[row[0], 7 * row[0] % 1, *row[1:], 0] for row in rows]),
+)
+text("cells.json", str(X.tolist()))
+
+# pandas: dates as index, a workbook, and PyTables' two ways; a table of records by hand.
+frame = pd.DataFrame(X.astype("f4"), columns=ids)
+dated = frame.set_index(pd.Timestamp("2024-05-01 23:59:59.5") + pd.to_timedelta(t[:, 0] / RATE, "s"))
+dated.to_csv(HERE / "dates.csv")
+text("times_of_day.csv", dated.set_index(dated.index.strftime("%H:%M:%S.%f")).to_csv())
+frame.to_excel(HERE / "workbook.xlsx")
+for kind in ["fixed", "table"]:
+    frame.to_hdf(HERE / f"pandas_{kind}.h5", key="traces", format=kind)
+records = np.zeros(12, [("time", "f8"), ("speed", "f4")] + [(f"cell_{k}", "f4") for k in range(3)])
+records["time"] = t[:, 0] / RATE
+for k in range(3):
+    records[f"cell_{k}"] = X[:, k]
+with h5py.File(HERE / "records.h5", "w") as f:
+    f["table"] = records
+    f["complex"] = np.zeros((12, 3), complex)
+
+# MATLAB: trials of 4, 3 and 5 frames in cells, [neuron, time], of both formats.
+trials = [X[:4].T, X[4:7].T, X[7:].T]
+cells = np.empty((1, 3), object)
+cells[0, :] = trials
+savemat(HERE / "cells.mat", {"trials": cells, "fs": RATE})
+with h5py.File(HERE / "cells73.mat", "w", userblock_size=512) as f:
+    references = f.create_dataset("trials", (3, 1), h5py.ref_dtype)
+    references.attrs["MATLAB_class"] = np.bytes_("cell")
+    for k, trial in enumerate(trials):
+        f[f"#refs#/{'bca'[k]}"] = trial.T
+        f[f"#refs#/{'bca'[k]}"].attrs["MATLAB_class"] = np.bytes_("double")
+        references[k, 0] = f[f"#refs#/{'bca'[k]}"].ref
+    f["fs"] = np.array([[RATE]])
+with open(HERE / "cells73.mat", "r+b") as f:
+    f.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116) + bytes(8) + b"\x00\x02IM")
+
+# NWB: two planes imaged in turn, regions 0 and 1 in one and 2 in the other; and two that are not.
+for name, later_s in [("planes.nwb", 0.0625), ("sessions.nwb", 600.0)]:
+    with h5py.File(HERE / name, "w") as f:
+        f.attrs["nwb_version"] = "2.7.0"
+        f.create_group("processing/ophys/Fluorescence").attrs["neurodata_type"] = "Fluorescence"
+        for k, columns in enumerate([[0, 1], [2]]):
+            path = f"processing/ophys/Fluorescence/plane{k}"
+            series(f, path, "RoiResponseSeries", X[:, columns])
+            f[f"{path}/starting_time"][()] = 2 + k * later_s
+            f[f"{path}/rois"] = np.arange(len(columns))

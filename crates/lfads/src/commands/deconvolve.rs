@@ -196,9 +196,14 @@ impl Deconvolve {
             let traces: Vec<_> = traces
                 .filter(|(neuron, _)| kept.binary_search(neuron).is_ok())
                 .collect();
+            let mut sound = true;
             for (neuron, trace) in &traces {
                 let seen = check.see(*neuron, trace.view());
-                seen.map_err(with_option_names)?;
+                sound = seen.map_err(with_option_names)?;
+            }
+            // The rest is only looked through, so that all silent neurons are named at once.
+            if !sound {
+                continue;
             }
             let solved: Vec<Result<Solved, CalciumError>> = traces
                 .par_iter()

@@ -45,6 +45,8 @@ struct Inspection {
     dataset: String,
     units: Option<String>,
     rate_hz: f64,
+    /// What says so.
+    rate_from: String,
     dt_s: f64,
     tau_s: Option<f64>,
     n_neurons: usize,
@@ -153,6 +155,7 @@ impl Inspection {
             dataset: recording.dataset.clone(),
             units: recording.units.map(|units| units.to_string()),
             rate_hz: 1.0 / recording.dt_s,
+            rate_from: recording.rate_from.to_string(),
             dt_s: recording.dt_s,
             tau_s: recording.tau_s,
             n_neurons: recording.n_neurons(),
@@ -188,10 +191,11 @@ impl Inspection {
         )?;
         write!(
             page,
-            "  {} neuron{}, {units}, {:.4} Hz, ",
+            "  {} neuron{}, {units}, {:.4} Hz {}, ",
             self.n_neurons,
             if self.n_neurons == 1 { "" } else { "s" },
-            self.rate_hz
+            self.rate_hz,
+            self.rate_from
         )?;
         match (self.continuous, shortest == longest) {
             (true, _) => writeln!(page, "continuous: {longest} frames, {seconds:.1} s")?,

@@ -1,7 +1,7 @@
 //! Text tables: one row per frame, one column per neuron, or the other way round.
 
 use super::csv_layouts;
-use super::csv_rows::{DATASET, Rows, frame_rows};
+use super::rows::{DATASET, Rows, frame_rows};
 use crate::Problem;
 use crate::format::csv::{self, Table};
 use crate::format::text::normalised;
@@ -9,6 +9,8 @@ use crate::recording::axes::guess_order;
 use crate::recording::clock::Clock;
 use crate::recording::columns;
 use crate::recording::draft::Draft;
+use crate::recording::family;
+use crate::recording::moments;
 use crate::recording::options::{AxisOrder, Options};
 use crate::recording::reader::Reader;
 use crate::recording::source::Source;
@@ -121,11 +123,12 @@ fn with_names(
 ) -> Draft {
     let mut draft = match options.order.is_some_and(AxisOrder::is_neuron_first) {
         true => neuron_rows(rows, labels, &[]),
-        false => frame_rows(rows, Some(names), labels.is_some()),
+        false => labelled(frame_rows(rows, Some(names)), labels.as_deref()),
     };
     if draft.neuron_ids.is_none() {
         draft.neuron_ids = Some(names.to_vec());
     }
+    family::leave_strangers(&mut draft);
     draft
 }
 
@@ -153,7 +156,7 @@ fn counted(
     );
     let mut draft = match is_neuron_first {
         true => neuron_rows(rows, labels, count),
-        false => frame_rows(rows, Some(first), labels.is_some()),
+        false => labelled(frame_rows(rows, Some(first)), labels.as_deref()),
     };
     let what = match (is_neuron_first, are_times) {
         (true, true) => "the times of the frames",
@@ -173,8 +176,24 @@ fn bare(rows: &Rows, labels: Option<Vec<String>>, options: &Options) -> Result<D
     };
     Ok(match order.is_neuron_first() {
         true => neuron_rows(rows, labels, &[]),
-        false => frame_rows(rows, None, labels.is_some()),
+        false => labelled(frame_rows(rows, None), labels.as_deref()),
     })
+}
+
+/// Labels of frames that are dates or times of day are their times.
+fn labelled(mut draft: Draft, labels: Option<&[String]>) -> Draft {
+    let Some(labels) = labels else {
+        return draft;
+    };
+    let note = match moments::seconds(labels) {
+        Some(times) if matches!(draft.clock, Clock::Unstated) => {
+            draft.clock = Clock::TimesS(times);
+            "the first column is the time, as dates or times of day; the first frame is at 0 s"
+        }
+        _ => "the first column is text: names of the rows, left out",
+    };
+    draft.notes.push(note.to_owned());
+    draft
 }
 
 /// Rows are neurons; a first column that counts is their numbers.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use ndarray::{Array2, Axis};
 
-use super::csv_rows::{DATASET, Rows, frame_rows};
+use super::rows::{DATASET, Rows, frame_rows};
 use crate::Problem;
 use crate::format::csv as text;
 use crate::recording::clock::Clock;
@@ -308,7 +308,7 @@ impl List {
             .chain(&self.ids)
             .cloned()
             .collect();
-        let mut draft = frame_rows(&Rows { width, cells }, Some(&names), false);
+        let mut draft = frame_rows(&Rows { width, cells }, Some(&names));
         draft.notes.push(format!(
             "one line for each of {} neurons and {} frames, put into a table",
             self.ids.len(),

@@ -60,6 +60,9 @@ impl Reader for PlainHdf5 {
         let (dataset, object) = tree
             .dataset(name)?
             .ok_or(Problem::NoTraces { kind: KIND })?;
+        if tree.columns(name).is_some() {
+            return Ok(None);
+        }
         let number = hdf5::number_of(dataset.dtype(), &object)?;
         let shape: Vec<usize> = dataset.shape().iter().map(|&n| n as usize).collect();
         let &[rows, columns] = &shape[..] else {

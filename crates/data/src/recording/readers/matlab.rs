@@ -1,6 +1,6 @@
 //! MATLAB files of every version: variables, and what is in structs and cells, under their full names.
 
-use super::{pipelines, suite2p_fall, tables};
+use super::{cells, pipelines, suite2p_fall, tables};
 use crate::Problem;
 use crate::format::tree::Tree;
 #[cfg(feature = "hdf5")]
@@ -32,7 +32,10 @@ impl Reader for Matlab {
         if let Some(draft) = suite2p_fall::read(&*tree, options)? {
             return Ok(draft);
         }
-        match pipelines::read(&*tree, options)? {
+        if let Some(draft) = pipelines::read(&*tree, options)? {
+            return Ok(draft);
+        }
+        match cells::read(&*tree, options)? {
             Some(draft) => Ok(draft),
             None => tables::read(&*tree, options, KIND),
         }

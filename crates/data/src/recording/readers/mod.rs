@@ -1,12 +1,12 @@
 //! The registry: every reader there is, and which one a file needs.
 
 mod alf;
+#[cfg(any(feature = "hdf5", feature = "matlab"))]
+mod cells;
 #[cfg(feature = "csv")]
 mod csv;
 #[cfg(feature = "csv")]
 mod csv_layouts;
-#[cfg(feature = "csv")]
-mod csv_rows;
 #[cfg(feature = "hdf5")]
 mod hdf5;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
@@ -22,6 +22,9 @@ mod nwb_regions;
 mod nwb_series;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod pipelines;
+mod planes_together;
+#[cfg(any(feature = "csv", feature = "hdf5", feature = "matlab"))]
+mod rows;
 #[cfg(feature = "hdf5")]
 mod splits;
 pub(super) mod suite2p;

@@ -4,6 +4,7 @@ use ndarray::{ArrayD, Axis};
 
 use super::nwb_regions;
 use super::nwb_series::{Series, all_series, elsewhere, preferred};
+use super::planes_together;
 use super::suite2p_settings::USUAL_SHARE;
 use crate::Problem;
 use crate::format::hdf5::{self, Node, Stored};
@@ -47,21 +48,89 @@ impl Reader for Nwb {
             found = elsewhere(file, options)?;
             listed = preferred(&found, options);
         }
-        let path = choose(&listed, options, KIND)?;
-        let series = found.iter().find(|series| series.path == path);
-        let series = series.ok_or(Problem::NoTraces { kind: KIND })?;
-        let mut draft = read_series(series, options)?;
-        if series.units == Some(Units::Fluorescence) {
-            let neuropil = neuropil_beside(series, &found);
-            subtract_neuropil(&mut draft, series, neuropil, options)?;
-        }
-        nwb_regions::keep_accepted(&mut draft, &root, options)?;
+        let read = |path: &str| {
+            let series = found.iter().find(|series| series.path == path);
+            let series = series.ok_or(Problem::NoTraces { kind: KIND })?;
+            read_corrected(series, &found, &root, options)
+        };
+        let planes = match &options.dataset {
+            None => planes(&listed, read)?,
+            Some(_) => None,
+        };
+        let mut draft = match planes {
+            Some(together) => together,
+            None => read(choose(&listed, options, KIND)?)?,
+        };
         draft.trial_table = trials(&root)?;
-        if draft.neuron_ids.is_none() {
-            draft.neuron_ids = nwb_regions::specimens(&root, &series.path)?;
-        }
         Ok(draft)
     }
+}
+
+/// One series less its neuropil, of the regions that are accepted.
+fn read_corrected(
+    series: &Series,
+    found: &[Series],
+    root: &Node,
+    options: &Options,
+) -> Result<Draft, Problem> {
+    let mut draft = read_series(series, options)?;
+    if series.units == Some(Units::Fluorescence) {
+        let neuropil = neuropil_beside(series, found);
+        subtract_neuropil(&mut draft, series, neuropil, options)?;
+    }
+    nwb_regions::keep_accepted(&mut draft, root, options)?;
+    if draft.neuron_ids.is_none() {
+        draft.neuron_ids = nwb_regions::specimens(root, &series.path)?;
+    }
+    Ok(draft)
+}
+
+/// Several series of one container that go on at the same rate for as long: planes imaged in turn.
+/// `None` where what is listed is anything else.
+fn planes(
+    listed: &[String],
+    read: impl Fn(&str) -> Result<Draft, Problem>,
+) -> Result<Option<Draft>, Problem> {
+    let parts = |path: &str| match path.rsplit_once('/') {
+        Some((container, name)) => (container.to_owned(), name.to_owned()),
+        None => (String::new(), path.to_owned()),
+    };
+    let container = |path: &String| parts(path).0;
+    let in_one = listed
+        .windows(2)
+        .all(|two| container(&two[0]) == container(&two[1]));
+    if listed.len() < 2 || !in_one {
+        return Ok(None);
+    }
+    let of_plane = |path: &String| Ok((parts(path).1, read(path)?));
+    let mut drafts = listed
+        .iter()
+        .map(of_plane)
+        .collect::<Result<Vec<_>, Problem>>()?;
+    let known = |draft: &Draft| draft.order.is_some() && draft.values.ndim() == 2;
+    let (_, first) = &drafts[0];
+    let step_s = first.clock.usual_step_s();
+    let goes_along = |draft: &Draft| {
+        let same_step = match (step_s, draft.clock.usual_step_s()) {
+            (Some(a), Some(b)) => (a - b).abs() <= 1e-4 * a,
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        let [n, m] = [draft, first].map(planes_together::n_frames);
+        // Planes imaged in turn begin within a frame of each other.
+        let begins = (draft.start_s - first.start_s).abs() <= step_s.unwrap_or_default();
+        same_step && begins && n.abs_diff(m) <= 1
+    };
+    if !drafts
+        .iter()
+        .all(|(_, draft)| known(draft) && goes_along(draft))
+    {
+        return Ok(None);
+    }
+    // Plane 2 before plane 10.
+    drafts.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+    let mut draft = planes_together::together(drafts)?;
+    draft.dataset = container(&listed[0]);
+    Ok(Some(draft))
 }
 
 /// The neuropil's series that belongs to a series of fluorescence.

@@ -4,8 +4,9 @@
 use std::ops::Range;
 use std::path::Path;
 
-use ndarray::{Array2, Axis, Ix2, concatenate};
+use ndarray::{Array2, Axis, Ix2};
 
+use super::planes_together;
 use super::suite2p_planes::{Plane, is_traces, planes};
 use super::suite2p_settings::Settings;
 use crate::format::npy_matrix::Matrix;
@@ -112,8 +113,9 @@ impl Reader for Suite2p {
         match &planes[..] {
             [only] => read(only),
             several => {
-                let drafts: Result<Vec<Draft>, Problem> = several.iter().map(read).collect();
-                together(several, drafts?)
+                let of_plane = |plane: &Plane| Ok((plane.name.clone(), read(plane)?));
+                let drafts: Result<Vec<_>, Problem> = several.iter().map(of_plane).collect();
+                planes_together::together(drafts?)
             }
         }
     }
@@ -229,46 +231,6 @@ pub(super) fn assemble(
     draft.notes = settings.notes(share, kept, n_regions, options);
     draft.no_data = settings.flagged(n_frames, options, &mut draft.notes);
     Ok(draft)
-}
-
-/// The regions of all planes, each imaged at the rate of a plane; frames that not all have are left out.
-fn together(planes: &[Plane], drafts: Vec<Draft>) -> Result<Draft, Problem> {
-    let n_frames = drafts.iter().map(|draft| draft.values.len_of(Axis(1)));
-    let (shortest, longest) = (n_frames.clone().min(), n_frames.max());
-    let n_frames = shortest.unwrap_or_default();
-    let (mut ids, mut notes, mut no_data) = (Vec::new(), Vec::new(), vec![false; n_frames]);
-    for (plane, draft) in planes.iter().zip(&drafts) {
-        let of_plane = draft.neuron_ids.iter().flatten();
-        ids.extend(of_plane.map(|id| format!("{}/{id}", plane.name)));
-        let of_plane = draft.notes.iter();
-        notes.extend(of_plane.map(|note| format!("{}: {note}", plane.name)));
-        for (to, flag) in no_data.iter_mut().zip(draft.no_data.iter().flatten()) {
-            *to |= flag;
-        }
-    }
-    notes.push(format!(
-        "all {} planes together (`dataset` names one)",
-        planes.len()
-    ));
-    if longest > shortest {
-        notes.push(format!(
-            "planes of up to {} frames: those behind frame {n_frames} are left out",
-            longest.unwrap_or_default()
-        ));
-    }
-    let views: Vec<_> = drafts
-        .iter()
-        .map(|draft| draft.values.slice_axis(Axis(1), (..n_frames).into()))
-        .collect();
-    let values = concatenate(Axis(0), &views).map_err(|_| Problem::NotSuite2p)?;
-    let first = drafts.into_iter().next().ok_or(Problem::NotSuite2p)?;
-    Ok(Draft {
-        values,
-        neuron_ids: Some(ids),
-        no_data: no_data.contains(&true).then_some(no_data),
-        notes,
-        ..first
-    })
 }
 
 /// `[roi, time]`.

@@ -1,10 +1,12 @@
 //! Traces that a caller keeps as one array among others, with a rate or frame times beside it.
 
+use super::rows::{Rows, frame_rows};
 use crate::Problem;
 use crate::format::tree::{Listed, Tree};
 use crate::recording::clock::{Clock, can_be_paired};
 use crate::recording::columns;
 use crate::recording::draft::Draft;
+use crate::recording::family;
 use crate::recording::options::Options;
 use crate::recording::reader::choose;
 
@@ -25,7 +27,12 @@ pub(super) fn candidates(tree: &dyn Tree) -> Vec<String> {
         let kept = tree.arrays().iter().filter(|listed| keep(listed));
         kept.map(|listed| listed.name.clone()).collect()
     };
-    let tables = named(&Listed::is_table);
+    // Plain arrays before tables of named columns, which may say what is in the others.
+    let plain = named(&|listed| listed.is_table() && tree.columns(&listed.name).is_none());
+    let tables = match plain.is_empty() {
+        true => named(&Listed::is_table),
+        false => plain,
+    };
     let is_time = |listed: &Listed| columns::time_unit_of(last(tree, &listed.name)).is_some();
     match tables.is_empty() {
         true => named(&|listed| length(&listed.shape).is_some() && !is_time(listed)),
@@ -54,6 +61,9 @@ pub(super) fn read(
     kind: &'static str,
 ) -> Result<Draft, Problem> {
     let name = named(tree, options, kind)?;
+    if let Some(columns) = tree.columns(&name) {
+        return named_columns(tree, &name, &columns);
+    }
     let values = tree.values(&name)?.ok_or(Problem::NoTraces { kind })?;
     let shape = values.shape().to_vec();
     let values = match length(&shape) {
@@ -62,6 +72,21 @@ pub(super) fn read(
     };
     let mut draft = Draft::bare(&name, values);
     draft.clock = clock_above(tree, &name, &shape)?;
+    Ok(draft)
+}
+
+/// A table whose columns are called something.
+fn named_columns(tree: &dyn Tree, name: &str, columns: &[String]) -> Result<Draft, Problem> {
+    let cells = tree.numbers(name)?.unwrap_or_default();
+    let width = columns.len();
+    let rows = Rows { width, cells };
+    let shape = [rows.len(), width];
+    let mut draft = frame_rows(&rows, Some(columns));
+    name.clone_into(&mut draft.dataset);
+    family::leave_strangers(&mut draft);
+    if matches!(draft.clock, Clock::Unstated) {
+        draft.clock = clock_above(tree, name, &shape)?;
+    }
     Ok(draft)
 }
 

@@ -38,7 +38,7 @@ impl Rows {
 }
 
 /// Rows are frames, columns neurons but for those that their names or values tell from them.
-pub(super) fn frame_rows(rows: &Rows, names: Option<&[String]>, has_labels: bool) -> Draft {
+pub(super) fn frame_rows(rows: &Rows, names: Option<&[String]>) -> Draft {
     let Sorted {
         mut neurons,
         clock,
@@ -59,11 +59,6 @@ pub(super) fn frame_rows(rows: &Rows, names: Option<&[String]>, has_labels: bool
     draft.start_s = start_s;
     draft.trial_lengths = trial_lengths;
     draft.notes = notes;
-    if has_labels {
-        draft
-            .notes
-            .push("the first column is text: names of the rows, left out".to_owned());
-    }
     draft.sorted = true;
     draft
 }
