@@ -13,8 +13,11 @@ const CLIPPED: usize = 3;
 const WRAP: f64 = 60_000.0;
 /// A trace whose noise is smaller, as a share of its transients, was denoised before.
 const DENOISED: f64 = 0.004;
-/// The power of a beat, over that of frequencies nearby.
-const LINE: f64 = 12.0;
+/// The power of a beat, over that of frequencies nearby. By chance the mean of [`SEGMENTS`] spectra
+/// reaches 4 somewhere once in a thousand recordings (Gamma of shape 8, a thousand frequencies).
+const LINE: f64 = 6.0;
+/// Fewest spectra, of segments that overlap by half, that are averaged.
+const SEGMENTS: usize = 8;
 /// Share of the recording's traces that a common signal must be in.
 const COMMON_SHARE: f64 = 0.3;
 
@@ -99,7 +102,8 @@ fn is_clipped<T: Sample>(trace: &[T], noise_sd: f64) -> bool {
 /// `noise_sds`: SD of the noise of each trace, `[neuron]`.
 pub fn common_beat(above: &[Vec<f64>], noise_sds: &[f64], dt_s: f64) -> Option<f64> {
     let n_frames = above.first()?.len();
-    let n = n_frames.min(2048);
+    // One spectrum of the whole has peaks of any height by chance.
+    let n = (2 * n_frames / (SEGMENTS + 1)).min(2048);
     if above.len() < 3 || n < 256 {
         return None;
     }

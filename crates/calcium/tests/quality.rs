@@ -95,6 +95,17 @@ fn a_common_beat_is_found_and_common_firing_is_none() {
 }
 
 #[test]
+fn a_short_recording_of_neurons_that_fire_by_themselves_has_no_beat() {
+    for seed in 0..40 {
+        let traces: Vec<Vec<f64>> = (0..5)
+            .map(|i| neuron(1800, 0.96, 4.0, 100 * seed + i))
+            .collect();
+        let beat = common_beat(&traces, &[1.0; 5], 1.0 / 30.0);
+        assert_eq!(beat, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn the_neighbour_in_the_neuropil_is_named() {
     let neighbour = neuron(4000, 0.7, 10.0, 3);
     let falls: Vec<f64> = neuron(4000, 0.7, 0.0, 4)
