@@ -3,6 +3,7 @@
 mod bench;
 mod deconvolver;
 mod readme;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -17,16 +18,19 @@ Commands:
                               With --steps: training steps alone, as JSON
   train-deconvolver [OPTIONS] Train the spike network of `lfads deconvolve` on simulated traces, write its weights;
                               an interrupted training goes on
+  torture [OPTIONS]           Kill fits, damage their files, try extremes and hostile files; write results/torture.md
   readme                      Copy tables of results into README.md and results/README.md
 
 `cargo xtask COMMAND --help` lists the options.";
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args = std::env::args_os().skip(1);
+    let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into()).collect();
     match args.first().map(String::as_str) {
         Some("reproduce-table1" | "simulate") => bench::run(&args),
         Some("bench") => bench::performance(&args[1..]),
         Some("train-deconvolver") => deconvolver::train(&args[1..]),
+        Some("torture") => torture::run(&args[1..]),
         Some("readme") => readme::run(bench::workspace_root()),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");

@@ -32,7 +32,10 @@ impl BenchmarkData {
     /// A file that cannot be read or is damaged; a recipe that cannot be simulated.
     pub fn load(recipe: &Recipe, seed: u64, file: Option<&Path>) -> Result<Self> {
         let (dataset, source) = match file {
-            Some(path) => (Dataset::read(path)?, object(json!({"file": path}))),
+            Some(path) => (
+                Dataset::read(path)?,
+                object(json!({"file": path.to_string_lossy()})),
+            ),
             None => simulate(recipe, seed)?,
         };
         let own_recipe = dataset.recipe.as_deref().map(Benchmark::from_recipe);

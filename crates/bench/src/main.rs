@@ -17,6 +17,7 @@ mod table;
 use std::process::ExitCode;
 
 use clap::Parser;
+use runs::interrupt;
 
 use crate::args::{Args, Command};
 
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() => return refuse(&args::one_line(&error)),
         Err(help) => help.exit(),
     };
+    interrupt::install(
+        "interrupted: runs that are done are kept, the same command goes on from there",
+    );
     let outcome = match &args.command {
         Command::ReproduceTable1(args) => reproduce_table1::run(args),
         Command::Performance(args) => performance::run(args).map(|()| ExitCode::SUCCESS),
@@ -37,7 +41,13 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
-        Err(error) => refuse(&format!("error: {error:#}")),
+        Err(error) => match interrupt::exit_code() {
+            Some(code) => {
+                runs::terminal::say(&format!("{error:#}; the same command goes on from there"));
+                ExitCode::from(code)
+            }
+            None => refuse(&format!("error: {error:#}")),
+        },
     }
 }
 
@@ -48,6 +58,6 @@ fn release_memory() {
 }
 
 fn refuse(message: &str) -> ExitCode {
-    eprintln!("{message}");
+    runs::terminal::say(message);
     ExitCode::from(BAD_INPUT)
 }

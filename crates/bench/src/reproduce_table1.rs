@@ -1,7 +1,6 @@
 //! The command `reproduce-table1`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
@@ -185,7 +184,8 @@ fn is_failed_training(error: &Error) -> bool {
 }
 
 fn table(recipe: &Recipe, datasets: Vec<Value>, finished: &[FinishedRow<'_>]) -> Table {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args = std::env::args_os().skip(1);
+    let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into()).collect();
     Table {
         title: recipe.title.clone(),
         command: format!("cargo xtask {}", args.join(" ")),
@@ -284,9 +284,7 @@ fn publish(table: &Table, finished: &[FinishedRow<'_>], store: &Store) -> Result
     } else {
         tracing::info!("no ladder LFADS among the rows: no figure 2");
     }
-    std::io::stdout()
-        .write_all(page.as_bytes())
-        .context("cannot print the table")
+    runs::terminal::print(&page).context("cannot print the table")
 }
 
 /// The figure's example: of the last row that has one, its first seed.

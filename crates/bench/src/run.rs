@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use calcium::estimate::median;
 use data::Split;
 use metrics::Fit;
-use model::{NeuronCalcium, TrainData};
+use model::{Checkpoints, NeuronCalcium, TrainData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ use crate::reading::RowReading;
 use crate::recipe::{Evaluation, Row};
 use crate::table::Metric;
 use runs::device::DeviceKind;
+use runs::lock::InFolder;
 use runs::machine::{PeakMemory, REVISION};
 use runs::store::{RunDir, Store};
 use zoo::{ModelConfig, Setting, Trained, Training};
@@ -160,14 +161,19 @@ impl Session<'_> {
 
     fn fit(&self, row: &Row, seed: u64, dir: &RunDir, reading: &RowReading) -> Result<Trained> {
         let mut watch = self.progress.watch(row.training.n_steps);
+        let mut observer = InFolder {
+            lock: dir.lock(),
+            observer: &mut watch,
+        };
+        let (folder, of) = (dir.checkpoints(), self.identity(row, seed));
         let training = Training {
             config: &row.training,
             seed,
             device: &self.device,
-            checkpoints: Some(&dir.checkpoints()),
+            checkpoints: Some(Checkpoints::new(&folder, &of)),
         };
         let (setting, observed) = (&reading.setting, &reading.observed);
-        Ok(row.config.fit(setting, observed, training, &mut watch)?)
+        Ok(row.config.fit(setting, observed, training, &mut observer)?)
     }
 
     /// Posterior means.

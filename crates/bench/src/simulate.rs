@@ -1,6 +1,10 @@
 //! The command `simulate`.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result};
+use runs::output::check_file;
+use runs::terminal::print;
 
 use crate::args::Simulate;
 use crate::dataset::BenchmarkData;
@@ -11,6 +15,8 @@ use crate::recipe::Recipe;
 /// # Errors
 /// A recipe that cannot be simulated, or a file that cannot be written.
 pub fn run(args: &Simulate) -> Result<()> {
+    let inputs: Vec<&Path> = args.recipe.iter().map(PathBuf::as_path).collect();
+    check_file(&args.file, &inputs)?;
     let recipe = match &args.recipe {
         Some(path) => Recipe::read(path)?,
         None => Recipe::table1()?,
@@ -20,6 +26,6 @@ pub fn run(args: &Simulate) -> Result<()> {
     data.dataset
         .write(&args.file)
         .context("cannot write the dataset")?;
-    println!("{}: data SHA-256 {}", args.file.display(), data.sha256);
-    Ok(())
+    let line = format!("{}: data SHA-256 {}\n", args.file.display(), data.sha256);
+    print(&line).context("cannot print the digest")
 }

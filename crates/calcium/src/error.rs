@@ -101,7 +101,12 @@ pub enum CalciumError {
     EmptyTrace,
     /// A trace with too little data to estimate from.
     #[error(
-        "the trace has data in {found} frames; estimating {what} needs at least {needed}, so give its value instead"
+        "the trace has {} with data; estimating {what} needs at least {needed} of them",
+        match found {
+            0 => "no frame".to_owned(),
+            1 => "1 frame".to_owned(),
+            n => format!("{n} frames"),
+        }
     )]
     TooFewFrames {
         /// What was to be estimated.

@@ -38,7 +38,7 @@ impl WholeFile {
     /// What the system says.
     pub fn create(path: &Path) -> io::Result<Self> {
         let mut builder = tempfile::Builder::new();
-        builder.suffix(".tmp");
+        builder.prefix(PREFIX).suffix(SUFFIX);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -96,6 +96,25 @@ impl Seek for WholeFile {
     }
 }
 
+/// Names of files that are not finished begin and end so.
+const PREFIX: &str = ".unfinished-";
+const SUFFIX: &str = ".tmp";
+
+/// Removes what killed processes left unfinished in a folder in which no other process is at work.
+pub fn sweep(folder: &Path) {
+    // A folder that cannot be read or cleaned will be met again by whoever writes there.
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     WholeFile::write(path, bytes).map_err(cannot_write)
 }
@@ -139,6 +158,20 @@ mod tests {
         drop(half);
         assert_eq!(std::fs::read(&kept).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers.txt");
+        WholeFile::write(&path, b"1").unwrap();
+        std::fs::write(folder.path().join("own.tmp"), b"1").unwrap();
+        let left = WholeFile::create(&path).unwrap();
+        std::mem::forget(left);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+        sweep(folder.path());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert!(path.exists());
     }
 
     #[cfg(unix)]

@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,13 @@ const CHECKPOINT_EVERY: Duration = Duration::from_mins(1);
 const LOG_EVERY: usize = 100;
 const SCORE_EVERY: usize = 500;
 
+/// A line on stdout; that nobody reads it ends no training.
+macro_rules! say {
+    ($($what:tt)*) => {
+        drop(writeln!(std::io::stdout(), $($what)*))
+    };
+}
+
 /// Trains the network of a recipe and writes its weights; goes on from the checkpoint beside them.
 pub fn train(recipe: &Recipe, out: &Path) -> Result<()> {
     let checkpoint = beside(out);
@@ -33,7 +41,7 @@ pub fn train(recipe: &Recipe, out: &Path) -> Result<()> {
     let mut saved = Instant::now();
     let mut pool = Pool::empty();
     let mut loss_sum = 0.0;
-    println!(
+    say!(
         "{} parameters, from step {first}",
         state.layers.parameters.len()
     );
@@ -50,7 +58,7 @@ pub fn train(recipe: &Recipe, out: &Path) -> Result<()> {
         if state.step.is_multiple_of(LOG_EVERY) {
             let seconds = start.elapsed().as_secs_f64();
             let loss = loss_sum / LOG_EVERY.min(state.step - first) as f64;
-            println!(
+            say!(
                 "{} loss {loss:.4}  gradient {norm:.2}  {seconds:.0} s",
                 state.step
             );
@@ -58,7 +66,7 @@ pub fn train(recipe: &Recipe, out: &Path) -> Result<()> {
         }
         let last = state.step == recipe.training.steps;
         if last || state.step.is_multiple_of(SCORE_EVERY) {
-            println!("{} {}", state.step, validation.scores(&state.averaged()));
+            say!("{} {}", state.step, validation.scores(&state.averaged()));
         }
         if last || saved.elapsed() > CHECKPOINT_EVERY {
             checkpoint::save(&state, &checkpoint)?;
@@ -74,7 +82,7 @@ pub fn train(recipe: &Recipe, out: &Path) -> Result<()> {
             "not the recipe's weights_sha256: another recipe, or a machine that rounds otherwise"
         }
     };
-    println!("{}: SHA-256 {digest}, {same}", out.display());
+    say!("{}: SHA-256 {digest}, {same}", out.display());
     Ok(())
 }
 

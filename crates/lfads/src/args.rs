@@ -1,13 +1,12 @@
 //! The command line.
 
-use std::num::NonZeroUsize;
-
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
     deconvolve::Deconvolve, evaluate::Evaluate, fit::Fit, infer::Infer, inspect::Inspect,
     report::ReportArgs, simulate::Simulate,
 };
+use crate::range;
 
 /// From a calcium imaging recording to spikes, rates and factors.
 ///
@@ -23,8 +22,8 @@ pub struct Args {
     pub json: bool,
 
     /// Threads of the CPU [default: one per core]
-    #[arg(long, value_name = "N", global = true)]
-    pub threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", global = true, value_parser = range::threads)]
+    pub threads: Option<usize>,
 
     /// Say more on stderr (-v: debug, -vv: trace); the variable RUST_LOG overrides it
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
@@ -41,6 +40,18 @@ pub enum Command {
     Infer(Infer),
     Evaluate(Evaluate),
     Report(ReportArgs),
+}
+
+impl Command {
+    /// What is said where a signal ends it at once.
+    pub fn when_interrupted(&self) -> &'static str {
+        match self {
+            Self::Fit(_) => {
+                "interrupted: what was trained is saved, the same command goes on from there"
+            }
+            _ => "interrupted: nothing was written",
+        }
+    }
 }
 
 /// A usage error as one line: what is wrong and, where clap knows it, what is allowed.

@@ -6,14 +6,16 @@ use std::str::FromStr;
 use anyhow::Result;
 use clap::ValueEnum;
 use data::{AxisOrder, DataError, Options, Part, Problem, Recording, TraceBlocks, Traces, Units};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::range;
 
 /// How to read a recording: only what the file does not say itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
 #[command(next_help_heading = "Reading the recording")]
 pub struct InputArgs {
     /// Frames per second [default: as the file says]
-    #[arg(long, value_name = "HZ")]
+    #[arg(long, value_name = "HZ", value_parser = range::rate)]
     pub rate: Option<f64>,
 
     /// What the values are [default: as the file says]
@@ -29,7 +31,7 @@ pub struct InputArgs {
     pub order: Option<OrderArg>,
 
     /// Share of the neuropil's fluorescence to subtract [default: as the file says, else 0.7 for suite2p]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = range::share)]
     pub neuropil: Option<f32>,
 
     /// Also the regions that iscell rejects
@@ -44,7 +46,7 @@ pub struct InputArgs {
     /// File of frames that are no data: a number a frame (.npy or text), 1 where there is no data, or
     /// a list of frames, counted from 0
     #[arg(long, value_name = "FILE")]
-    #[serde(default)]
+    #[serde(default, serialize_with = "lossy")]
     pub mask: Option<PathBuf>,
 
     /// Neurons to leave out, counted from 0, separated by commas; `silent`: all that never change
@@ -52,12 +54,12 @@ pub struct InputArgs {
     pub leave_out: Vec<LeaveOut>,
 
     /// Only from this second on; in an array of trials, of every trial
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = range::moment)]
     #[serde(default)]
     pub from: Option<f64>,
 
     /// Only up to this second
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = range::moment)]
     #[serde(default)]
     pub to: Option<f64>,
 
@@ -69,6 +71,13 @@ pub struct InputArgs {
     /// Do not cut the recording into the trials of its table
     #[arg(long)]
     pub continuous: bool,
+}
+
+/// A path as text; what is no Unicode is replaced.
+#[allow(clippy::ref_option, reason = "serde hands a reference")]
+fn lossy<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = path.as_ref().map(|path| path.to_string_lossy());
+    text.serialize(serializer)
 }
 
 /// Neurons to leave out, on the command line.
@@ -207,6 +216,12 @@ impl InputArgs {
             }
             _ => Ok(recording),
         }
+    }
+
+    /// What is read, of the recording at `path`: not to be written over.
+    pub fn files<'a>(&'a self, path: &'a Path) -> Vec<&'a Path> {
+        let mask = self.mask.as_deref();
+        std::iter::once(path).chain(mask).collect()
     }
 
     /// The same for the reading library.

@@ -4,13 +4,13 @@ mod args;
 mod commands;
 mod deconvolution;
 mod input;
-mod reading;
+mod range;
 mod report;
-mod signal;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use runs::interrupt;
 use runs::progress::Progress;
 
 use crate::args::Args;
@@ -25,15 +25,22 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() => return refuse(&args::one_line(&error)),
         Err(help) => help.exit(),
     };
+    interrupt::install(args.command.when_interrupted());
     let progress = Progress::default();
     progress.install_log(args.verbose);
     match commands::run(&args, &progress) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse(&format!("error: {error:#}")),
+        Err(error) => match interrupt::exit_code() {
+            Some(code) => {
+                runs::terminal::say(&format!("{error:#}; the same command goes on from there"));
+                ExitCode::from(code)
+            }
+            None => refuse(&format!("error: {error:#}")),
+        },
     }
 }
 
 fn refuse(message: &str) -> ExitCode {
-    eprintln!("{message}");
+    runs::terminal::say(message);
     ExitCode::from(BAD_INPUT)
 }

@@ -184,7 +184,10 @@ const CASES: &[Case] = &[
     ("fit trials.h5 -o run -c none.toml", &["none.toml"]),
     ("fit trials.h5 -o run -m lader", &["lader", "ladder"]),
     ("fit trials.h5 -o run --tau -1", &["tau"]),
-    ("fit trials.h5 -o run --steps 0", &["n_steps", "at least 1"]),
+    (
+        "fit trials.h5 -o run --steps 0",
+        &["--steps", "from 1 to 1000000000"],
+    ),
     (
         "fit trials.h5 -o run --device tch",
         &["tch", "not compiled in"],
@@ -193,10 +196,88 @@ const CASES: &[Case] = &[
         "deconvolve trials.h5 -o out.h5 --lambda 1 --s-min 1",
         &["--lambda", "--s-min"],
     ),
-    ("simulate lorenz -o out.h5 --dt 0", &["dt_s", "0"]),
+    ("simulate lorenz -o out.h5 --dt 0", &["--dt", "0.00001 to"]),
     (
         "simulate lorenz -o no/such/folder/out.h5 --conditions 4 --repeats 2 --bins 5",
         &["no/such/folder", "cannot"],
+    ),
+    // Numbers out of their range.
+    (
+        "inspect no-rate.npy --rate 1e9",
+        &["--rate", "to 100000 Hz"],
+    ),
+    (
+        "inspect trials.h5 --typical-tau 1e6",
+        &["--typical-tau", "0.001 to 100 seconds"],
+    ),
+    (
+        "deconvolve trials.h5 -o out.h5 --tau 1e-9",
+        &["--tau", "0.001 to 100 seconds"],
+    ),
+    (
+        "deconvolve trials.h5 -o out.h5 --lambda 1e308",
+        &["--lambda", "from 0 to"],
+    ),
+    (
+        "deconvolve trials.h5 -o out.h5 --noise-constrained --noise nan",
+        &["--noise", "nan", "number from"],
+    ),
+    (
+        "simulate lorenz -o out.h5 --neurons 4294967296",
+        &["--neurons", "1 to 100000"],
+    ),
+    (
+        "simulate lorenz -o out.h5 --neurons 100000 --bins 100000000",
+        &["too many", "--bins"],
+    ),
+    (
+        "fit trials.h5 -o run -c large.toml",
+        &["n_encoder", "4294967296", "from 1 to 4096"],
+    ),
+    (
+        "fit trials.h5 -o run -c slow.toml",
+        &["calibration.typical_tau_s", "0.001 to 100"],
+    ),
+    (
+        "deconvolve no-rate.npy -o out.h5 --rate 0.01 --units f",
+        &["frames last 100 s", "--tau"],
+    ),
+    // What is read is not written over.
+    (
+        "deconvolve trials.h5 -o trials.h5",
+        &["trials.h5", "would be lost"],
+    ),
+    (
+        "deconvolve mouse/suite2p -o mouse/suite2p/plane0/F.npy",
+        &["F.npy", "would be lost"],
+    ),
+    (
+        "deconvolve trials.h5 -o mask.txt --mask mask.txt",
+        &["mask.txt", "would be lost"],
+    ),
+    (
+        "infer run6 trials.h5 -o trials.h5",
+        &["trials.h5", "would be lost"],
+    ),
+    (
+        "infer run6 trials.h5 -o run6/inferred.h5",
+        &["run6/inferred.h5", "would be lost"],
+    ),
+    (
+        "report run6 -o run6/run.json",
+        &["run.json", "would be lost"],
+    ),
+    (
+        "fit inferred.h5 -o . -c tiny.toml",
+        &["inferred.h5", "would be lost"],
+    ),
+    (
+        "simulate lorenz -o own.toml --recipe own.toml",
+        &["own.toml", "would be lost"],
+    ),
+    (
+        "simulate lorenz -o real --format suite2p",
+        &["real", "not simulated"],
     ),
     // Models and their data.
     (
@@ -311,6 +392,14 @@ fn prepare(lfads: &Lfads) {
     let mut trials = Array3::from_shape_fn((3, 30, 2), |(i, t, n)| ((i + t * n) as f32).cos());
     trials.slice_mut(s![1, .., ..]).fill(f32::NAN);
     data::write_npy(&lfads.path("empty-trial.npy"), trials.view()).unwrap();
+    std::fs::create_dir_all(lfads.path("real/suite2p/plane0")).unwrap();
+    write("real/suite2p/plane0/F.npy", b"a recording");
+    write("inferred.h5", &whole);
+    write("mask.txt", b"1\n2\n");
+    write("own.toml", b"[lorenz]\n");
+    write("slow.toml", b"[calibration]\ntypical_tau_s = 1e6\n");
+    let large = b"[model.dynamics]\nn_encoder = 4294967296\n";
+    write("large.toml", large);
     write("typo.toml", b"held_out = 0.3\nsede = 1\n");
     write("factors.toml", b"[model.dynamics]\nn_factor = 3\n");
     lfads.run("fit trials.h5 -o run6 -c tiny.toml");

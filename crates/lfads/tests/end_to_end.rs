@@ -2,10 +2,7 @@
 
 mod common;
 
-use std::process::Stdio;
-use std::time::{Duration, Instant};
-
-use common::{Lfads, size};
+use common::Lfads;
 use data::Arrays;
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, concatenate, s};
 
@@ -226,53 +223,6 @@ fn missing_frames_and_trials_of_unequal_length_are_fitted() {
     assert!(is_finite(2, 6) && is_finite(1, 24), "gaps are filled");
     assert!(!is_finite(1, 25), "nothing is made up behind a trial's end");
     lfads.run("report run");
-}
-
-#[test]
-fn an_interrupted_fit_goes_on_and_ends_the_same() {
-    let line = "fit trials.h5 -o run -c long.toml";
-    let config = common::TINY.replace("n_steps = 12", "n_steps = 300");
-    let prepared = || {
-        let lfads = Lfads::new().with_trials();
-        std::fs::write(lfads.path("long.toml"), &config).unwrap();
-        lfads
-    };
-    let whole = prepared();
-    whole.run(line);
-
-    let cut = prepared();
-    let silent = || Stdio::null();
-    let mut child = cut
-        .command(line)
-        .stdout(silent())
-        .stderr(silent())
-        .spawn()
-        .unwrap();
-    let start = Instant::now();
-    while size(&cut.path("run/checkpoint/last.ckpt")) == 0 {
-        assert!(start.elapsed() < Duration::from_mins(2), "no checkpoint");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(!cut.path("run/result.json").exists(), "it was interrupted");
-    let output = cut.output(line);
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && log.contains("resumed"), "{log}");
-    let rates = |lfads: &Lfads| {
-        Arrays::read(&lfads.path("run/inferred.h5")).unwrap().arrays["rates"].clone()
-    };
-    assert_eq!(rates(&cut), rates(&whole));
-
-    // A finished run is reused; another fit has no place in its folder.
-    assert!(String::from_utf8_lossy(&cut.output(line).stderr).contains("already complete"));
-    let other = cut.output(&format!("{line} --seed 9"));
-    let message = String::from_utf8_lossy(&other.stderr);
-    assert_eq!(other.status.code(), Some(2));
-    assert!(
-        message.contains("config.seed") && message.contains("-o"),
-        "{message}"
-    );
 }
 
 #[test]

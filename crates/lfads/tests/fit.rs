@@ -120,3 +120,26 @@ fn another_brightness_is_noticed_and_the_spikes_are_the_same() {
     assert!(!log.contains("brightness"), "{log}");
     assert!(kept < 0.8 * trained, "{kept}, {trained}");
 }
+
+/// Lost or silent on the second day: the model infers them from the others, and the rest is compared.
+#[test]
+fn a_session_may_lack_neurons() {
+    let lfads = Lfads::new();
+    let trace = traces(1200, 5, None);
+    data::write_npy(&lfads.path("day1.npy"), trace.view()).unwrap();
+    let mut later = trace.mapv(|x| 0.5 * x);
+    later.column_mut(1).fill(f32::NAN);
+    later.column_mut(3).fill(20.0);
+    data::write_npy(&lfads.path("day2.npy"), later.view()).unwrap();
+    lfads.run("fit day1.npy --rate 20 --units f --tau 0.7 -c tiny.toml -o run");
+    let output = lfads.output("infer run day2.npy --rate 20 --units f -o out.h5");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(log.contains("brightness is 0.50 x"), "{log}");
+    let results = Arrays::read(&lfads.path("out.h5")).unwrap();
+    let rates = results.require("rates").unwrap();
+    assert!(rates.iter().all(|rate| rate.is_finite()));
+    // No number is made up on the page either.
+    let page = lfads.run("inspect day2.npy --rate 20 --units f");
+    assert!(!page.contains("NaN  "), "{page}");
+}

@@ -68,7 +68,7 @@ impl DynamicsConfig {
             ("n_generator", self.n_generator),
             ("n_ic", self.n_ic),
         ] {
-            require(size > 0, field, size, "at least 1")?;
+            require((1..=4096).contains(&size), field, size, "from 1 to 4096")?;
         }
         for (field, p) in [
             ("coordinated_dropout", self.coordinated_dropout),
@@ -81,7 +81,7 @@ impl DynamicsConfig {
             ("ic_prior_variance", self.ic_prior_variance),
             ("state_clip", self.state_clip),
         ] {
-            require(x > 0.0, field, x, "above 0")?;
+            require(x > 0.0 && x.is_finite(), field, x, "above 0 and finite")?;
         }
         Ok(())
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::number::Number;
+
 /// A term of the negative bound, which training minimises. The order is that of the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -117,14 +119,24 @@ impl Elbo {
 
 /// [`Elbo`] as numbers, nats per trial.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(from = "BTreeMap<Term, Option<f64>>")]
+#[serde(
+    from = "BTreeMap<Term, Option<Number>>",
+    into = "BTreeMap<Term, Number>"
+)]
 pub struct ElboValues(BTreeMap<Term, f64>);
 
 /// Histories of version 1 wrote null for what is absent.
-impl From<BTreeMap<Term, Option<f64>>> for ElboValues {
-    fn from(terms: BTreeMap<Term, Option<f64>>) -> Self {
-        let present = |(term, value): (Term, Option<f64>)| Some((term, value?));
+impl From<BTreeMap<Term, Option<Number>>> for ElboValues {
+    fn from(terms: BTreeMap<Term, Option<Number>>) -> Self {
+        let present = |(term, value): (Term, Option<Number>)| Some((term, value?.0));
         Self(terms.into_iter().filter_map(present).collect())
+    }
+}
+
+impl From<ElboValues> for BTreeMap<Term, Number> {
+    fn from(values: ElboValues) -> Self {
+        let numbers = values.0.into_iter();
+        numbers.map(|(term, value)| (term, Number(value))).collect()
     }
 }
 

@@ -35,6 +35,19 @@ pub enum ModelError {
         /// Restarts tried.
         recoveries: usize,
     },
+    /// Whoever watches the training asked for its end.
+    #[error("the training was interrupted at step {step} of {n_steps}, {}", match saved {
+        true => "which is saved",
+        false => "and nothing of it is kept",
+    })]
+    Interrupted {
+        /// Steps done.
+        step: usize,
+        /// Steps in all.
+        n_steps: usize,
+        /// Whether there is a checkpoint of that step.
+        saved: bool,
+    },
     /// A checkpoint that cannot be read or written.
     #[error("checkpoint {}: {problem}", path.display())]
     Checkpoint {
@@ -43,6 +56,19 @@ pub enum ModelError {
         /// What is wrong with it and what to do.
         problem: String,
     },
+}
+
+impl ModelError {
+    /// The same, and what to do about a checkpoint that nothing can be made of.
+    pub(crate) fn with_remedy(self) -> Self {
+        match self {
+            Self::Checkpoint { path, problem } => Self::Checkpoint {
+                path,
+                problem: format!("{problem}; remove it and train again"),
+            },
+            other => other,
+        }
+    }
 }
 
 /// Fails with [`ModelError::Config`] unless `holds`.

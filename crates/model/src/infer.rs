@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ndarray::{Array3, ArrayView3};
 
+use crate::PROGRESS;
 use crate::batch::{add_to_trials, check_observations, time_major};
 use crate::dynamics::DeepDraw;
 use crate::elbo::TermWeights;
@@ -169,6 +170,13 @@ fn each_sample<M: SequentialVae>(
         let mut noise = Noise::new(seed, Stream::Posterior(first), &device);
         for sample in 0..n_samples {
             take(first, draw(&model, &encoded, sample, &mut noise));
+            let n_here = trials.len();
+            tracing::trace!(
+                target: PROGRESS,
+                what = "posterior samples",
+                done = (first * n_samples + (sample + 1) * n_here) as u64,
+                of = (n_trials * n_samples) as u64
+            );
         }
     }
     Ok(())

@@ -96,7 +96,7 @@ impl LadderConfig {
             ("n_controller", self.n_controller),
             ("n_latent", self.n_latent),
         ] {
-            require(size > 0, field, size, "at least 1")?;
+            require((1..=4096).contains(&size), field, size, "from 1 to 4096")?;
         }
         require(
             (0.0..1.0).contains(&self.dropout),

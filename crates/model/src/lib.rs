@@ -11,12 +11,14 @@ pub mod dynamics;
 mod elbo;
 mod error;
 mod gaussian;
+mod identity;
 mod indicator;
 pub mod infer;
 mod ladder;
 pub mod layers;
 mod lfads;
 mod noise;
+mod number;
 mod observed;
 mod optimizer;
 mod pass;
@@ -32,6 +34,7 @@ pub use dynamics::{DeepDraw, DeepInput, DeepPass, DeepPosterior, Dynamics, Dynam
 pub use elbo::{Elbo, ElboValues, Term, TermWeights};
 pub use error::ModelError;
 pub use gaussian::{DiagonalGaussian, Prior};
+pub use identity::Difference;
 pub use indicator::{FluorStatistics, Indicator};
 pub use infer::{Inferred, posterior_factors, posterior_mean, sample_posterior};
 pub use ladder::{Ladder, LadderConfig};
@@ -40,7 +43,13 @@ pub use noise::{Noise, Stream};
 pub use observed::Observed;
 pub use pass::{DropoutMode, Pass, Stage, Task};
 pub use schedule::{LearningRate, WarmUp};
-pub use train::{Fitted, Observer, TrainConfig, Training, fit, load_weights};
+pub use train::{
+    Checkpoints, Fitted, Observer, TrainConfig, Training, check_checkpoint, fit, load_weights,
+};
+
+/// Target of the `tracing` events by which long work says how far it is: its field `what` names the
+/// work, of which `done` pieces are done, `of` so many in all.
+pub const PROGRESS: &str = "progress";
 
 /// Where a model computes: `Device::flex()` is the CPU.
 pub use burn::tensor::Device;

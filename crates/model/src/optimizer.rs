@@ -1,6 +1,6 @@
 //! Adam, gradient clipping by global norm and the running average of the weights.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamGroup};
 use burn::optim::{
     Adam, AdamConfig, AdamState, AdaptiveMomentumState, GradientsParams, LearningRate,
     ModuleOptimizer, Optimizer,
@@ -18,18 +18,22 @@ pub(crate) struct OnePassAdam {
 }
 
 impl OnePassAdam {
-    /// An optimiser of a whole model.
-    pub(crate) fn init(beta_1: f32, beta_2: f32, epsilon: f32) -> ModuleOptimizer {
+    pub(crate) fn new(beta_1: f32, beta_2: f32, epsilon: f32) -> Self {
         let config = AdamConfig::new()
             .with_beta_1(beta_1)
             .with_beta_2(beta_2)
             .with_epsilon(epsilon);
-        ModuleOptimizer::from(Self {
+        Self {
             beta_1,
             beta_2,
             epsilon,
             elsewhere: config.build(),
-        })
+        }
+    }
+
+    /// An optimiser of a whole model.
+    pub(crate) fn init(beta_1: f32, beta_2: f32, epsilon: f32) -> ModuleOptimizer {
+        ModuleOptimizer::from(Self::new(beta_1, beta_2, epsilon))
     }
 
     /// θ ← θ − η m̂/(√v̂ + ε), with m and v moved towards g and g² first.
@@ -79,6 +83,16 @@ impl Optimizer for OnePassAdam {
     fn to_device<const D: usize>(state: AdamState<D>, device: &Device) -> AdamState<D> {
         Adam::to_device(state, device)
     }
+}
+
+/// The optimiser without the moments of a part of the model that is about to be replaced.
+pub(crate) fn forget<M: Module>(
+    optimizer: ModuleOptimizer,
+    part: &M,
+    adam: OnePassAdam,
+) -> ModuleOptimizer {
+    // Another group begins without moments.
+    optimizer.with_group(ParamGroup::ids_from_module(part.clone()), adam, None)
 }
 
 /// Scales all gradients so that their joint Euclidean norm is at most `max_norm`; returns the
@@ -253,6 +267,27 @@ mod tests {
         module = optimizer.step(0.1, module, second);
         let now = fallen + 0.032_461_0;
         assert_close(&values(&module.parameters()), &[now, 0.0, 0.0, now]);
+    }
+
+    #[test]
+    fn weights_that_are_replaced_leave_no_moments() {
+        let mut optimizer = OnePassAdam::init(0.9, 0.99, 0.1);
+        let device = Device::flex().autodiff();
+        let [mut gone, mut kept] = [0, 1].map(|_| Prior::new(2, 1.0, true, &device));
+        for _ in 0..2 {
+            for module in [&mut gone, &mut kept] {
+                let gradients = gradients(module, [[0.5, 0.0], [0.0, 0.5]]);
+                *module = optimizer.step(0.1, module.clone(), gradients);
+            }
+        }
+        let moments = optimizer.to_record().len();
+        let mut optimizer = forget(optimizer, &gone, OnePassAdam::new(0.9, 0.99, 0.1));
+        assert_eq!(2 * optimizer.to_record().len(), moments);
+        // The others keep theirs: a gradient of 0 moves them on.
+        let before = values(&kept.parameters());
+        let zero = gradients(&kept, [[0.0; 2]; 2]);
+        kept = optimizer.step(0.1, kept, zero);
+        assert!((values(&kept.parameters())[0] - before[0]).abs() > 1e-3);
     }
 
     /// A small η·g/(√v̂ + ε) would vanish if ε were scaled wrongly, a long run if a power were.

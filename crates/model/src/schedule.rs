@@ -41,7 +41,12 @@ impl LearningRate {
                 constant_fraction,
                 final_fraction,
             } => {
-                require(peak > 0.0, "learning_rate.peak", peak, "above 0")?;
+                require(
+                    peak > 0.0 && peak.is_finite(),
+                    "learning_rate.peak",
+                    peak,
+                    "above 0 and finite",
+                )?;
                 for (field, fraction) in [
                     ("learning_rate.constant_fraction", constant_fraction),
                     ("learning_rate.final_fraction", final_fraction),
@@ -61,7 +66,12 @@ impl LearningRate {
                 patience_epochs,
                 floor,
             } => {
-                require(initial > 0.0, "learning_rate.initial", initial, "above 0")?;
+                require(
+                    initial > 0.0 && initial.is_finite(),
+                    "learning_rate.initial",
+                    initial,
+                    "above 0 and finite",
+                )?;
                 require(
                     factor > 0.0 && factor < 1.0,
                     "learning_rate.factor",
@@ -106,6 +116,18 @@ impl LearningRate {
             } => (initial * factor.powi(decays as i32)).max(floor),
         }
     }
+}
+
+/// Neurons from which on the first steps are smaller.
+const MANY_NEURONS: f64 = 64.0;
+/// Steps until they have their full size.
+const START_STEPS: f64 = 100.0;
+
+/// What the rate is multiplied by at the start of a training: one step of Adam moves every weight by as
+/// much, so that what is summed over many neurons moves far, and rates are exponentials of such sums.
+pub(crate) fn start_scale(step: usize, n_neurons: usize) -> f64 {
+    let first = (MANY_NEURONS / n_neurons as f64).min(1.0);
+    first + (1.0 - first) * (step as f64 / START_STEPS).min(1.0)
 }
 
 /// Counts epochs without improvement of the training loss, for [`LearningRate::Plateau`].
@@ -176,6 +198,23 @@ impl Default for WarmUp {
 }
 
 impl WarmUp {
+    pub(crate) fn validate(&self) -> Result<(), ModelError> {
+        for (field, steps) in [
+            ("warm_up.shallow_steps", self.shallow_steps),
+            ("warm_up.deep_start", self.deep_start),
+            ("warm_up.deep_alone", self.deep_alone),
+            ("warm_up.deep_steps", self.deep_steps),
+        ] {
+            require(
+                steps <= 1_000_000_000,
+                field,
+                steps,
+                "from 0 to 1,000,000,000",
+            )?;
+        }
+        Ok(())
+    }
+
     /// The weights at `step`, where the deep level joined (or was reset) at `deep_start`.
     pub fn weights(&self, step: usize, deep_start: usize) -> TermWeights {
         TermWeights {
@@ -219,6 +258,14 @@ mod tests {
         assert!((schedule.at(50, 100, 0) - 0.01).abs() < 1e-12);
         assert!((schedule.at(75, 100, 0) - 0.0055).abs() < 1e-12);
         assert!((schedule.at(100, 100, 0) - 0.001).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_first_steps_of_many_neurons_are_small() {
+        let [few, many] = [30, 640].map(|n| [0, 50, 100].map(|step| start_scale(step, n)));
+        let same = |a: [f64; 3], b: [f64; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
+        assert!(same(few, [1.0; 3]), "{few:?}");
+        assert!(same(many, [0.1, 0.55, 1.0]), "{many:?}");
     }
 
     #[test]

@@ -1,46 +1,55 @@
 //! The training loop: warm-up, clipping, weight averaging and recovery from divergence.
 
+mod checkpoints;
 mod config;
 mod observer;
+mod recovery;
 mod saved;
 mod shards;
 mod training;
 mod validation;
 
+pub use checkpoints::Checkpoints;
 pub use config::TrainConfig;
 pub use observer::{Event, Observer, StepReport, ValidationReport};
-pub use saved::load_weights;
+pub use saved::{check_checkpoint, load_weights};
 pub use training::Training;
 
-use std::path::Path;
 use std::time::Instant;
 
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use ndarray::{Array3, ArrayView3};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::batch::{TrainData, shuffled};
 use crate::elbo::TermWeights;
 use crate::error::ModelError;
 use crate::infer::{device_of, mean_spikes};
 use crate::noise::{Noise, Stream};
+use crate::number::Number;
 use crate::optimizer::{OnePassAdam, blend, clip_global_norm};
 use crate::pass::{Stage, Task};
-use crate::schedule::PlateauState;
+use crate::schedule::{PlateauState, start_scale};
 use crate::vae::SequentialVae;
 
+use recovery::Snapshot;
 use shards::{Batch, BatchGradient};
 
 /// Steps between updates of the averaged weights.
 const AVERAGE_EVERY: usize = 8;
-/// Restarts after a NaN before giving up.
-const MAX_DIVERGENCES: usize = 5;
 /// Samples averaged into the spikes from which the deep level learns alone.
 const N_SPIKE_SAMPLES: usize = 4;
 
 /// What of a step is NaN or infinite, and its value.
 type NonFinite = (&'static str, f64);
+
+/// Why the steps of an epoch ended before it was over.
+enum Stop {
+    NonFinite(NonFinite),
+    Failed(ModelError),
+}
 
 /// A finished training.
 #[derive(Clone, Debug)]
@@ -55,32 +64,34 @@ pub struct Fitted<M> {
     pub recoveries: usize,
     /// Every validation.
     pub history: Vec<ValidationReport>,
+    /// Everything noteworthy, over all resumptions.
+    pub events: Vec<Event>,
 }
 
 /// Trains `model` on `data`.
 ///
-/// With `checkpoint_dir`, `last.ckpt` there is resumed from and kept up to date. The same seed,
+/// With `checkpoints`, `last.ckpt` there is resumed from and kept up to date. The same seed,
 /// machine and configuration give the same weights, whether interrupted or not.
 ///
 /// # Errors
 /// [`ModelError::Config`] for settings out of range, [`ModelError::Diverged`] if the loss stays
 /// non-finite through every recovery, [`ModelError::Checkpoint`] if a checkpoint cannot be read
-/// or written.
+/// or written or is of another training, [`ModelError::Interrupted`] if the observer asks for an end.
 pub fn fit<M: SequentialVae>(
     model: M,
     data: &TrainData,
     config: &TrainConfig,
     seed: u64,
-    checkpoint_dir: Option<&Path>,
+    checkpoints: Option<Checkpoints<'_>>,
     observer: &mut dyn Observer,
 ) -> Result<Fitted<M>, ModelError> {
     config.validate()?;
     // On a thread of the pool: from outside, each of a step's many parallel operations would
     // wake one and wait for it.
     rayon::scope(|_| {
-        let mut trainer = Trainer::new(model, data, config, seed, checkpoint_dir);
+        let mut trainer = Trainer::new(model, data, config, seed, checkpoints);
         if let Some(step) = trainer.resume()? {
-            observer.on_event(&Event::Resumed { step });
+            trainer.tell(Event::Resumed { step }, observer);
         }
         while !trainer.finished() {
             trainer.epoch(observer)?;
@@ -94,18 +105,22 @@ pub fn fit<M: SequentialVae>(
 struct State {
     step: usize,
     epoch: usize,
+    /// Steps of the epoch that are done.
+    epoch_steps: usize,
     n_steps: usize,
     deep_start: usize,
     plateau: PlateauState,
     rate_scale: f64,
     divergences: usize,
     resets: usize,
-    best_valid: Option<f64>,
+    best_valid: Option<Number>,
     validations_since_best: usize,
     stopped_early: bool,
     seconds: f64,
-    losses: Vec<f64>,
+    /// Of the steps since the last validation.
+    losses: Vec<Number>,
     history: Vec<ValidationReport>,
+    events: Vec<Event>,
 }
 
 struct Trainer<'a, M> {
@@ -116,10 +131,18 @@ struct Trainer<'a, M> {
     /// What the next step explains; spikes that the shallow level found as
     /// `[trial, time, neuron]`.
     task: Task<Array3<f32>>,
+    /// Where to go back to, the older first.
+    back: Vec<Snapshot<M>>,
     data: &'a TrainData,
     config: &'a TrainConfig,
     seed: u64,
-    folder: Option<&'a Path>,
+    checkpoints: Option<Checkpoints<'a>>,
+    /// What the checkpoints belong to; null without any.
+    identity: Value,
+    /// Until when the state's seconds are counted.
+    counted: Instant,
+    /// When the last checkpoint was written, or the work began.
+    saved: Instant,
     device: Device,
 }
 
@@ -129,7 +152,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         data: &'a TrainData,
         config: &'a TrainConfig,
         seed: u64,
-        folder: Option<&'a Path>,
+        checkpoints: Option<Checkpoints<'a>>,
     ) -> Self {
         let model = if device_of(&model).is_autodiff() {
             model
@@ -138,6 +161,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         };
         let device = device_of(&model);
         let optimizer = OnePassAdam::init(config.beta_1, config.beta_2, config.epsilon);
+        let now = Instant::now();
         Self {
             average: model.valid(),
             model,
@@ -145,6 +169,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             state: State {
                 step: 0,
                 epoch: 0,
+                epoch_steps: 0,
                 n_steps: config.n_steps,
                 deep_start: config.warm_up.deep_start,
                 plateau: PlateauState::NEW,
@@ -157,12 +182,20 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
                 seconds: 0.0,
                 losses: Vec::new(),
                 history: Vec::new(),
+                events: Vec::new(),
             },
             task: Task::Joint,
+            back: Vec::new(),
             data,
             config,
             seed,
-            folder,
+            identity: match &checkpoints {
+                Some(checkpoints) => checkpoints.identity(config, seed, data),
+                None => Value::Null,
+            },
+            checkpoints,
+            counted: now,
+            saved: now,
             device,
         }
     }
@@ -178,53 +211,35 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             seconds: self.state.seconds,
             recoveries: self.state.divergences + self.state.resets,
             history: self.state.history,
+            events: self.state.events,
         }
     }
 
-    /// One pass over the trials; if the loss diverges, the epoch is undone and tried again
-    /// at half the learning rate.
+    /// Tells what happened, and keeps it.
+    fn tell(&mut self, event: Event, observer: &mut dyn Observer) {
+        observer.on_event(&event);
+        self.state.events.push(event);
+    }
+
+    /// One pass over the trials, or what is left of one; if the loss diverges, training goes back.
     fn epoch(&mut self, observer: &mut dyn Observer) -> Result<(), ModelError> {
-        let start = Instant::now();
-        let good = (
-            self.model.clone(),
-            self.average.clone(),
-            self.optimizer.clone(),
-            self.state.clone(),
-        );
-        if let Err((term, value)) = self.steps_of_epoch(observer) {
-            let step = self.state.step;
-            let divergences = self.state.divergences + 1;
-            if divergences > MAX_DIVERGENCES {
-                return Err(ModelError::Diverged {
-                    term,
-                    value,
-                    step,
-                    recoveries: self.state.divergences,
-                });
-            }
-            tracing::warn!(step, term, value, "training diverged; restarting the epoch");
-            (self.model, self.average, self.optimizer, self.state) = good;
-            self.state.divergences = divergences;
-            self.state.rate_scale *= 0.5;
-            self.state.seconds += start.elapsed().as_secs_f64();
-            observer.on_event(&Event::Diverged {
-                step,
-                term: term.to_owned(),
-            });
-            return Ok(());
+        self.remember();
+        match self.steps_of_epoch(observer) {
+            Ok(()) => {}
+            Err(Stop::NonFinite(what)) => return self.go_back(what, observer),
+            Err(Stop::Failed(error)) => return Err(error),
         }
-        let epoch_loss = mean(&self.state.losses[good.3.losses.len()..]);
+        let losses = &self.state.losses;
+        let first = losses.len().saturating_sub(self.state.epoch_steps);
+        let epoch_loss = mean(losses[first..].iter().map(|loss| loss.0));
         self.state
             .plateau
             .observe(epoch_loss, &self.config.learning_rate);
         self.state.epoch += 1;
-        let due = self.state.epoch.is_multiple_of(self.config.validate_every) || self.finished();
-        if due {
+        self.state.epoch_steps = 0;
+        if self.state.epoch.is_multiple_of(self.config.validate_every) || self.finished() {
             self.validate(observer);
-        }
-        self.state.seconds += start.elapsed().as_secs_f64();
-        if due {
-            self.save()?;
+            self.save(observer)?;
         }
         Ok(())
     }
@@ -273,29 +288,37 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         }
     }
 
-    fn steps_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<(), NonFinite> {
+    fn steps_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<(), Stop> {
         // After a divergence the retried epoch sees another order and other noise.
         let seed = self
             .seed
             .wrapping_add((self.state.divergences as u64) << 32);
         let train = self.data.train();
         let order = shuffled(train.dim().0, seed, self.state.epoch);
-        for trials in order.chunks(self.config.batch_size) {
+        let batches = order.chunks(self.config.batch_size);
+        for trials in batches.skip(self.state.epoch_steps) {
             if self.finished() {
                 break;
             }
-            let report = self.step(trials, seed)?;
-            self.state.losses.push(report.loss);
+            let report = self.step(trials, seed).map_err(Stop::NonFinite)?;
+            self.state.losses.push(Number(report.loss));
+            self.state.epoch_steps += 1;
             observer.on_step(&report);
+            self.save_where_due(observer).map_err(Stop::Failed)?;
         }
-        Ok(())
+        match self.finished() && !self.weights_are_finite() {
+            true => Err(Stop::NonFinite(("weights", f64::NAN))),
+            false => Ok(()),
+        }
     }
 
     fn step(&mut self, trials: &[usize], seed: u64) -> Result<StepReport, NonFinite> {
         self.update_task();
         let step = self.state.step;
         let weights = self.weights();
+        let n_neurons = self.data.train().dim().2;
         let rate = self.state.rate_scale
+            * start_scale(step, n_neurons)
             * self
                 .config
                 .learning_rate
@@ -352,6 +375,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
     }
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().fold(0.0, |sum, value| sum + value) / values.len().max(1) as f64
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let n = values.len().max(1);
+    values.fold(0.0, |sum, value| sum + value) / n as f64
 }

@@ -190,6 +190,7 @@ impl FitConfig {
         model.dynamics().validate()?;
         training.validate()?;
         self.check()?;
+        infinity_as_text(&mut self.training);
         Ok(Resolved {
             config: self,
             model,
@@ -218,16 +219,33 @@ impl FitConfig {
 
     fn check(&self) -> Result<()> {
         let calibration = &self.calibration;
+        let tau = 1e-3..=100.0;
         let mut ranges = vec![
-            ("typical_tau_s", calibration.typical_tau_s),
-            ("baseline_window_s", calibration.baseline_window_s),
+            (
+                "calibration.typical_tau_s",
+                calibration.typical_tau_s,
+                tau.clone(),
+            ),
+            (
+                "calibration.baseline_window_s",
+                calibration.baseline_window_s,
+                1e-5..=1e6,
+            ),
+            ("n_samples", self.n_samples as f64, 1.0..=1e6),
+            ("windows.length", self.windows.length as f64, 1.0..=1e8),
         ];
-        ranges.extend(calibration.tau_s.map(|tau_s| ("tau_s", tau_s)));
-        ranges.extend(calibration.spike_size.map(|size| ("spike_size", size)));
-        for (name, value) in ranges {
-            if !(value.is_finite() && value > 0.0) {
+        ranges.extend(
+            calibration
+                .tau_s
+                .map(|tau_s| ("calibration.tau_s", tau_s, tau)),
+        );
+        let size = calibration.spike_size;
+        ranges.extend(size.map(|size| ("calibration.spike_size", size, 1e-15..=1e15)));
+        for (name, value, range) in ranges {
+            if !range.contains(&value) {
+                let (least, most) = (range.start(), range.end());
                 return Err(anyhow!(
-                    "`calibration.{name}` is {value}; it must be above 0"
+                    "`{name}` is {value}; it must be from {least} to {most}"
                 ));
             }
         }
@@ -237,10 +255,20 @@ impl FitConfig {
                 "`held_out` is {found}; it must be above 0 and below 1"
             ));
         }
-        if self.n_samples == 0 {
-            return Err(anyhow!("`n_samples` is 0; it must be at least 1"));
-        }
         Ok(())
+    }
+}
+
+/// JSON has no word for infinity; what may be infinite is read from a text as well.
+fn infinity_as_text(table: &mut Table) {
+    for (_, value) in table.iter_mut() {
+        match value {
+            Value::Float(number) if !number.is_finite() => {
+                *value = Value::String(number.to_string());
+            }
+            Value::Table(inner) => infinity_as_text(inner),
+            _ => {}
+        }
     }
 }
 

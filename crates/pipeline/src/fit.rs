@@ -1,14 +1,14 @@
 //! A fit, from a recording to the results in a run folder.
 
-use std::path::Path;
-
 use anyhow::Result;
 use burn::tensor::Device;
 use calcium::estimate::median;
 use data::{Arrays, Recording};
 use metrics::Comparison;
-use model::train::{Event, Observer, StepReport, ValidationReport};
+use model::Checkpoints;
+use model::train::Observer;
 use ndarray::{Ix2, Ix3};
+use runs::lock::InFolder;
 use runs::machine::REVISION;
 use serde_json::Value;
 use toml::Table;
@@ -19,7 +19,7 @@ use crate::config::FitConfig;
 use crate::held_out::HeldOut;
 use crate::observations::Observations;
 use crate::pieces::Cut;
-use crate::run_folder::{History, RunFolder, RunRecord, RunResult, Source};
+use crate::run_folder::{History, Locked, RunRecord, RunResult, Source};
 
 /// Decay times that a piece must last for its calcium to be learned.
 const LEARNS_DECAYS: f64 = 4.0;
@@ -89,29 +89,46 @@ impl Prepared {
         })
     }
 
-    /// Trains, infers, and keeps all of it in `folder`, which [`RunFolder::begin`] made for this
-    /// record.
+    /// Trains, or goes on training, with checkpoints in `run`, which [`RunFolder::begin`] made for this
+    /// record. What the model reads in training is let go with it.
+    ///
+    /// [`RunFolder::begin`]: crate::RunFolder::begin
     ///
     /// # Errors
-    /// A training that diverges for good; a disk that is full.
-    pub fn run(
+    /// A training that diverges for good or is interrupted; a disk that is full; a folder that is no
+    /// longer this process's.
+    pub fn train(
         &self,
-        folder: &RunFolder,
+        run: &Locked,
         device: &Device,
         observer: &mut dyn Observer,
-        npz: bool,
-    ) -> Result<RunResult> {
+    ) -> Result<Trained> {
         let record = &self.record;
-        let mut watch = Recorder {
+        let (observed, setting): (_, Setting) = self
+            .observations
+            .to_train(&record.model_config, &record.held_out)?;
+        record.model_config.check(&setting, device)?;
+        let (folder, of) = (run.folder.checkpoints(), record.identity()?);
+        let training = Training {
+            config: &record.training,
+            seed: record.config.seed,
+            device,
+            checkpoints: Some(Checkpoints::new(&folder, &of)),
+        };
+        let mut observer = InFolder {
+            lock: &run.lock,
             observer,
-            events: Vec::new(),
         };
-        let trained = self.train(&folder.checkpoints(), device, &mut watch)?;
-        let history = History {
-            events: watch.events,
-            validations: trained.history,
-        };
-        folder.write("history.json", &history)?;
+        let model = &record.model_config;
+        Ok(model.fit(&setting, &observed, training, &mut observer)?)
+    }
+
+    /// Infers, and keeps results and history in the folder.
+    ///
+    /// # Errors
+    /// A disk that is full; a folder that is no longer this process's.
+    pub fn finish(&self, run: &Locked, trained: Trained) -> Result<RunResult> {
+        let (record, folder) = (&self.record, &run.folder);
         let n_samples = record.config.n_samples;
         tracing::info!("averaging {n_samples} posterior samples");
         let model = trained.model.as_ref();
@@ -119,10 +136,13 @@ impl Prepared {
         let mut results = self.observations.infer(config, model, n_samples, seed)?;
         let frames = record.held_out.frames(&self.observations.cut);
         results.insert("held_out", "", frames.into_dyn());
+        run.lock.check().map_err(anyhow::Error::msg)?;
         results.write(&folder.file("inferred.h5"))?;
-        if npz {
-            results.write(&folder.file("inferred.npz"))?;
-        }
+        let history = History {
+            validations: trained.history,
+            events: trained.events,
+        };
+        folder.write("history.json", &history)?;
         let last = history.validations.last();
         let taus_s = results.arrays.get("tau");
         let result = RunResult {
@@ -137,28 +157,6 @@ impl Prepared {
         };
         folder.write("result.json", &result)?;
         Ok(result)
-    }
-
-    /// What the model reads in training is let go with it.
-    fn train(
-        &self,
-        checkpoints: &Path,
-        device: &Device,
-        observer: &mut dyn Observer,
-    ) -> Result<Trained> {
-        let record = &self.record;
-        let (observed, setting): (_, Setting) = self
-            .observations
-            .to_train(&record.model_config, &record.held_out)?;
-        record.model_config.check(&setting, device)?;
-        let training = Training {
-            config: &record.training,
-            seed: record.config.seed,
-            device,
-            checkpoints: Some(checkpoints),
-        };
-        let model = &record.model_config;
-        Ok(model.fit(&setting, &observed, training, observer)?)
     }
 }
 
@@ -225,25 +223,4 @@ fn fluor_r2(results: &Arrays) -> Result<Option<f64>> {
     let observed = observed.values.view().into_dimensionality::<Ix3>()?;
     let comparison = Comparison::new(fluor, observed)?.within(held_out)?;
     Ok(comparison.about_means().map(|fit| fit.r2))
-}
-
-/// Passes a training on and keeps what was noteworthy.
-struct Recorder<'a> {
-    observer: &'a mut dyn Observer,
-    events: Vec<Event>,
-}
-
-impl Observer for Recorder<'_> {
-    fn on_step(&mut self, report: &StepReport) {
-        self.observer.on_step(report);
-    }
-
-    fn on_validation(&mut self, report: &ValidationReport) {
-        self.observer.on_validation(report);
-    }
-
-    fn on_event(&mut self, event: &Event) {
-        self.observer.on_event(event);
-        self.events.push(event.clone());
-    }
 }

@@ -71,15 +71,28 @@ impl Layout {
         part
     }
 
-    /// Long traces, `[neuron][time]`, as trials `[trial, time, neuron]`; NaN behind shorter ones.
+    /// The frames of the trials alone, one after another.
+    pub fn without_gaps(&self, trace: Vec<f32>) -> Vec<f32> {
+        if self.lengths.len() == 1 {
+            return trace;
+        }
+        let trials = self.spans().map(|(first, length)| first..first + length);
+        trials.flat_map(|trial| trace[trial].to_vec()).collect()
+    }
+
+    /// Traces [`without gaps`](Self::without_gaps), `[neuron][time]`, as trials `[trial, time, neuron]`;
+    /// NaN behind shorter ones.
     pub fn split<'a>(&self, traces: impl ExactSizeIterator<Item = &'a [f32]>) -> Array3<f32> {
         let shape = (self.lengths.len(), self.longest(), traces.len());
         let mut trials = Array3::from_elem(shape, f32::NAN);
         for (neuron, trace) in traces.enumerate() {
-            for (trial, (first, length)) in self.spans().enumerate() {
+            let mut rest = trace;
+            for (trial, &length) in self.lengths.iter().enumerate() {
+                let (frames, after) = rest.split_at(length);
+                rest = after;
                 trials
                     .slice_mut(s![trial, ..length, neuron])
-                    .assign(&ArrayView1::from(&trace[first..first + length]));
+                    .assign(&ArrayView1::from(frames));
             }
         }
         trials

@@ -10,6 +10,8 @@ mod observations;
 mod pieces;
 mod run_folder;
 mod session;
+mod signal;
+mod warnings;
 
 pub use calibration::Calibration;
 pub use config::{
@@ -23,3 +25,5 @@ pub use observations::Observations;
 pub use pieces::{Cut, Piece};
 pub use run_folder::{History, Locked, RunFolder, RunRecord, RunResult, Source};
 pub use session::{Session, check as check_session, infer};
+pub use signal::{Signal, faults_in_words};
+pub use warnings::{axes, doubts};

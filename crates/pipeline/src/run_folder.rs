@@ -1,15 +1,15 @@
 //! A run's folder: everything that says what was fitted to what, the weights, and the results.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use data::{Recording, Traces};
-use model::TrainConfig;
+use data::{Arrays, Recording, Traces};
 use model::train::{Event, ValidationReport};
-use runs::store::{hex, lock, write_atomically};
+use model::{Difference, TrainConfig, check_checkpoint};
+use runs::lock::Lock;
+use runs::store::{hex, write_atomically};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use zoo::{ModelConfig, ModelName};
@@ -19,7 +19,7 @@ use crate::config::FitConfig;
 use crate::held_out::HeldOut;
 
 /// Layout of the folder.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// `run.json`: everything that decides the numbers of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,7 @@ pub struct RunRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// File or folder.
+    #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
     /// Dataset in it.
     pub dataset: String,
@@ -90,7 +91,7 @@ pub struct RunResult {
 pub struct History {
     /// Every validation.
     pub validations: Vec<ValidationReport>,
-    /// Everything noteworthy since the last start.
+    /// Everything noteworthy, over all starts.
     pub events: Vec<Event>,
 }
 
@@ -99,6 +100,66 @@ impl RunRecord {
     pub fn format() -> u32 {
         FORMAT
     }
+
+    /// What checkpoints of the fit say they belong to.
+    ///
+    /// # Errors
+    /// None for a record of this version.
+    pub fn identity(&self) -> Result<Value> {
+        // By way of text, in which a 32-bit float has fewer digits than as a 64-bit one.
+        Ok(serde_json::from_slice(&serde_json::to_vec(self)?)?)
+    }
+
+    /// What of it contradicts itself.
+    fn contradiction(&self) -> Option<String> {
+        let n_neurons = self.source.neuron_ids.len();
+        let unlike = |what: &str, n: usize| {
+            (n != n_neurons).then(|| format!("`{what}` has {n} values for {n_neurons} neurons"))
+        };
+        let dt_s = self.source.dt_s;
+        if !(dt_s.is_finite() && dt_s > 0.0) {
+            return Some(format!("`source.dt_s` is {dt_s}; it must be above 0"));
+        }
+        if self.model != self.model_config.name() {
+            let (model, settings) = (self.model, self.model_config.name());
+            return Some(format!("`model` is {model}, `model_config` of {settings}"));
+        }
+        if self.model.reads_spikes() == self.calibration.is_some() {
+            let is = if self.calibration.is_some() {
+                "there"
+            } else {
+                "missing"
+            };
+            return Some(format!("`calibration` is {is}, for {}", self.model));
+        }
+        let calibration = self.calibration.as_ref()?;
+        let of_neurons = [
+            ("calibration.baseline", &calibration.baseline),
+            ("calibration.spike_size", &calibration.spike_size),
+            ("calibration.noise_sd", &calibration.noise_sd),
+            ("calibration.resting", &calibration.resting),
+        ];
+        if let Some(found) = of_neurons
+            .iter()
+            .find_map(|(name, v)| unlike(name, v.len()))
+        {
+            return Some(found);
+        }
+        if let Some(neuron) = calibration.uncalibrated.iter().find(|n| **n >= n_neurons) {
+            return Some(format!(
+                "`calibration.uncalibrated` names neuron {neuron} of {n_neurons}"
+            ));
+        }
+        let sizes = calibration.spike_size.iter();
+        let mut bad = sizes.filter(|size| !(size.is_finite() && **size > 0.0));
+        bad.next()
+            .map(|size| format!("`calibration.spike_size` holds {size}; it must be above 0"))
+    }
+}
+
+/// A path as text; what is no Unicode is replaced.
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 impl Source {
@@ -141,10 +202,22 @@ pub struct RunFolder {
 pub struct Locked {
     /// The folder.
     pub folder: RunFolder,
-    _lock: File,
+    /// What makes it this process's own.
+    pub lock: Lock,
 }
 
 impl RunFolder {
+    /// The files of a run, beside its checkpoints.
+    pub const FILES: [&str; 7] = [
+        "run.json",
+        "config.toml",
+        "inferred.h5",
+        "inferred.npz",
+        "history.json",
+        "result.json",
+        "lock",
+    ];
+
     /// A folder that holds a run.
     ///
     /// # Errors
@@ -157,16 +230,28 @@ impl RunFolder {
                 path.display()
             );
         }
-        let whole: Value = folder.read("run.json")?;
+        folder.check_format()?;
+        let record: RunRecord = folder.read("run.json")?;
+        if let Some(contradiction) = record.contradiction() {
+            bail!(
+                "{}: its run.json contradicts itself: {contradiction}; fit anew",
+                path.display()
+            );
+        }
+        Ok((folder, record))
+    }
+
+    /// What run.json holds, if this program wrote it or could have.
+    fn check_format(&self) -> Result<Value> {
+        let whole: Value = self.read("run.json")?;
         if whole["format"] != FORMAT {
             bail!(
-                "{}: its run.json has format {}, this program writes and reads format {FORMAT}; fit anew, or use the program that wrote it",
-                path.display(),
+                "{}: its run.json has format {}, this program writes and reads format {FORMAT}; fit anew into another folder, or use the program that wrote it",
+                self.path.display(),
                 whole["format"]
             );
         }
-        let record = folder.read("run.json")?;
-        Ok((folder, record))
+        Ok(whole)
     }
 
     /// The folder of the fit that `record` describes, new or to be gone on with.
@@ -177,26 +262,89 @@ impl RunFolder {
         std::fs::create_dir_all(path)
             .with_context(|| format!("{}: cannot create the folder", path.display()))?;
         let folder = Self { path: path.into() };
-        let lock = lock(&folder.file("lock"))?;
-        if folder.file("run.json").is_file() {
-            let other: Value = folder.read("run.json")?;
-            // As text, a 32-bit float has fewer digits than as a 64-bit one.
-            let this: Value = serde_json::from_slice(&serde_json::to_vec(record)?)?;
-            if let Some(field) = difference(&other, &this) {
-                bail!(
-                    "{}: it holds the run of another fit (`{field}` in run.json differs); give another folder to -o, or delete this one",
-                    path.display()
-                );
-            }
-        } else {
-            folder.write("run.json", record)?;
-            let config = toml::to_string_pretty(&record.config)?;
+        let lock = Lock::take(&folder.file("lock"), "-o")?;
+        data::sweep(path);
+        data::sweep(&folder.checkpoints());
+        let this = record.identity()?;
+        serde_json::from_value::<RunRecord>(this.clone()).with_context(|| {
+            let path = path.display();
+            format!("{path}: a setting or what was measured of the recording is infinite or no number, and cannot be kept")
+        })?;
+        match folder.file("run.json").is_file() {
+            true => folder.refuse_another(&this)?,
+            false => folder.write("run.json", record)?,
+        }
+        // Whatever moment an earlier start was killed at.
+        let config = toml::to_string_pretty(&record.config)?;
+        let written = std::fs::read(folder.file("config.toml"));
+        if !written.is_ok_and(|written| written == config.as_bytes()) {
             write_atomically(&folder.file("config.toml"), config.as_bytes())?;
         }
-        Ok(Locked {
-            folder,
-            _lock: lock,
-        })
+        Ok(Locked { folder, lock })
+    }
+
+    /// Refuses a folder that holds the run of another fit than `this`.
+    fn refuse_another(&self, this: &Value) -> Result<()> {
+        let other = self.check_format()?;
+        // What the user chose says more than what was measured with it.
+        let telling = ["source", "model", "config"].into_iter().find_map(|part| {
+            let found = Difference::between(&other[part], &this[part])?;
+            let field = match found.field.as_str() {
+                "" => part.to_owned(),
+                field => format!("{part}.{field}"),
+            };
+            Some(Difference { field, ..found })
+        });
+        let path = self.path.display();
+        match telling.or_else(|| Difference::between(&other, this)) {
+            None => Ok(()),
+            Some(found) if found.field == "source.sha256" => bail!(
+                "{path}: it holds the run of another recording, or of another part of it; give another folder to -o, or delete this one"
+            ),
+            Some(found) => bail!(
+                "{path}: it holds the run of another fit ({found}, in run.json); give another folder to -o, or delete this one"
+            ),
+        }
+    }
+
+    /// The result of the fit, if all that it should have left is there and can be read.
+    ///
+    /// # Errors
+    /// None; a file that is missing or damaged is said on the log.
+    pub fn complete(&self, record: &RunRecord) -> Result<Option<RunResult>> {
+        if !self.file("result.json").exists() {
+            return Ok(None);
+        }
+        let of = record.identity()?;
+        let found = || {
+            self.read::<History>("history.json")?;
+            check_checkpoint(&self.weights(), Some(&of))?;
+            let results = Arrays::read(&self.file("inferred.h5"))?;
+            results.require("rates")?;
+            self.read::<RunResult>("result.json")
+        };
+        match found() {
+            Ok(result) => Ok(Some(result)),
+            Err(error) => {
+                tracing::warn!(
+                    "{}: not all of the finished fit is there ({error:#}): what is missing is made again",
+                    self.path.display()
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes the results as .npz beside the .h5, unless they are there and can be read.
+    ///
+    /// # Errors
+    /// If they cannot be read or written.
+    pub fn write_npz(&self) -> Result<()> {
+        let npz = self.file("inferred.npz");
+        if Arrays::read(&npz).is_err() {
+            Arrays::read(&self.file("inferred.h5"))?.write(&npz)?;
+        }
+        Ok(())
     }
 
     /// A file of the folder.
@@ -234,40 +382,18 @@ impl RunFolder {
     }
 }
 
-/// The first field, by path, in which two records differ; where the recording lies does not
-/// matter.
-fn difference(a: &Value, b: &Value) -> Option<String> {
-    match (a, b) {
-        (Value::Object(a), Value::Object(b)) => {
-            let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-            keys.filter(|key| *key != "path").find_map(|key| {
-                let (a, b) = (a.get(key), b.get(key));
-                let (a, b) = (a.unwrap_or(&Value::Null), b.unwrap_or(&Value::Null));
-                let inner = difference(a, b)?;
-                Some(match inner.as_str() {
-                    "" => key.clone(),
-                    _ => format!("{key}.{inner}"),
-                })
-            })
-        }
-        _ => (a != b).then(String::new),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn the_first_difference_is_named_by_its_path() {
-        let a = json!({"seed": 1, "source": {"path": "a", "sha256": "x"}});
-        let moved = json!({"seed": 1, "source": {"path": "b", "sha256": "x"}});
-        let other = json!({"seed": 1, "source": {"path": "a", "sha256": "y"}});
-        let more = json!({"seed": 1, "source": {"path": "a", "sha256": "x"}, "n": 2});
-        assert_eq!(difference(&a, &moved), None);
-        assert_eq!(difference(&a, &other), Some("source.sha256".into()));
-        assert_eq!(difference(&a, &more), Some("n".into()));
+    fn a_path_that_is_no_text_is_still_written() {
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            let path = Path::new(std::ffi::OsStr::from_bytes(b"m\xffuse"));
+            let written = lossy(path, serde_json::value::Serializer).unwrap();
+            assert_eq!(written, "m\u{fffd}use");
+        }
     }
 }

@@ -148,7 +148,8 @@ pub fn infer(
     let calcium = calibration.map(Calibration::calcium);
     let setting = Setting::of_sizes(n_neurons, calcium, record.source.dt_s);
     let config = &record.model_config;
-    let model = config.load(&setting, device, &folder.weights())?;
+    let of = record.identity()?;
+    let model = config.load(&setting, device, &folder.weights(), &of)?;
     let windows = record.config.windows;
     let observations = Observations::new(recording, windows, calibrated, record.model)?;
     let seed = record.config.seed;
@@ -166,13 +167,20 @@ fn calibration_of(record: &RunRecord, trained: &Calibration, recording: &Recordi
         },
         ..record.config.calibration
     };
-    let trials = recording.stretches();
+    let present = present(recording);
+    let Ok(seen) = recording.keep(&present) else {
+        tracing::warn!(
+            "brightness and noise cannot be compared with the training's: every neuron is silent"
+        );
+        return trained.clone();
+    };
+    let trials = seen.stretches();
     let all: Vec<Vec<Range<usize>>> = trials
         .iter()
         .map(|trial| std::iter::once(0..trial.nrows()).collect())
         .collect();
-    let now = match Calibrated::measure(recording, &config, &all) {
-        Ok(measured) => measured.calibration,
+    let now = match Calibrated::measure(&seen, &config, &all) {
+        Ok(measured) => with_lost(trained, &measured.calibration, &present),
         Err(error) => {
             tracing::warn!(
                 "brightness and noise cannot be compared with the training's: {error:#}"
@@ -195,6 +203,35 @@ fn calibration_of(record: &RunRecord, trained: &Calibration, recording: &Recordi
         tracing::warn!("{}: {note}", recording.path.display());
     }
     calibration
+}
+
+/// Neurons with something to measure, by their place.
+fn present(recording: &Recording) -> Vec<usize> {
+    let silent: Vec<usize> = recording.silent().iter().map(|s| s.number).collect();
+    let numbers = recording.neuron_numbers.iter().enumerate();
+    numbers
+        .filter(|(_, number)| !silent.contains(number))
+        .map(|(place, _)| place)
+        .collect()
+}
+
+/// What was measured of some neurons, by their place; the others are as in the training, and count as
+/// not measured.
+fn with_lost(trained: &Calibration, measured: &Calibration, present: &[usize]) -> Calibration {
+    let mut all = trained.clone();
+    let lost = (0..trained.spike_size.len()).filter(|neuron| !present.contains(neuron));
+    all.uncalibrated = lost.collect();
+    let unsure = measured.uncalibrated.iter();
+    all.uncalibrated
+        .extend(unsure.map(|&neuron| present[neuron]));
+    all.uncalibrated.sort_unstable();
+    for (from, &to) in present.iter().enumerate() {
+        all.baseline[to] = measured.baseline[from];
+        all.spike_size[to] = measured.spike_size[from];
+        all.noise_sd[to] = measured.noise_sd[from];
+        all.resting[to] = measured.resting[from];
+    }
+    all
 }
 
 /// Whether the recording is a session of the neurons that the run was fitted to.
@@ -265,6 +302,26 @@ mod tests {
         let (kept, notes) = session.calibration(&trained, &offset);
         assert_eq!(kept, trained);
         assert!(notes[0].contains("nothing is rescaled"), "{notes:?}");
+    }
+
+    /// A neuron that was lost keeps its calibration, and is not compared.
+    #[test]
+    fn a_lost_neuron_is_as_in_the_training() {
+        let (trained, mut measured) = (calibration(1.0), calibration(0.5));
+        for values in [
+            &mut measured.baseline,
+            &mut measured.spike_size,
+            &mut measured.noise_sd,
+            &mut measured.resting,
+        ] {
+            values.remove(1);
+        }
+        measured.uncalibrated = vec![1];
+        let all = with_lost(&trained, &measured, &[0, 2]);
+        assert_eq!(all.uncalibrated, [1, 2]);
+        assert_eq!(all.spike_size, [5.0, 20.0, 15.0]);
+        let session = Session::compare(&trained, &all, Some(Units::Fluorescence)).unwrap();
+        assert!((session.spike_size - 0.5).abs() < 1e-6, "{session:?}");
     }
 
     #[test]

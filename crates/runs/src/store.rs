@@ -1,15 +1,17 @@
 //! Where runs live: one folder per recipe hash, written so that nothing is ever half there.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use data::WholeFile;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::lock::Lock;
 
 /// The folder of results: tables, figures and `runs/<hash>`.
 #[derive(Debug)]
@@ -41,8 +43,10 @@ impl Store {
         let dir = self.out.join("runs").join(hash(identity));
         fs::create_dir_all(&dir)
             .with_context(|| format!("run folder {}: cannot create it", dir.display()))?;
-        let lock = lock(&dir.join("lock"))?;
-        let run = RunDir { dir, _lock: lock };
+        let lock = Lock::take(&dir.join("lock"), "--out")?;
+        let run = RunDir { dir, lock };
+        data::sweep(&run.dir);
+        data::sweep(&run.checkpoints());
         run.write("recipe.json", identity)?;
         Ok(run)
     }
@@ -52,13 +56,18 @@ impl Store {
 #[derive(Debug)]
 pub struct RunDir {
     dir: PathBuf,
-    _lock: File,
+    lock: Lock,
 }
 
 impl RunDir {
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.dir
+    }
+
+    /// What makes it this process's own.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
     }
 
     /// Where the trainer keeps its checkpoints.
@@ -130,25 +139,6 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// Locks a file for this process alone, creating it if need be.
-///
-/// # Errors
-/// If another process holds it, or it cannot be made.
-pub fn lock(path: &Path) -> Result<File> {
-    let file =
-        File::create(path).with_context(|| format!("{}: cannot create it", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "{}: another process is working on this run; wait for it, or use another --out",
-            path.display()
-        ),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("{}: cannot lock it", path.display()))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use model::train::{Observer, ValidationReport};
+use model::train::{Event, Observer, ValidationReport};
 use model::{
-    Inferred, LfadsConfig, ModelError, NeuronCalcium, SequentialVae, TrainConfig, TrainData, fit,
-    load_weights, posterior_factors, posterior_mean, rate_coverage,
+    Checkpoints, Inferred, LfadsConfig, ModelError, NeuronCalcium, SequentialVae, TrainConfig,
+    TrainData, fit, load_weights, posterior_factors, posterior_mean, rate_coverage,
 };
 use ndarray::{Array3, ArrayView3};
+use serde_json::Value;
 
 use crate::config::ModelConfig;
 use crate::error::ZooError;
@@ -43,7 +44,7 @@ impl ModelConfig {
         self.with_model(setting, seed, device, task)
     }
 
-    /// The model with the averaged weights of a checkpoint.
+    /// The model with the averaged weights of a checkpoint of the training that is called `of`.
     ///
     /// # Errors
     /// As [`ModelConfig::check`] and [`model::load_weights`].
@@ -52,8 +53,9 @@ impl ModelConfig {
         setting: &Setting,
         device: &Device,
         checkpoint: &Path,
+        of: &Value,
     ) -> Result<Box<dyn Posterior>, ZooError> {
-        self.with_model(setting, 0, device, Load(checkpoint))
+        self.with_model(setting, 0, device, Load { checkpoint, of })
     }
 
     fn with_model<T: ModelTask>(
@@ -98,8 +100,8 @@ pub struct Training<'a> {
     pub seed: u64,
     /// Where to compute.
     pub device: &'a Device,
-    /// Folder to resume from and to keep checkpoints in.
-    pub checkpoints: Option<&'a Path>,
+    /// Where to resume from and to keep checkpoints.
+    pub checkpoints: Option<Checkpoints<'a>>,
 }
 
 /// A finished training.
@@ -114,6 +116,8 @@ pub struct Trained {
     pub recoveries: usize,
     /// Every validation.
     pub history: Vec<ValidationReport>,
+    /// Everything noteworthy, over all resumptions.
+    pub events: Vec<Event>,
 }
 
 /// A trained model, whichever it is.
@@ -240,16 +244,24 @@ impl ModelTask for Fit<'_> {
             seconds: fitted.seconds,
             recoveries: fitted.recoveries,
             history: fitted.history,
+            events: fitted.events,
         })
     }
 }
 
-struct Load<'a>(&'a Path);
+struct Load<'a> {
+    checkpoint: &'a Path,
+    of: &'a Value,
+}
 
 impl ModelTask for Load<'_> {
     type Output = Box<dyn Posterior>;
 
     fn run<M: SequentialVae>(self, model: M) -> Result<Box<dyn Posterior>, ZooError> {
-        Ok(Box::new(load_weights(model, self.0)?))
+        Ok(Box::new(load_weights(
+            model,
+            self.checkpoint,
+            Some(self.of),
+        )?))
     }
 }

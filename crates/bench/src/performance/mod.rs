@@ -5,7 +5,8 @@ mod report;
 mod scaling;
 mod steps;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use runs::terminal::print;
 use serde_json::{Map, Value};
 
 use crate::args::Performance;
@@ -23,8 +24,8 @@ pub fn run(args: &Performance) -> Result<()> {
     let gemm_gflops = gru::kernels::product_gflops();
     let steps = measure_steps(args)?;
     if args.steps {
-        println!("{}", json(gemm_gflops, &steps)?);
-        return Ok(());
+        let line = format!("{}\n", json(gemm_gflops, &steps)?);
+        return print(&line).context("cannot print the times");
     }
     let report = Report {
         gemm_gflops,
@@ -34,8 +35,8 @@ pub fn run(args: &Performance) -> Result<()> {
         kernels: criterion::read(&args.criterion),
     };
     report.write(&args.out)?;
-    println!("{}", args.out.join("performance.md").display());
-    Ok(())
+    let line = format!("{}\n", args.out.join("performance.md").display());
+    print(&line).context("cannot print where the report is")
 }
 
 fn measure_steps(args: &Performance) -> Result<Vec<(ModelName, Times)>> {

@@ -1,22 +1,28 @@
 //! `lfads deconvolve`: the spikes behind a recording's fluorescence.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 use calcium::estimate::median;
 use calcium::{CalciumError, Discretisation, INDICATORS, NamedIndicator};
 use clap::ValueEnum;
 use data::{Arrays, Likelihood, Recording, TraceBlocks, TraceStream, Units};
+use model::PROGRESS;
 use ndarray::Array1;
 use pipeline::{Layout, heading};
 use rayon::prelude::*;
 use runs::assumption;
+use runs::output::check_file;
 use serde_json::{Map, Value, json};
 
-use super::{Session, check_output};
+use super::Session;
 use crate::deconvolution::{Deconvolution, Method, Solved, remarks_of};
 use crate::input::{InputArgs, with_option_names};
+use crate::range;
 
+/// Of the traces that the network may be given, seconds.
+const LONGEST_FRAME_S: f64 = 2.0;
 /// Neurons in memory at a time with `--blocks`.
 const PER_BLOCK: usize = 64;
 
@@ -48,23 +54,23 @@ pub struct Deconvolve {
     indicator: Option<NamedIndicator>,
 
     /// Decay time of the indicator, seconds [default: as the file says, else estimated for each neuron]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = range::tau)]
     tau: Option<f64>,
 
     /// Rise time of the indicator, seconds: AR(2) instead of AR(1)
-    #[arg(long, value_name = "S", requires = "tau")]
+    #[arg(long, value_name = "S", requires = "tau", value_parser = range::tau)]
     tau_rise: Option<f64>,
 
     /// Decay time that the indicator usually has, seconds: guides the estimate of OASIS [default: 1]
-    #[arg(long, value_name = "S", conflicts_with = "tau")]
+    #[arg(long, value_name = "S", conflicts_with = "tau", value_parser = range::tau)]
     typical_tau: Option<f64>,
 
     /// Weight of the L1 penalty, in the recording's units [default: 0]
-    #[arg(long, value_name = "X", conflicts_with_all = ["s_min", "noise_constrained"])]
+    #[arg(long, value_name = "X", value_parser = range::size, conflicts_with_all = ["s_min", "noise_constrained"])]
     lambda: Option<f64>,
 
     /// Smallest spike, in the recording's units
-    #[arg(long, value_name = "X", conflicts_with = "noise_constrained")]
+    #[arg(long, value_name = "X", value_parser = range::size, conflicts_with = "noise_constrained")]
     s_min: Option<f64>,
 
     /// As few spikes as the noise allows; a constant baseline is fitted with them
@@ -72,7 +78,7 @@ pub struct Deconvolve {
     noise_constrained: bool,
 
     /// SD of the noise, in the recording's units [default: estimated for each neuron]
-    #[arg(long, value_name = "SD", requires = "noise_constrained")]
+    #[arg(long, value_name = "SD", value_parser = range::sd, requires = "noise_constrained")]
     noise: Option<f64>,
 
     /// Fit the decay time too, within a factor of four of what is given or estimated; too long where the noise
@@ -85,7 +91,7 @@ pub struct Deconvolve {
     baseline: BaselineMethod,
 
     /// Window of the rolling baseline, seconds [default: 60, or fifteen times tau if that is longer]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = range::duration)]
     baseline_window: Option<f64>,
 
     /// Read, solve and write a block of neurons at a time, for recordings larger than memory: from a
@@ -124,40 +130,45 @@ struct Stated {
 
 impl Deconvolve {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
-        check_output(&self.output)?;
+        check_file(&self.output, &self.input.files(&self.path))?;
         let (deconvolution, solved) = match self.blocks {
-            true => self.run_in_blocks(session)?,
-            false => self.run_whole(session)?,
+            true => self.run_in_blocks()?,
+            false => self.run_whole()?,
         };
         self.report(session, &deconvolution, &solved)
     }
 
-    fn run_whole(&self, session: &Session<'_>) -> Result<(Deconvolution, Vec<Solved>)> {
+    fn run_whole(&self) -> Result<(Deconvolution, Vec<Solved>)> {
         let recording = self.input.open(&self.path)?;
         let checked = recording.check(Likelihood::Gaussian);
         checked.map_err(with_option_names)?;
-        let deconvolution = self.deconvolution(Stated {
+        let deconvolution = self.checked(Stated {
             dt_s: recording.dt_s,
             tau_s: recording.tau_s,
             discretisation: recording.discretisation,
             units: recording.units,
-        });
+        })?;
         let slowest_s = deconvolution.tau_s.unwrap_or(deconvolution.typical_tau_s);
         let layout = Layout::new(&recording, 5.0 * slowest_s);
         let starts: Vec<usize> = layout.spans().map(|(first, _)| first).collect();
-        let bar = bar(session, recording.n_neurons());
+        let told = Told::of(recording.n_neurons());
         let solved: Vec<Result<Solved>> = (0..recording.n_neurons())
             .into_par_iter()
             .map(|neuron| {
-                let solved = deconvolution.solve(&layout.join(&recording, neuron), &starts);
-                bar.inc(1);
+                let mut solved = deconvolution.solve(&layout.join(&recording, neuron), &starts);
+                if let Ok(solved) = &mut solved {
+                    let traces = std::mem::take(&mut solved.traces).into_iter();
+                    solved.traces = traces.map(|trace| layout.without_gaps(trace)).collect();
+                }
+                told.one_more();
                 let id = &recording.neuron_ids[neuron];
+                let number = recording.neuron_numbers[neuron];
                 solved.with_context(|| {
-                    format!("{}: neuron {neuron} (`{id}`)", recording.path.display())
+                    let path = recording.path.display();
+                    format!("{path}: neuron {number} (`{id}`; --leave-out {number})")
                 })
             })
             .collect();
-        bar.finish_and_clear();
         let solved = solved.into_iter().collect::<Result<Vec<_>>>()?;
         let results = results(&recording, &layout, &deconvolution, &solved);
         results.write_for(&recording, &self.output)?;
@@ -165,7 +176,7 @@ impl Deconvolve {
     }
 
     /// The same in memory of the size of a block.
-    fn run_in_blocks(&self, session: &Session<'_>) -> Result<(Deconvolution, Vec<Solved>)> {
+    fn run_in_blocks(&self) -> Result<(Deconvolution, Vec<Solved>)> {
         let opened = TraceBlocks::open(&self.path, &self.input.options(), PER_BLOCK);
         let Some(blocks) = opened.map_err(with_option_names)? else {
             bail!(
@@ -173,12 +184,12 @@ impl Deconvolve {
                 self.path.display()
             );
         };
-        let deconvolution = self.deconvolution(Stated {
+        let deconvolution = self.checked(Stated {
             dt_s: blocks.dt_s(),
             tau_s: blocks.tau_s(),
             discretisation: blocks.discretisation(),
             units: blocks.units(),
-        });
+        })?;
         let kept = self.input.kept_in_blocks(&self.path, &blocks)?;
         let (n_bins, n_neurons) = (blocks.n_bins(), kept.len());
         let ids = blocks.neuron_ids().to_vec();
@@ -187,7 +198,7 @@ impl Deconvolve {
         let mut results = heading(&self.path, deconvolution.dt_s, &kept_ids);
         let arrays = deconvolution.arrays(units);
         let mut out = TraceStream::create(&self.output, &arrays, [n_bins, n_neurons])?;
-        let bar = bar(session, n_neurons);
+        let told = Told::of(n_neurons);
         let mut check = blocks.check().map_err(with_option_names)?;
         let mut all = Vec::new();
         for block in blocks {
@@ -212,7 +223,10 @@ impl Deconvolve {
             for ((neuron, _), solved) in traces.into_iter().zip(solved) {
                 let mut solved = solved.with_context(|| {
                     let path = self.path.display();
-                    format!("{path}: neuron {neuron} (`{}`)", ids[neuron])
+                    format!(
+                        "{path}: neuron {neuron} (`{}`; --leave-out {neuron})",
+                        ids[neuron]
+                    )
                 })?;
                 for (array, trace) in solved.traces.iter().enumerate() {
                     out.append(array, trace)?;
@@ -220,14 +234,26 @@ impl Deconvolve {
                 // They are on the disk.
                 solved.traces.clear();
                 all.push(solved);
-                bar.inc(1);
+                told.one_more();
             }
         }
-        bar.finish_and_clear();
         check.finish().map_err(with_option_names)?;
         insert_numbers(&mut results, &deconvolution, &all, units);
         out.finish(&results)?;
         Ok((deconvolution, all))
+    }
+
+    /// The same as [`Self::deconvolution`], where it makes sense.
+    fn checked(&self, stated: Stated) -> Result<Deconvolution> {
+        let deconvolution = self.deconvolution(stated);
+        let dt_s = deconvolution.dt_s;
+        if deconvolution.method == Method::Network && dt_s > LONGEST_FRAME_S {
+            bail!(
+                "{}: its frames last {dt_s} s, in which transients come and go: the network takes frames of up to {LONGEST_FRAME_S} s (--rate, if the file is wrong; --tau deconvolves by OASIS)",
+                self.path.display()
+            );
+        }
+        Ok(deconvolution)
     }
 
     /// What the command line says, else the file.
@@ -271,7 +297,7 @@ impl Deconvolve {
         solved: &[Solved],
     ) -> Result<()> {
         let mut value = Map::new();
-        value.insert("output".into(), json!(self.output));
+        value.insert("output".into(), json!(self.output.to_string_lossy()));
         value.insert(
             "method".into(),
             json!(
@@ -316,9 +342,29 @@ impl Deconvolve {
     }
 }
 
-fn bar(session: &Session<'_>, n_neurons: usize) -> indicatif::ProgressBar {
-    let template = "{bar:30} {pos}/{len} neurons  {eta} left";
-    session.progress.bar(n_neurons as u64, template)
+/// Tells how far the work is.
+struct Told {
+    done: AtomicUsize,
+    of: usize,
+}
+
+impl Told {
+    fn of(n_neurons: usize) -> Self {
+        Self {
+            done: AtomicUsize::new(0),
+            of: n_neurons,
+        }
+    }
+
+    fn one_more(&self) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::trace!(
+            target: PROGRESS,
+            what = "neurons deconvolved",
+            done = done as u64,
+            of = self.of as u64
+        );
+    }
 }
 
 fn results(

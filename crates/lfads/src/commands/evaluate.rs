@@ -9,6 +9,7 @@ use calcium::estimate::median;
 use data::{Arrays, Dataset, Quantity};
 use metrics::{AffineAlignment, Fit, MetricsError};
 use ndarray::{Array2, Array3, ArrayView3, Axis, Ix2, Ix3, concatenate, s};
+use pipeline::RunFolder;
 use serde::Serialize;
 
 use super::Session;
@@ -47,7 +48,7 @@ struct Quality {
 impl Evaluate {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         let path = match self.inferred.is_dir() {
-            true => self.inferred.join("inferred.h5"),
+            true => RunFolder::open(&self.inferred)?.0.file("inferred.h5"),
             false => self.inferred.clone(),
         };
         let inferred = Arrays::read(&path)?;

@@ -2,22 +2,26 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use data::Likelihood;
-use pipeline::{FitConfig, FitRequest, Prepared, RunFolder, RunRecord, RunResult};
+use model::Device;
+use pipeline::{FitConfig, FitRequest, Locked, Prepared, RunFolder, RunRecord, RunResult};
 use runs::device::DeviceKind;
+use runs::interrupt;
+use runs::output::check_folder;
 use runs::progress::Watch;
 use zoo::ModelName;
 
 use super::Session;
 use crate::input::{InputArgs, with_option_names};
+use crate::range;
 
 /// Train a model on a recording and infer spikes, rates and factors from it.
 ///
 /// Example: `lfads fit mouse/suite2p -o run --tau 0.7` cuts the recording into windows, trains
-/// ladder LFADS on four fifths of them and writes run/inferred.h5. Interrupt it whenever you like:
-/// the same command goes on where it stopped.
+/// ladder LFADS on four fifths of them and writes run/inferred.h5. Interrupt it whenever you like
+/// (Ctrl-C, twice to end at once): the same command goes on where it stopped.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Fit {
@@ -37,11 +41,11 @@ pub struct Fit {
     config: Option<PathBuf>,
 
     /// Decay time of the indicator, seconds [default: as the file says, else estimated]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = range::tau)]
     tau: Option<f64>,
 
     /// Optimiser steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = range::steps)]
     steps: Option<usize>,
 
     /// Seed of weights, noise and the choice of held-out trials
@@ -72,6 +76,9 @@ fn models() -> impl TypedValueParser<Value = ModelName> {
 impl Fit {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         let device = self.device.open()?;
+        let mut inputs = self.input.files(&self.path);
+        inputs.extend(self.config.as_deref());
+        check_folder(&self.output, &RunFolder::FILES, &inputs)?;
         let recording = self.input.open(&self.path)?;
         let likelihood = match self.model.reads_spikes() {
             true => Likelihood::Poisson,
@@ -85,18 +92,37 @@ impl Fit {
         };
         let fit = Prepared::new(recording, request)?;
         let locked = RunFolder::begin(&self.output, &fit.record)?;
-        let folder = &locked.folder;
-        if let (true, Ok(result)) = (
-            folder.file("inferred.h5").is_file(),
-            folder.read::<RunResult>("result.json"),
-        ) {
-            tracing::info!("{}: already complete", self.output.display());
-            return self.report(session, &fit.record, &result);
+        let result = match locked.folder.complete(&fit.record)? {
+            Some(result) => {
+                tracing::info!("{}: already complete", self.output.display());
+                result
+            }
+            None => self.complete(session, &fit, &locked, &device)?,
+        };
+        if self.npz {
+            locked.folder.write_npz()?;
         }
-        let mut watch = Watch::new(session.progress, fit.record.training.n_steps);
-        let result = fit.run(folder, &device, &mut watch, self.npz)?;
-        drop(watch);
         self.report(session, &fit.record, &result)
+    }
+
+    fn complete(
+        &self,
+        session: &Session<'_>,
+        fit: &Prepared,
+        run: &Locked,
+        device: &Device,
+    ) -> Result<RunResult> {
+        let mut watch = Watch::new(session.progress, fit.record.training.n_steps);
+        let trained = fit.train(run, device, &mut watch);
+        let trained = trained.with_context(|| self.output.display().to_string())?;
+        drop(watch);
+        if interrupt::asked() {
+            bail!(
+                "{}: the training is complete and saved",
+                self.output.display()
+            );
+        }
+        fit.finish(run, trained)
     }
 
     fn config(&self) -> Result<FitConfig> {
@@ -130,7 +156,7 @@ impl Fit {
             self.output.join("inferred.h5").display(),
         );
         let value = serde_json::json!({
-            "run": self.output,
+            "run": self.output.to_string_lossy(),
             "model": record.model,
             "calibration": record.calibration,
             "result": result,

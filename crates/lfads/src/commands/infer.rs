@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use data::Likelihood;
 use pipeline::RunFolder;
 use runs::device::DeviceKind;
+use runs::output::check_file;
 use serde_json::json;
 
-use super::{Session, check_output};
+use super::Session;
 use crate::input::{InputArgs, with_option_names};
+use crate::range;
 
 /// Infer spikes, rates and factors from new data with a trained model.
 ///
@@ -30,8 +32,8 @@ pub struct Infer {
     output: PathBuf,
 
     /// Posterior samples averaged for each trial [default: as in the fit]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    samples: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = range::samples)]
+    samples: Option<usize>,
 
     /// Keep the training's spike sizes and baselines, whatever the brightness
     #[arg(long)]
@@ -47,10 +49,19 @@ pub struct Infer {
 
 impl Infer {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
-        check_output(&self.output)?;
+        let mut inputs = self.input.files(&self.path);
+        let own = RunFolder::FILES.map(|name| self.run.join(name));
+        inputs.extend(own.iter().map(PathBuf::as_path));
+        check_file(&self.output, &inputs)?;
         let device = self.device.open()?;
         let (folder, record) = RunFolder::open(&self.run)?;
         if !folder.file("result.json").is_file() {
+            if !folder.weights().exists() {
+                bail!(
+                    "{}: the fit has no checkpoint yet; go on with it by the same `lfads fit`",
+                    self.run.display()
+                );
+            }
             tracing::warn!(
                 "{}: the fit is not complete; the weights of its last checkpoint are used",
                 self.run.display()
@@ -65,7 +76,7 @@ impl Infer {
         recording
             .check_values(likelihood)
             .map_err(with_option_names)?;
-        let n_samples = self.samples.map_or(record.config.n_samples, |n| n as usize);
+        let n_samples = self.samples.unwrap_or(record.config.n_samples);
         let (results, observations) = pipeline::infer(
             &folder,
             &record,
@@ -77,7 +88,7 @@ impl Infer {
         results.write_for(&observations.recording, &self.output)?;
         let (n_pieces, n_bins) = observations.cut.dim();
         let value = json!({
-            "output": self.output,
+            "output": self.output.to_string_lossy(),
             "n_pieces": n_pieces,
             "n_bins": n_bins,
             "n_samples": n_samples,

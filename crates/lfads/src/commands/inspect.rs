@@ -7,14 +7,13 @@ use anyhow::Result;
 use calcium::Automatic;
 use data::{Likelihood, Recording, Traces, Units};
 use ndarray::ArrayView2;
-use pipeline::Layout;
+use pipeline::{Layout, Signal, axes, doubts, faults_in_words};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Session;
 use crate::input::{InputArgs, option_names, with_flags};
-use crate::reading;
-use crate::signal::{self, Signal};
+use crate::range;
 
 /// Neurons listed in the terminal.
 const N_LISTED: usize = 40;
@@ -30,7 +29,7 @@ pub struct Inspect {
     path: PathBuf,
 
     /// Decay time that the indicator usually has, seconds
-    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = range::tau)]
     typical_tau: f64,
 
     #[command(flatten)]
@@ -40,7 +39,7 @@ pub struct Inspect {
 /// The whole answer; its JSON form is an interface.
 #[derive(Debug, Serialize)]
 struct Inspection {
-    path: PathBuf,
+    path: String,
     format: String,
     dataset: String,
     units: Option<String>,
@@ -150,7 +149,7 @@ impl Inspection {
             .collect();
         let extreme = |n: Option<&usize>| n.copied().unwrap_or_default();
         Self {
-            path: recording.path.clone(),
+            path: recording.path.display().to_string(),
             format: recording.format.to_string(),
             dataset: recording.dataset.clone(),
             units: recording.units.map(|units| units.to_string()),
@@ -163,7 +162,7 @@ impl Inspection {
             continuous: matches!(recording.traces, Traces::Continuous(_)),
             n_frames: [extreme(lengths.iter().min()), extreme(lengths.iter().max())],
             n_train: recording.n_train,
-            axes: reading::axes(recording),
+            axes: axes(recording),
             notes: recording.notes.iter().map(|n| with_flags(n)).collect(),
             warnings: warnings(recording, &neurons),
             neurons,
@@ -184,10 +183,7 @@ impl Inspection {
         writeln!(
             page,
             "{} ({}, {} {})",
-            self.path.display(),
-            self.format,
-            self.dataset,
-            self.axes
+            self.path, self.format, self.dataset, self.axes
         )?;
         write!(
             page,
@@ -231,7 +227,8 @@ impl Inspection {
     }
 
     fn write_neurons(&self, page: &mut String) -> std::fmt::Result {
-        let of_fluorescence = self.neurons.iter().any(|n| n.noise_sd.is_some());
+        let counts = Units::SpikeCounts.to_string();
+        let of_fluorescence = self.units.as_deref() != Some(&counts);
         writeln!(page)?;
         match of_fluorescence {
             true => writeln!(
@@ -270,12 +267,13 @@ impl Neuron {
             );
         }
         let number = |value: Option<f64>, decimals: usize| {
+            let value = value.filter(|value| value.is_finite());
             value.map_or_else(|| "–".into(), |v| format!("{v:.decimals$}"))
         };
         writeln!(
             page,
-            "  {index:6} {id:>8} {:11.4} {:>11} {:>7} {:>8} {:>11} {missing:7.1}%",
-            self.mean,
+            "  {index:6} {id:>8} {:>11} {:>11} {:>7} {:>8} {:>11} {missing:7.1}%",
+            number(Some(self.mean), 4),
             number(self.noise_sd, 4),
             number(self.snr, 1),
             number(self.tau_s, 2),
@@ -295,7 +293,7 @@ fn warnings(recording: &Recording, neurons: &[Neuron]) -> Vec<String> {
         let hint = option_names(&error.problem);
         found.push(format!("{}{hint}", error.problem));
     }
-    found.extend(reading::warnings(recording));
+    found.extend(doubts(recording));
     let list = |which: &dyn Fn(&Neuron) -> bool| {
         let indices = neurons.iter().enumerate().filter(|(_, n)| which(n));
         let indices: Vec<String> = indices.map(|(i, _)| i.to_string()).collect();
@@ -303,7 +301,7 @@ fn warnings(recording: &Recording, neurons: &[Neuron]) -> Vec<String> {
     };
     let signals: Vec<Option<&Signal>> = neurons.iter().map(|n| n.signal.as_ref()).collect();
     let means: Vec<f64> = neurons.iter().map(|n| n.mean).collect();
-    found.extend(signal::warnings(
+    found.extend(faults_in_words(
         &signals,
         &means,
         recording.units,

@@ -8,10 +8,9 @@ pub mod inspect;
 pub mod report;
 pub mod simulate;
 
-use std::io::Write;
-use std::path::Path;
+use std::fmt::Write as _;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use runs::progress::Progress;
 use serde::Serialize;
 
@@ -27,35 +26,27 @@ impl Session<'_> {
     /// Prints a result: as JSON if asked for, else as `text`.
     ///
     /// # Errors
-    /// If standard output is closed.
+    /// If standard output cannot be written, as on a full disk.
     pub fn print(&self, value: &impl Serialize, text: &str) -> Result<()> {
         let text = match self.json {
-            true => serde_json::to_string_pretty(value)? + "\n",
+            true => without_controls(&serde_json::to_string_pretty(value)?) + "\n",
             false => text.to_owned(),
         };
-        let printed = std::io::stdout().write_all(text.as_bytes());
-        printed.context("cannot print the result")
+        runs::terminal::print(&text).context("cannot print the result")
     }
 }
 
-/// Refuses a file that cannot be written, before there is work to lose.
-///
-/// # Errors
-/// If it is a folder, or would lie in none.
-fn check_output(path: &Path) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let (is_dir, path) = (path.is_dir(), path.display());
-    if is_dir {
-        bail!("{path}: cannot write a file here, it is a folder; name a file in it");
+/// JSON in which also those control characters are escaped that its standard lets be.
+fn without_controls(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            // Writing to a `String` cannot fail.
+            '\u{7f}'..='\u{9f}' => drop(write!(escaped, "\\u{:04x}", u32::from(c))),
+            _ => escaped.push(c),
+        }
     }
-    if !folder.is_dir() {
-        let folder = folder.display();
-        bail!("{path}: cannot write the file, there is no folder {folder}; make it first");
-    }
-    Ok(())
+    escaped
 }
 
 /// Runs the command that was given.
@@ -64,7 +55,7 @@ fn check_output(path: &Path) -> Result<()> {
 /// Everything that is wrong with the input, as one line.
 pub fn run(args: &Args, progress: &Progress) -> Result<()> {
     rayon::ThreadPoolBuilder::new()
-        .num_threads(args.threads.map_or(0, usize::from))
+        .num_threads(args.threads.unwrap_or(0))
         .build_global()
         .context("--threads")?;
     let session = Session {

@@ -1,10 +1,11 @@
 //! `lfads report`: a run as one page.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use data::Arrays;
 use pipeline::RunFolder;
+use runs::output::check_file;
 use runs::store::write_atomically;
 use serde_json::json;
 
@@ -39,8 +40,14 @@ impl ReportArgs {
         let page = Report::new(&record, &history, &result, &results)?.html();
         let output = self.output.clone();
         let output = output.unwrap_or_else(|| folder.file("report.html"));
+        let own = RunFolder::FILES.map(|name| self.run.join(name));
+        let own: Vec<&Path> = own.iter().map(PathBuf::as_path).collect();
+        check_file(&output, &own)?;
         write_atomically(&output, page.as_bytes())?;
         let text = format!("{}: {} kB\n", output.display(), page.len() / 1000);
-        session.print(&json!({"output": output, "bytes": page.len()}), &text)
+        session.print(
+            &json!({"output": output.to_string_lossy(), "bytes": page.len()}),
+            &text,
+        )
     }
 }

@@ -7,14 +7,18 @@ use calcium::Discretisation;
 use clap::ValueEnum;
 use data::{Dataset, Split, write_suite2p};
 use ndarray::Axis;
+use runs::output::{check_file, check_folder};
 use serde_json::json;
 use synth::{
     Benchmark, ChaoticRnnBenchmark, Extraction, HeldOut, Kernel, LorenzBenchmark, Observation,
     TrialDesign,
 };
 
-use super::{Session, check_output};
+use super::Session;
+use crate::range;
 
+/// Frames × neurons × trials.
+const MOST_VALUES: f64 = 2e9;
 /// Lorenz time that passes in a second, as in the published benchmark.
 const LORENZ_SPEED: f64 = 0.3;
 
@@ -47,31 +51,31 @@ pub struct Simulate {
     recipe: Option<PathBuf>,
 
     /// Number of neurons
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = range::count)]
     neurons: Option<usize>,
 
     /// Initial states of the dynamics
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = range::count)]
     conditions: Option<usize>,
 
     /// Trials from each initial state, of which a fifth is held out
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
-    repeats: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = range::repeats)]
+    repeats: Option<usize>,
 
     /// Frames per trial; with --format suite2p in all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = range::frames)]
     bins: Option<usize>,
 
     /// Seconds per frame
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = range::duration)]
     dt: Option<f64>,
 
     /// Decay time of the indicator, seconds
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = range::tau)]
     tau: Option<f64>,
 
     /// SD of the noise, in units of one spike's fluorescence
-    #[arg(long, value_name = "SD")]
+    #[arg(long, value_name = "SD", value_parser = range::size)]
     noise: Option<f64>,
 }
 
@@ -96,10 +100,10 @@ enum FileFormat {
 impl Simulate {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         let benchmark = self.benchmark()?;
+        self.check(&benchmark)?;
         let dataset = benchmark.simulate(self.seed)?;
         match self.format {
             FileFormat::Hdf5 => {
-                check_output(&self.output)?;
                 dataset.write(&self.output)?;
                 Self::report(session, &dataset, &self.output, &self.output)
             }
@@ -120,6 +124,35 @@ impl Simulate {
                 Self::report(session, &dataset, &folder, &truth)
             }
         }
+    }
+
+    /// Refuses to write over what is read or recorded, and more values than a machine holds.
+    fn check(&self, benchmark: &Benchmark) -> Result<()> {
+        let (n_bins, n_neurons, design) = match benchmark {
+            Benchmark::Lorenz(lorenz) => (lorenz.n_bins, lorenz.n_neurons, &lorenz.design),
+            Benchmark::ChaoticRnn(rnn) => (rnn.n_bins, rnn.n_neurons, &rnn.design),
+        };
+        let sizes = [n_bins, n_neurons, design.n_conditions, design.n_repeats];
+        let n_values: f64 = sizes.iter().map(|&size| size as f64).product();
+        if n_values > MOST_VALUES {
+            bail!(
+                "{n_values:.0} values (frames × neurons × trials) are too many; at most {MOST_VALUES:.0}: fewer --bins, --neurons, --conditions or --repeats"
+            );
+        }
+        let inputs: Vec<&Path> = self.recipe.iter().map(PathBuf::as_path).collect();
+        if self.format == FileFormat::Hdf5 {
+            return check_file(&self.output, &inputs);
+        }
+        let plane = self.output.join("suite2p").join("plane0");
+        let truth = self.output.join("truth.h5");
+        if plane.join("F.npy").exists() && !truth.exists() {
+            bail!(
+                "{}: it holds a recording that was not simulated (there is no {}); give another folder",
+                plane.display(),
+                truth.display()
+            );
+        }
+        check_folder(&self.output, &["truth.h5"], &inputs)
     }
 
     fn benchmark(&self) -> Result<Benchmark> {
@@ -204,7 +237,7 @@ impl Simulate {
                 held_out: HeldOut::Repeats(1),
             };
         }
-        let n_repeats = self.repeats.map_or(given.n_repeats, |n| n as usize);
+        let n_repeats = self.repeats.unwrap_or(given.n_repeats);
         TrialDesign {
             n_conditions: self.conditions.unwrap_or(given.n_conditions),
             n_repeats,
@@ -247,8 +280,8 @@ impl Simulate {
         let n_held_out = dataset.valid.spikes.as_ref().map_or(0, |s| s.dim().0);
         let rate_hz = f64::from(spikes.sum()) / spikes.len() as f64 / dataset.dt_s;
         let value = json!({
-            "recording": recording,
-            "truth": truth,
+            "recording": recording.to_string_lossy(),
+            "truth": truth.to_string_lossy(),
             "n_trials": n_trials + n_held_out,
             "n_held_out": n_held_out,
             "n_bins": n_bins,

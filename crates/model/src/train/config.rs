@@ -21,14 +21,15 @@ pub struct TrainConfig {
     pub beta_2: f32,
     /// Adam's ε.
     pub epsilon: f32,
-    /// The gradient's joint norm is clipped to this.
+    /// The gradient's joint norm is clipped to this; infinity: it is not.
+    #[serde(with = "crate::number")]
     pub clip_norm: f64,
     /// When each level joins in.
     pub warm_up: WarmUp,
     /// Decay per step of the running average of the weights, which is what training returns;
     /// 0 returns the last weights.
     pub average_decay: f64,
-    /// Epochs between validations, and between checkpoints.
+    /// Epochs between validations.
     pub validate_every: usize,
     /// Validations without improvement before training stops early; absent: never.
     pub patience: Option<usize>,
@@ -56,6 +57,9 @@ impl Default for TrainConfig {
     }
 }
 
+/// Steps, trials and epochs.
+const MOST: usize = 1_000_000_000;
+
 impl TrainConfig {
     /// Checks every number, as [`fit`](super::fit) does before it starts.
     ///
@@ -63,17 +67,28 @@ impl TrainConfig {
     /// [`ModelError::Config`] naming the field, the value and the valid range.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.learning_rate.validate()?;
+        self.warm_up.validate()?;
         for (field, size) in [
             ("n_steps", self.n_steps),
             ("batch_size", self.batch_size),
             ("validate_every", self.validate_every),
         ] {
-            require(size > 0, field, size, "at least 1")?;
+            require(
+                (1..=MOST).contains(&size),
+                field,
+                size,
+                "from 1 to 1,000,000,000",
+            )?;
         }
         for (field, beta) in [("beta_1", self.beta_1), ("beta_2", self.beta_2)] {
             require((0.0..1.0).contains(&beta), field, beta, "in [0, 1)")?;
         }
-        require(self.epsilon > 0.0, "epsilon", self.epsilon, "above 0")?;
+        require(
+            self.epsilon > 0.0 && self.epsilon.is_finite(),
+            "epsilon",
+            self.epsilon,
+            "above 0 and finite",
+        )?;
         require(self.clip_norm > 0.0, "clip_norm", self.clip_norm, "above 0")?;
         require(
             (0.0..1.0).contains(&self.average_decay),

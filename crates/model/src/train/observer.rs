@@ -29,10 +29,12 @@ pub struct ValidationReport {
     /// Steps done.
     pub step: usize,
     /// Mean loss of the training steps since the last validation.
+    #[serde(with = "crate::number")]
     pub train_loss: f64,
     /// Terms on the validation trials, without dropout, by the averaged weights.
     pub valid: ElboValues,
     /// Standard deviation of the factors over bins and trials.
+    #[serde(with = "crate::number")]
     pub factor_sd: f64,
 }
 
@@ -56,8 +58,10 @@ pub enum Event {
         /// The step.
         step: usize,
         /// KL of the initial condition, nats per trial.
+        #[serde(with = "crate::number")]
         kl_ic: f64,
         /// Standard deviation of the factors.
+        #[serde(with = "crate::number")]
         factor_sd: f64,
         /// Whether it was reset, or resets were used up.
         reset: bool,
@@ -77,6 +81,17 @@ pub trait Observer: Send {
     fn on_validation(&mut self, _report: &ValidationReport) {}
     /// When something noteworthy happens.
     fn on_event(&mut self, _event: &Event) {}
+    /// Asked after each step: whether to save and end here.
+    fn wants_to_stop(&mut self) -> bool {
+        false
+    }
+    /// Asked before a checkpoint is written; an error says why it must not be, and ends the training.
+    ///
+    /// # Errors
+    /// If the folder is no longer the training's own.
+    fn before_checkpoint(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// An [`Observer`] that does nothing.

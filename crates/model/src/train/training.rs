@@ -1,12 +1,10 @@
 //! A training as a library's guest asks for it.
 
-use std::path::Path;
-
 use crate::batch::TrainData;
 use crate::error::ModelError;
 use crate::vae::SequentialVae;
 
-use super::{Fitted, Observer, TrainConfig, fit};
+use super::{Checkpoints, Fitted, Observer, TrainConfig, fit};
 
 /// How to train, said where it differs from the defaults: [`TrainConfig`]'s, seed 0, no
 /// checkpoints, nobody watching.
@@ -27,7 +25,7 @@ use super::{Fitted, Observer, TrainConfig, fit};
 pub struct Training<'a> {
     config: TrainConfig,
     seed: u64,
-    checkpoints: Option<&'a Path>,
+    checkpoints: Option<Checkpoints<'a>>,
     observer: Option<&'a mut dyn Observer>,
 }
 
@@ -47,10 +45,10 @@ impl<'a> Training<'a> {
         self
     }
 
-    /// The folder to resume from and to keep checkpoints in.
+    /// Where to resume from and to keep checkpoints.
     #[must_use]
-    pub fn checkpoints(mut self, folder: &'a Path) -> Self {
-        self.checkpoints = Some(folder);
+    pub fn checkpoints(mut self, checkpoints: Checkpoints<'a>) -> Self {
+        self.checkpoints = Some(checkpoints);
         self
     }
 

@@ -6,6 +6,8 @@ use crate::batch::time_major;
 use crate::elbo::{ElboValues, Term};
 use crate::infer::device_of;
 use crate::noise::{Noise, Stream};
+use crate::number::Number;
+use crate::optimizer::{OnePassAdam, forget};
 use crate::pass::{Pass, Stage};
 use crate::vae::SequentialVae;
 
@@ -23,11 +25,22 @@ impl<M: SequentialVae> Trainer<'_, M> {
         let (valid, factor_sd) = self.evaluate();
         let report = ValidationReport {
             step: self.state.step,
-            train_loss: mean(&std::mem::take(&mut self.state.losses)),
+            train_loss: mean(
+                std::mem::take(&mut self.state.losses)
+                    .iter()
+                    .map(|loss| loss.0),
+            ),
             valid: valid.clone(),
             factor_sd,
         };
         tracing::debug!(?report, "validation");
+        if let Some((term, value)) = valid.non_finite() {
+            tracing::warn!(
+                "step {}: `{}` of the held-out trials is {value}: a frame far from all others? (lfads inspect; --mask)",
+                report.step,
+                term.name()
+            );
+        }
         observer.on_validation(&report);
         self.state.history.push(report);
         let (weights, stage) = (self.weights(), self.stage());
@@ -63,7 +76,7 @@ impl<M: SequentialVae> Trainer<'_, M> {
                 (trials.len(), elbo.values())
             })
             .collect();
-        (ElboValues::mean(&values), mean(&spread).sqrt())
+        (ElboValues::mean(&values), mean(spread.into_iter()).sqrt())
     }
 
     /// Resets a collapsed deep level; tells whether it did.
@@ -88,18 +101,22 @@ impl<M: SequentialVae> Trainer<'_, M> {
             reset,
             "the deep level has collapsed"
         );
-        observer.on_event(&Event::Collapsed {
+        let event = Event::Collapsed {
             step,
             kl_ic,
             factor_sd,
             reset,
-        });
+        };
+        self.tell(event, observer);
         if !reset {
             return false;
         }
         self.state.resets += 1;
         let stream = Stream::Reset(self.state.resets);
         let mut noise = Noise::new(self.seed, stream, &self.device);
+        // Moments of weights that are no more would go along for ever.
+        let adam = OnePassAdam::new(self.config.beta_1, self.config.beta_2, self.config.epsilon);
+        self.optimizer = forget(self.optimizer.clone(), self.model.dynamics(), adam);
         self.model = self.model.clone().reset_dynamics(&mut noise);
         self.average = self.model.valid();
         self.state.n_steps += step - self.state.deep_start;
@@ -109,8 +126,8 @@ impl<M: SequentialVae> Trainer<'_, M> {
     }
 
     fn track_patience(&mut self, bound: f64, observer: &mut dyn Observer) {
-        if self.state.best_valid.is_none_or(|best| bound < best) {
-            self.state.best_valid = Some(bound);
+        if self.state.best_valid.is_none_or(|best| bound < best.0) {
+            self.state.best_valid = Some(Number(bound));
             self.state.validations_since_best = 0;
             return;
         }
@@ -118,9 +135,8 @@ impl<M: SequentialVae> Trainer<'_, M> {
         let patience = self.config.patience.unwrap_or(usize::MAX);
         if self.state.validations_since_best >= patience {
             self.state.stopped_early = true;
-            observer.on_event(&Event::StoppedEarly {
-                step: self.state.step,
-            });
+            let step = self.state.step;
+            self.tell(Event::StoppedEarly { step }, observer);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Small data and models for the integration tests.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use baselines::{
     Data, EdgeworthLfads, EdgeworthLfadsConfig, GaussianLfads, GaussianLfadsConfig, Moments,
 };
@@ -8,9 +11,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use calcium::Hill;
 use model::{
-    CalciumModel, CountLadder, CountLadderConfig, DynamicsConfig, FluorStatistics, Indicator,
-    Ladder, LadderConfig, LearningRate, Lfads, LfadsConfig, TrainConfig, TrainData, TrialStart,
-    WarmUp,
+    CalciumModel, CountLadder, CountLadderConfig, DeepDraw, DeepInput, DeepPass, Draw, Dynamics,
+    DynamicsConfig, Elbo, FluorStatistics, Indicator, Ladder, LadderConfig, LearningRate, Lfads,
+    LfadsConfig, Noise, Pass, SequentialVae, Term, TrainConfig, TrainData, TrialStart, WarmUp,
 };
 use synth::{LorenzBenchmark, TrialDesign};
 
@@ -210,5 +213,55 @@ pub fn training(n_steps: usize) -> TrainConfig {
         },
         validate_every: 1,
         ..TrainConfig::default()
+    }
+}
+
+/// LFADS whose bound is NaN at one of its evaluations.
+#[derive(Module, Debug)]
+pub struct Fragile {
+    lfads: Lfads,
+    #[module(skip)]
+    left: Arc<AtomicUsize>,
+}
+
+impl Fragile {
+    /// At this evaluation; those of its clones count as its own.
+    pub fn at(evaluation: usize) -> Self {
+        Self {
+            lfads: lfads(&Device::flex().autodiff()),
+            left: Arc::new(AtomicUsize::new(evaluation)),
+        }
+    }
+}
+
+impl SequentialVae for Fragile {
+    type Shallow = ();
+
+    fn dynamics(&self) -> &Dynamics {
+        self.lfads.dynamics()
+    }
+
+    fn dynamics_mut(&mut self) -> &mut Dynamics {
+        self.lfads.dynamics_mut()
+    }
+
+    fn deep_input(&self, x: &Tensor<3>) -> DeepInput {
+        self.lfads.deep_input(x)
+    }
+
+    fn observe(&self, x: Tensor<3>, deep: &DeepPass, pass: &mut Pass<'_>) -> Elbo {
+        let elbo = self.lfads.observe(x, deep, pass);
+        if self.left.fetch_sub(1, Ordering::Relaxed) != 1 {
+            return elbo;
+        }
+        let reconstruction = elbo.get(Term::Reconstruction).expect("LFADS has it");
+        let broken = reconstruction.clone().mul_scalar(f64::NAN);
+        elbo.with(Term::Reconstruction, broken)
+    }
+
+    fn encode_shallow(&self, _: Tensor<3>, _: &Tensor<3>) {}
+
+    fn complete(&self, shallow: &(), deep: DeepDraw, noise: &mut Noise) -> Draw {
+        self.lfads.complete(shallow, deep, noise)
     }
 }

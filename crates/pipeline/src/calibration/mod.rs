@@ -1,22 +1,25 @@
 //! From a recording's fluorescence to units of one spike above a baseline, and back.
 
+mod floor;
 mod in_turn;
 mod measure;
 mod shots;
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
-use calcium::estimate::{maximin_baseline, median};
+use calcium::estimate::median;
 use calcium::oasis::Ar1Problem;
 use calcium::{Ar1, CalciumError, Discretisation, dimmed_to, dimming};
 use data::{Recording, Traces, Units};
-use model::{CalciumModel, Indicator};
+use model::{CalciumModel, Indicator, PROGRESS};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
 use crate::layout::Layout;
+use floor::rolling_baseline;
 use measure::{Known, Neuron};
 
 /// Decay times after which calcium counts as gone: the gap between trials laid end to end.
@@ -263,31 +266,26 @@ fn warn_of_dimming(recording: &Recording, neurons: &[Neuron]) {
     }
 }
 
-/// The floor of a smoothed trace over a window, artefacts left out: one would be the floor for as long as
-/// the window. Nothing without a window.
-fn rolling_baseline(
-    trace: &[f32],
-    window_s: Option<f64>,
-    tau_s: f64,
-    dt_s: f64,
-) -> Result<Vec<f32>, CalciumError> {
-    match window_s {
-        None => Ok(Vec::new()),
-        Some(window_s) => {
-            let window = (window_s / dt_s).ceil() as usize;
-            let trace = measure::without_artefacts(trace);
-            maximin_baseline(&trace, 0.5 * tau_s / dt_s, window)
-        }
-    }
-}
-
 /// Works on all neurons in parallel; an error names its neuron.
 fn each_neuron<T: Send>(
     recording: &Recording,
     work: impl Fn(usize) -> Result<T, CalciumError> + Sync,
 ) -> Result<Vec<T>> {
-    let neurons = (0..recording.n_neurons()).into_par_iter();
-    let found: Vec<Result<T, CalciumError>> = neurons.map(&work).collect();
+    let n_neurons = recording.n_neurons();
+    let done = AtomicUsize::new(0);
+    let told = |neuron: usize| {
+        let found = work(neuron);
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::trace!(
+            target: PROGRESS,
+            what = "neurons calibrated",
+            done = done as u64,
+            of = n_neurons as u64
+        );
+        found
+    };
+    let neurons = (0..n_neurons).into_par_iter();
+    let found: Vec<Result<T, CalciumError>> = neurons.map(told).collect();
     let named = found.into_iter().enumerate();
     named
         .map(|(neuron, found)| found.with_context(|| of_neuron(recording, neuron)))
@@ -296,7 +294,9 @@ fn each_neuron<T: Send>(
 
 fn of_neuron(recording: &Recording, neuron: usize) -> String {
     let id = &recording.neuron_ids[neuron];
-    format!("{}: neuron {neuron} (`{id}`)", recording.path.display())
+    let number = recording.neuron_numbers[neuron];
+    let path = recording.path.display();
+    format!("{path}: neuron {number} (`{id}`; --leave-out {number})")
 }
 
 /// `3 ("a"), 7 ("b")`: at most ten of them.

@@ -5,7 +5,7 @@ use calcium::{Automatic, CalciumError, Estimates, dimmed_to, dimming};
 use data::Units;
 
 /// Below this a neuron's transients are hard to tell from noise.
-pub const LOW_SNR: f64 = 2.0;
+const LOW_SNR: f64 = 2.0;
 /// What noise makes OASIS find above the baseline it makes it find below as well: transients must be higher.
 const ABOVE_BELOW: f64 = 2.0;
 /// No indicator's dF/F is this high.
@@ -16,13 +16,17 @@ const MAX_COMPARED: (usize, usize) = (200, 50_000);
 /// What a trace of fluorescence shows.
 #[derive(Debug)]
 pub struct Signal {
+    /// Noise of a frame, in the recording's units.
     pub noise_sd: f64,
+    /// Decay time, seconds.
     pub tau_s: f64,
     /// 99th percentile of the calcium that OASIS finds, in SDs of the noise.
     pub snr: f64,
     /// The same of the trace turned upside down, where there is nothing but noise and faults.
     pub snr_below: f64,
+    /// Runs of frames whose spikes together stand out of the noise.
     pub n_events: usize,
+    /// Frames with data.
     pub n_present: usize,
     faults: Vec<Fault>,
     /// The lowest baseline per highest, where it is light that dims.
@@ -96,7 +100,7 @@ fn events(spikes: &[f32], threshold: f32) -> usize {
 }
 
 /// What users should know of the traces, a line each; signals and means by neuron.
-pub fn warnings(
+pub fn faults_in_words(
     signals: &[Option<&Signal>],
     means: &[f64],
     units: Option<Units>,

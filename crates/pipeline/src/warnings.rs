@@ -1,4 +1,4 @@
-//! How a file was understood: what `inspect` says of it beside the notes of the reader.
+//! How a file was understood: what to say of it beside the notes of the reader.
 
 use data::{Recording, Traces, Units};
 
@@ -18,7 +18,7 @@ pub fn axes(recording: &Recording) -> &'static str {
 }
 
 /// What looks as if the file had been meant otherwise.
-pub fn warnings(recording: &Recording) -> Vec<String> {
+pub fn doubts(recording: &Recording) -> Vec<String> {
     let mut found = Vec::new();
     if recording.units.is_none() {
         found.push("the file does not say what the values are; state --units".into());

@@ -1,0 +1,137 @@
+//! `cargo xtask torture`: kills, damage, extremes, hostile files, at length; writes results/torture.md.
+//!
+//! What the tests try once is tried many times here, on the real program in a folder of its own. A try
+//! holds if the program ends by itself in time, with what it should have made or with one line and exit
+//! code 2; a panic, a signal, a wrong result and work without end are failures.
+
+mod damage;
+mod extremes;
+mod kills;
+mod program;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use crate::bench::{cargo, workspace_root};
+use program::Program;
+
+const USAGE: &str = "\
+Usage: cargo xtask torture [--seed N] [--tries N]
+
+Options:
+  --seed N   Of moments, bits and files [default: 1]
+  --tries N  Kills for each model; ten times as many mutated files [default: 20]";
+
+/// What was tried of one kind, and what did not hold.
+pub struct Tried {
+    what: &'static str,
+    n: usize,
+    failures: Vec<String>,
+}
+
+impl Tried {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            n: 0,
+            failures: Vec::new(),
+        }
+    }
+
+    /// Counts a try; `Err` says what went wrong.
+    fn count(&mut self, outcome: Result<(), String>) {
+        self.n += 1;
+        self.failures.extend(outcome.err());
+    }
+}
+
+/// Numbers that look random (splitmix64).
+pub struct Random(u64);
+
+impl Random {
+    /// Less than `n`.
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % n.max(1) as u64) as usize
+    }
+}
+
+/// Builds the program, tries everything, writes the page.
+pub fn run(args: &[String]) -> ExitCode {
+    match options(args).and_then(|(seed, tries)| torture(seed, tries)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn options(args: &[String]) -> Result<(u64, usize), String> {
+    let (mut seed, mut tries) = (1, 20);
+    for pair in args.chunks(2) {
+        let value = pair.get(1).and_then(|value| value.parse().ok());
+        match (pair[0].as_str(), value) {
+            ("--seed", Some(value)) => seed = value,
+            ("--tries", Some(value)) => tries = value as usize,
+            _ => return Err(USAGE.to_owned()),
+        }
+    }
+    Ok((seed, tries))
+}
+
+fn torture(seed: u64, tries: usize) -> Result<bool, String> {
+    let start = Instant::now();
+    let built = cargo()
+        .args(["test", "--workspace", "--no-run", "--bins"])
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        return Err("error: the program cannot be built".into());
+    }
+    let program = Program::new(&workspace_root().join("target/debug/lfads"))?;
+    let mut random = Random(seed);
+    let tried = [
+        kills::at_random_moments(&program, tries, &mut random)?,
+        kills::two_at_once(&program, tries)?,
+        kills::nobody_listens(&program, tries, &mut random)?,
+        damage::of_runs(&program, 5 * tries, &mut random)?,
+        damage::of_recordings(&program, 10 * tries, &mut random)?,
+        extremes::of_every_command(&program),
+    ];
+    let page = page(&tried, seed, tries, start.elapsed().as_secs());
+    let path = workspace_root().join("results/torture.md");
+    std::fs::write(&path, &page).map_err(|error| format!("{}: {error}", path.display()))?;
+    print!("{page}");
+    Ok(tried.iter().all(|tried| tried.failures.is_empty()))
+}
+
+fn page(tried: &[Tried], seed: u64, tries: usize, seconds: u64) -> String {
+    let mut page = format!(
+        "# Torture\n\nWritten by `cargo xtask torture --seed {seed} --tries {tries}` in {seconds} s.\n\n\
+         | what | tried | held |\n| --- | ---: | ---: |\n"
+    );
+    for Tried { what, n, failures } in tried {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(page, "| {what} | {n} | {} |", n - failures.len());
+    }
+    for failure in tried.iter().flat_map(|tried| &tried.failures) {
+        let _ = writeln!(page, "\n- {failure}");
+    }
+    page
+}
+
+/// The bytes of a file.
+fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Writes them.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    std::fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
+}
