@@ -2,7 +2,9 @@
 #![cfg(feature = "flex")]
 
 use burn::tensor::{Device, Tensor};
-use gru::{GruSpec, GruWeights, ResetGate, SpikeLoopArguments, fused_runs, plain};
+use gru::{
+    ControlledArguments, GruSpec, GruWeights, ResetGate, SpikeLoopArguments, fused_runs, plain,
+};
 
 const SPEC: GruSpec = GruSpec {
     reset: ResetGate::AfterProduct,
@@ -30,6 +32,25 @@ fn spike_loop_arguments(device: &Device) -> SpikeLoopArguments {
         w_spike: Tensor::zeros([N; 2], device),
         prior: Tensor::zeros([2 * N], device),
         noise: Tensor::zeros([N; 3], device),
+    }
+}
+
+fn controlled_arguments(device: &Device) -> ControlledArguments {
+    ControlledArguments {
+        drive: Tensor::zeros([N, N, 3 * N], device),
+        known: None,
+        c0: Tensor::zeros([N; 2], device),
+        g0: Tensor::zeros([N; 2], device),
+        w_feedback: Tensor::zeros([N, 3 * N], device),
+        w_controller: Tensor::zeros([N, 3 * N], device),
+        w_posterior: Tensor::zeros([N, 2], device),
+        b_posterior: Tensor::zeros([2], device),
+        w_input: Tensor::zeros([1, 3 * N], device),
+        w_generator: Tensor::zeros([N, 3 * N], device),
+        b_generator: Tensor::zeros([3 * N], device),
+        w_factors: Tensor::zeros([N; 2], device),
+        noise: Tensor::zeros([N, N, 1], device),
+        scale: None,
     }
 }
 
@@ -64,6 +85,9 @@ fn every_operation_runs_fused_on_the_cpu_and_only_there() {
         ran("gru_generate", &|| {
             let (h0, w_out) = (rows.clone(), rows.clone());
             let _ = gru::gru_generate(h0, wide.clone(), bias.clone(), w_out, N, SPEC, None);
+        });
+        ran("gru_generate_controlled", &|| {
+            let _ = gru::gru_generate_controlled(controlled_arguments(&device), None);
         });
         ran("ar1_filter", &|| {
             let _ = gru::ar1_filter(x.clone(), rows.clone(), &[0.5; N]);

@@ -2,7 +2,9 @@
 #![cfg(feature = "flex")]
 
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
-use gru::{GruSpec, GruWeights, ResetGate, SpikeLoopArguments, plain};
+use gru::{
+    Controlled, ControlledArguments, GruSpec, GruWeights, ResetGate, SpikeLoopArguments, plain,
+};
 
 const BEFORE: GruSpec = GruSpec {
     reset: ResetGate::BeforeProduct,
@@ -283,6 +285,61 @@ fn spike_loop_matches_the_plain_body() {
         fused().kl, plain().kl;
         drive, spike_drive, initial_spikes, w_feedback, w_spike, prior
     );
+}
+
+#[test]
+fn gru_generate_controlled_matches_the_plain_body() {
+    let (bins, trials, controller, generator) = (6, 5, 7, 9);
+    let (drive, c0, g0) = (
+        random([bins, trials, 3 * controller], 0.7),
+        random([trials, controller], 0.5),
+        random([trials, generator], 0.5),
+    );
+    let (w_feedback, w_controller) = (
+        random([3, 3 * controller], 0.5),
+        random([controller, 3 * controller], 0.5),
+    );
+    let (w_posterior, b_posterior) = (random([controller, 4], 0.5), random([4], 0.5));
+    let (w_generator, b_generator) = (
+        random([generator, 3 * generator], 0.5),
+        random([3 * generator], 0.5),
+    );
+    let w_factors = random([generator, 3], 0.5);
+    for n_known in [0, 2] {
+        let w_input = random([2 + n_known, 3 * generator], 0.5);
+        let known = random([bins, trials, n_known.max(1)], 1.0).detach();
+        let scale = values(random([bins, trials, generator], 1.0));
+        let arguments = ControlledArguments {
+            drive: drive.clone(),
+            known: (n_known > 0).then_some(known),
+            c0: c0.clone(),
+            g0: g0.clone(),
+            w_feedback: w_feedback.clone(),
+            w_controller: w_controller.clone(),
+            w_posterior: w_posterior.clone(),
+            b_posterior: b_posterior.clone(),
+            w_input: w_input.clone(),
+            w_generator: w_generator.clone(),
+            b_generator: b_generator.clone(),
+            w_factors: w_factors.clone(),
+            noise: random([bins, trials, 2], 1.0).detach(),
+            scale: (n_known > 0).then_some(scale),
+        };
+        let fused = || gru::gru_generate_controlled(arguments.clone(), Some(0.5));
+        let plain = || plain::gru_generate_controlled(arguments.clone(), Some(0.5));
+        let all = |out: Controlled| Tensor::cat(vec![out.factors, out.posterior, out.control], 2);
+        assert_same!(
+            all(fused()), all(plain());
+            drive, c0, g0, w_feedback, w_controller, w_posterior, b_posterior, w_input,
+            w_generator, b_generator, w_factors
+        );
+        // A loss of one output alone.
+        assert_same!(
+            fused().factors, plain().factors;
+            drive, c0, g0, w_feedback, w_controller, w_posterior, b_posterior, w_input,
+            w_generator, b_generator, w_factors
+        );
+    }
 }
 
 #[test]

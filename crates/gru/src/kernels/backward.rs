@@ -1,13 +1,13 @@
 //! The backward pass of a gated recurrent unit over a whole sequence.
 
 use std::ops::Range;
-use std::slice::from_ref;
 
 use rayon::prelude::*;
 
+use super::cell::{CellBlock, CellGradient, CellSums, SavedStep};
 use super::forward::{GruTrace, TaskTrace};
 use super::gates::Layout;
-use super::gemm::{Left, Packed, Right, Size, Start, gemm, gemm_fetching};
+use super::gemm::{Left, Packed, Right, Size, Start, gemm};
 use super::pool::{Buffer, in_chunks};
 use super::readout::{Readout, ReadoutGradient};
 use super::simd::Isa;
@@ -85,7 +85,10 @@ pub fn backward(
     weights.check(&shape);
     upstream.check(&shape);
     let packed: Vec<Weights> = (0..shape.n_directions)
-        .map(|direction| Weights::pack(isa, &shape, weights.direction(direction, &shape), with_x))
+        .map(|direction| {
+            let weights = weights.direction(direction, &shape);
+            Weights::pack(isa, &shape, trace.spec, weights, with_x)
+        })
         .collect();
     let readout = upstream
         .readout
@@ -154,19 +157,47 @@ fn sum_weights(trace: &GruTrace, parts: &[TaskGradients]) -> GruGradients {
     };
     for (task, part) in trace.tasks.iter().zip(parts) {
         let of = |rows: usize| task.direction * rows * gates..(task.direction + 1) * rows * gates;
-        let width = part.bias.len();
+        let width = part.recurrent.bias.len();
         let w_in = &mut w_in[of(n_inputs)];
         add_columns(w_in, gates, rz.clone(), &part.input, gates, hidden);
         add_columns(w_in, gates, n.clone(), &part.input, gates, 0);
         let w_rec = &mut w_rec[of(hidden)];
-        add_columns(w_rec, gates, rz.clone(), &part.reset_update, 2 * hidden, 0);
-        add_columns(w_rec, gates, n.clone(), &part.candidate, hidden, 0);
+        add_columns(
+            w_rec,
+            gates,
+            rz.clone(),
+            &part.recurrent.reset_update,
+            2 * hidden,
+            0,
+        );
+        add_columns(
+            w_rec,
+            gates,
+            n.clone(),
+            &part.recurrent.candidate,
+            hidden,
+            0,
+        );
         let b_in = &mut b_in[of(1)];
-        add_columns(b_in, gates, rz.clone(), &part.bias, width, hidden);
-        add_columns(b_in, gates, n.clone(), &part.bias, width, 0);
+        add_columns(b_in, gates, rz.clone(), &part.recurrent.bias, width, hidden);
+        add_columns(b_in, gates, n.clone(), &part.recurrent.bias, width, 0);
         let b_rec = &mut b_rec[of(1)];
-        add_columns(b_rec, gates, rz.clone(), &part.bias, width, hidden);
-        add_columns(b_rec, gates, n.clone(), &part.bias, width, recurrent_n);
+        add_columns(
+            b_rec,
+            gates,
+            rz.clone(),
+            &part.recurrent.bias,
+            width,
+            hidden,
+        );
+        add_columns(
+            b_rec,
+            gates,
+            n.clone(),
+            &part.recurrent.bias,
+            width,
+            recurrent_n,
+        );
     }
     GruGradients {
         x: None,
@@ -202,23 +233,23 @@ fn add_columns(
 struct Weights {
     /// `[n r z, input]`.
     input: Option<Packed>,
-    /// `[r z, hidden]`.
-    reset_update: Packed,
-    /// `[n, hidden]`.
-    candidate: Packed,
+    recurrent: CellGradient,
 }
 
 impl Weights {
-    fn pack(isa: Isa, shape: &GruShape, slices: GruSlices<'_>, with_x: bool) -> Self {
+    fn pack(
+        isa: Isa,
+        shape: &GruShape,
+        spec: GruSpec,
+        slices: GruSlices<'_>,
+        with_x: bool,
+    ) -> Self {
         let hidden = shape.hidden;
-        let (rz, n) = (0..2 * hidden, 2 * hidden..3 * hidden);
-        let pack = |matrix, columns: &[Range<usize>]| {
-            Packed::of_columns_transposed(isa, matrix, 3 * hidden, columns)
-        };
+        let nrz = [2 * hidden..3 * hidden, 0..2 * hidden];
         Self {
-            input: with_x.then(|| pack(slices.w_in, &[n.clone(), rz.clone()])),
-            reset_update: pack(slices.w_rec, from_ref(&rz)),
-            candidate: pack(slices.w_rec, from_ref(&n)),
+            input: with_x
+                .then(|| Packed::of_columns_transposed(isa, slices.w_in, 3 * hidden, &nrz)),
+            recurrent: CellGradient::new(isa, spec, hidden, slices.w_rec),
         }
     }
 }
@@ -231,22 +262,12 @@ struct TaskGradients {
     h0: Buffer,
     /// `[input, n r z]`.
     input: Buffer,
-    /// `[hidden, r z]`.
-    reset_update: Buffer,
-    /// `[hidden, n]`.
-    candidate: Buffer,
-    /// n, r, z and, where it exists, q.
-    bias: Buffer,
+    recurrent: CellSums,
 }
 
 /// Intermediate values of a block of steps, `[step, trial, …]`.
 struct Block {
-    /// Gradients of the gates' sums.
-    d_gates: Buffer,
-    /// r⊙h.
-    reset_h: Buffer,
-    /// Its gradient, of one step.
-    d_reset_h: Buffer,
+    cell: CellBlock,
     /// The inputs.
     x: Buffer,
 }
@@ -254,7 +275,6 @@ struct Block {
 struct Task<'a> {
     isa: Isa,
     shape: GruShape,
-    spec: GruSpec,
     saved: &'a TaskTrace,
     weights: &'a Weights,
     sparse: Option<&'a SparseRows>,
@@ -264,12 +284,10 @@ struct Task<'a> {
 
 impl<'a> Task<'a> {
     fn new(isa: Isa, trace: &'a GruTrace, saved: &'a TaskTrace, weights: &'a Weights) -> Self {
-        let (shape, spec) = (trace.shape, trace.spec);
-        let layout = spec.layout(shape.hidden);
+        let (shape, layout) = (trace.shape, weights.recurrent.layout());
         Self {
             isa,
             shape,
-            spec,
             saved,
             weights,
             sparse: trace.sparse.as_ref(),
@@ -319,18 +337,13 @@ impl<'a> Task<'a> {
             }),
             h0: Buffer::zeros(self.rows * hidden),
             input: Buffer::zeros(n_inputs * 3 * hidden),
-            reset_update: Buffer::zeros(hidden * 2 * hidden),
-            candidate: Buffer::zeros(hidden * hidden),
-            bias: Buffer::zeros(self.layout.width),
+            recurrent: self.weights.recurrent.zero_sums(),
         }
     }
 
     fn block(&self, steps: usize) -> Block {
-        let hidden = self.shape.hidden;
         Block {
-            d_gates: Buffer::stale(steps * self.rows * self.layout.width),
-            reset_h: Buffer::stale(steps * self.rows * hidden),
-            d_reset_h: Buffer::stale(self.rows * hidden),
+            cell: self.weights.recurrent.block(steps, self.rows),
             x: Buffer::stale(match self.sparse {
                 Some(_) => 0,
                 None => steps * self.rows * self.shape.n_inputs,
@@ -369,63 +382,20 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Carries `dh` from the state after a step to the state before it, and leaves the gradients
-    /// of the gates' sums in the block.
+    /// Carries `dh` from the state after a step to the state before it.
     fn step(&self, step: usize, slot: usize, dh: &mut [f32], block: &mut Block) {
-        let (isa, layout) = (self.isa, self.layout);
-        let Layout { width, hidden, .. } = layout;
+        let Layout { width, hidden, .. } = self.layout;
         let (len, gate_len) = (self.rows * hidden, self.rows * width);
-        let gates = &self.saved.gates[step * gate_len..(step + 1) * gate_len];
-        let h = &self.saved.states[step * len..(step + 1) * len];
         let before = step.saturating_sub(1);
-        let gates_soon = &self.saved.gates[before * gate_len..step * gate_len];
-        let states_soon = &self.saved.states[before * len..step * len];
-        let d_gates = &mut block.d_gates[slot * gate_len..(slot + 1) * gate_len];
-        let n = Size {
-            rows: self.rows,
-            columns: hidden,
-            inner: hidden,
+        let saved = SavedStep {
+            gates: &self.saved.gates[step * gate_len..(step + 1) * gate_len],
+            h: &self.saved.states[step * len..(step + 1) * len],
+            gates_soon: &self.saved.gates[before * gate_len..step * gate_len],
+            states_soon: &self.saved.states[before * len..step * len],
         };
-        let rz = Size {
-            inner: 2 * hidden,
-            ..n
-        };
-        let candidate = Right::Packed(&self.weights.candidate);
-        gates::step_gradient(isa, gates, h, dh, d_gates, layout);
-        match self.spec.reset {
-            ResetGate::BeforeProduct => {
-                let reset_h = &mut block.reset_h[slot * len..(slot + 1) * len];
-                let d_reset_h = &mut block.d_reset_h;
-                let dn = Left::rows(d_gates, width);
-                gemm_fetching(
-                    isa,
-                    n,
-                    dn,
-                    candidate,
-                    d_reset_h,
-                    hidden,
-                    Start::Zero,
-                    states_soon,
-                );
-                gates::reset_gradient(isa, gates, h, d_reset_h, dh, d_gates, reset_h, layout);
-            }
-            ResetGate::AfterProduct => {
-                let dq = Left::rows(&d_gates[3 * hidden..], width);
-                let (start, soon) = (Start::Sum, states_soon);
-                gemm_fetching(isa, n, dq, candidate, dh, hidden, start, soon);
-            }
-        }
-        let d_rz = Left::rows(&d_gates[hidden..], width);
-        gemm_fetching(
-            isa,
-            rz,
-            d_rz,
-            Right::Packed(&self.weights.reset_update),
-            dh,
-            hidden,
-            Start::Sum,
-            gates_soon,
-        );
+        self.weights
+            .recurrent
+            .step(saved, slot, dh, &mut block.cell);
     }
 
     /// Adds a block's share to the gradients of weights, biases and inputs.
@@ -441,37 +411,11 @@ impl<'a> Task<'a> {
             n_inputs, hidden, ..
         } = self.shape;
         let inner = range.len() * self.rows;
-        let d_gates = &block.d_gates[..inner * width];
-        let states = Left::transposed(
-            &self.saved.states[range.start * self.rows * hidden..],
-            hidden,
-        );
-        let (for_n, n_column) = match self.spec.reset {
-            ResetGate::BeforeProduct => (Left::transposed(&block.reset_h, hidden), 0),
-            ResetGate::AfterProduct => (states, 3 * hidden),
-        };
-        let rz = Size {
-            rows: hidden,
-            columns: 2 * hidden,
-            inner,
-        };
-        let d_rz = Right::Rows(&d_gates[hidden..], width);
-        gemm(
-            isa,
-            rz,
-            states,
-            d_rz,
-            &mut sums.reset_update,
-            2 * hidden,
-            Start::Sum,
-        );
-        let n = Size {
-            columns: hidden,
-            ..rz
-        };
-        let dn = Right::Rows(&d_gates[n_column..], width);
-        gemm(isa, n, for_n, dn, &mut sums.candidate, hidden, Start::Sum);
-        gates::add_column_sums(isa, d_gates, &mut sums.bias);
+        let d_gates = &block.cell.d_gates[..inner * width];
+        let states = &self.saved.states[range.start * self.rows * hidden..][..inner * hidden];
+        self.weights
+            .recurrent
+            .add_weights(states, &block.cell, &mut sums.recurrent);
         match self.sparse {
             Some(x) => self.add_sparse_inputs(range.clone(), x, d_gates, &mut sums.input),
             None if n_inputs > 0 => {

@@ -1,16 +1,16 @@
 //! The forward pass of a gated recurrent unit over a whole sequence.
 
 use std::ops::Range;
-use std::slice::from_ref;
 
 use rayon::prelude::*;
 
+use super::cell::Cell;
 use super::gates::Layout;
-use super::gemm::{Left, Packed, Right, Size, Start, gemm, gemm_fetching};
+use super::gemm::{Left, Packed, Right, Size, Start, gemm};
 use super::pool::{Buffer, in_chunks};
 use super::simd::Isa;
 use super::sparse::{SparseRows, sparse_product};
-use super::{GruShape, GruSlices, GruSpec, ResetGate, check_len, chunks, copy_columns, gates};
+use super::{GruShape, GruSlices, GruSpec, ResetGate, check_len, chunks, copy_columns};
 
 /// States of a run and, if kept, what its backward pass needs.
 #[derive(Debug)]
@@ -95,7 +95,6 @@ pub fn forward(
         let task = Task {
             isa,
             shape,
-            spec,
             direction,
             trials,
             weights: &packed[direction],
@@ -185,14 +184,9 @@ enum Inputs<'a> {
 /// Packed weights of one direction.
 struct Weights<'a> {
     inputs: Inputs<'a>,
-    /// `[hidden, r z]`.
-    reset_update: Packed,
-    /// `[hidden, n]`.
-    candidate: Packed,
+    recurrent: Cell,
     /// Added to the input's share: n, r, z.
     bias: Vec<f32>,
-    /// Added to q.
-    candidate_bias: Vec<f32>,
 }
 
 impl<'a> Weights<'a> {
@@ -212,7 +206,6 @@ impl<'a> Weights<'a> {
             .zip(slices.b_rec)
             .map(|(a, b)| a + b)
             .collect();
-        let candidate_bias = slices.b_rec[n.clone()].to_vec();
         let n_bias = match spec.reset {
             ResetGate::BeforeProduct => &sum[n.clone()],
             ResetGate::AfterProduct => &slices.b_in[n.clone()],
@@ -224,10 +217,8 @@ impl<'a> Weights<'a> {
                 Some(sparse) => Inputs::Sparse(sparse, slices.w_in),
                 None => Inputs::Dense(x, pack(slices.w_in, &[n.clone(), rz.clone()])),
             },
-            reset_update: pack(slices.w_rec, from_ref(&rz)),
-            candidate: pack(slices.w_rec, from_ref(&n)),
+            recurrent: Cell::new(isa, spec, slices.w_rec, &slices.b_rec[n]),
             bias: [n_bias, &sum[rz]].concat(),
-            candidate_bias,
         }
     }
 }
@@ -235,7 +226,6 @@ impl<'a> Weights<'a> {
 struct Task<'a> {
     isa: Isa,
     shape: GruShape,
-    spec: GruSpec,
     direction: usize,
     trials: Range<usize>,
     weights: &'a Weights<'a>,
@@ -250,7 +240,7 @@ impl Task<'_> {
             ..
         } = self.shape;
         let len = self.trials.len() * hidden;
-        let gate_len = self.trials.len() * self.spec.layout(hidden).width;
+        let gate_len = self.trials.len() * self.weights.recurrent.layout().width;
         let mut states = Buffer::stale((n_bins + 1) * len);
         let mut gates = Buffer::stale(if keep { n_bins * gate_len } else { gate_len });
         let mut reset_h = Buffer::stale(len);
@@ -263,7 +253,9 @@ impl Task<'_> {
             let (gates, soon) = gates[slot..].split_at_mut(gate_len);
             let soon = &soon[..gate_len.min(soon.len())];
             self.add_input(step, gates);
-            self.step(h, next, gates, &mut reset_h, soon);
+            self.weights
+                .recurrent
+                .step(h, next, gates, &mut reset_h, soon);
         }
         TaskTrace {
             direction: self.direction,
@@ -283,7 +275,8 @@ impl Task<'_> {
         } = self.shape;
         let bin = self.shape.bin(self.direction, step);
         let first = bin * n_trials + self.trials.start;
-        let (isa, layout, bias) = (self.isa, self.spec.layout(hidden), &self.weights.bias);
+        let (isa, bias) = (self.isa, &self.weights.bias);
+        let layout = self.weights.recurrent.layout();
         match &self.weights.inputs {
             Inputs::Sparse(x, weights) => {
                 sparse_product(isa, x, first, weights, bias, gates, layout);
@@ -297,61 +290,6 @@ impl Task<'_> {
                 let x = Left::rows(&x[first * n_inputs..], n_inputs);
                 let (right, start) = (Right::Packed(weights), Start::Row(bias));
                 gemm(isa, size, x, right, gates, layout.width, start);
-            }
-        }
-    }
-
-    /// Takes a step, and meanwhile fetches what the next one will write.
-    fn step(
-        &self,
-        h: &[f32],
-        next: &mut [f32],
-        gates: &mut [f32],
-        reset_h: &mut [f32],
-        soon: &[f32],
-    ) {
-        let (isa, layout) = (self.isa, self.spec.layout(self.shape.hidden));
-        let Layout { width, hidden, .. } = layout;
-        let rz = Size {
-            rows: self.trials.len(),
-            columns: 2 * hidden,
-            inner: hidden,
-        };
-        let n = Size {
-            columns: hidden,
-            ..rz
-        };
-        let reset_update = Right::Packed(&self.weights.reset_update);
-        let candidate = Right::Packed(&self.weights.candidate);
-        let from_state = Left::rows(h, hidden);
-        gemm_fetching(
-            isa,
-            rz,
-            from_state,
-            reset_update,
-            &mut gates[hidden..],
-            width,
-            Start::Sum,
-            soon,
-        );
-        match self.spec.reset {
-            ResetGate::BeforeProduct => {
-                gates::open_reset(isa, gates, h, reset_h, layout);
-                gemm(
-                    isa,
-                    n,
-                    Left::rows(reset_h, hidden),
-                    candidate,
-                    gates,
-                    width,
-                    Start::Sum,
-                );
-                gates::step_before_product(isa, gates, h, next, layout);
-            }
-            ResetGate::AfterProduct => {
-                let (q, bias) = (&mut gates[3 * hidden..], &self.weights.candidate_bias);
-                gemm(isa, n, from_state, candidate, q, width, Start::Row(bias));
-                gates::step_after_product(isa, gates, h, next, layout);
             }
         }
     }

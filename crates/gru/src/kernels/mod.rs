@@ -12,6 +12,8 @@ use std::ops::Range;
 
 mod affine;
 mod backward;
+mod cell;
+mod controlled;
 mod elementwise;
 mod forward;
 mod gated_block;
@@ -27,6 +29,10 @@ mod spike_loop;
 
 pub use affine::{AffineGradients, AffineShape, Offset, affine, affine_gradient};
 pub use backward::{GruGradients, Upstream, backward};
+pub use controlled::{
+    ControlledGradients, ControlledOutput, ControlledShape, ControlledSlices, ControlledTrace,
+    ControlledUpstream, controlled, controlled_gradient, controlled_reference,
+};
 pub use elementwise::{
     GaussianSlices, PoissonSlices, ar1_filter, ar1_filter_gradient, gaussian_gradient,
     gaussian_log_likelihood, poisson_gradient_counts, poisson_gradient_log_rates,
@@ -166,4 +172,18 @@ fn chunks(n_trials: usize) -> Vec<Range<usize>> {
     (0..n)
         .map(|chunk| chunk * n_trials / n..(chunk + 1) * n_trials / n)
         .collect()
+}
+
+/// Cuts `[time, trial, width]` into the bins of each chunk of trials.
+fn by_chunk(all: &mut [f32], n_trials: usize, width: usize) -> Vec<Vec<&mut [f32]>> {
+    let chunks = chunks(n_trials);
+    let mut parts: Vec<Vec<&mut [f32]>> = chunks.iter().map(|_| Vec::new()).collect();
+    for mut bin in all.chunks_exact_mut(n_trials * width) {
+        for (trials, part) in chunks.iter().zip(&mut parts) {
+            let (rows, rest) = bin.split_at_mut(trials.len() * width);
+            part.push(rows);
+            bin = rest;
+        }
+    }
+    parts
 }

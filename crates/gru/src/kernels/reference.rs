@@ -58,17 +58,22 @@ macro_rules! real {
 real!(f32 f64);
 
 /// Gates of one trial and step.
-struct Step<F> {
+pub(super) struct Step<F> {
     r: Vec<F>,
     z: Vec<F>,
     n: Vec<F>,
     /// h `W_rec` + `b_rec` of n, before the reset gate acts on it.
     q: Vec<F>,
     /// The new state before it is clipped.
-    unclipped: Vec<F>,
+    pub(super) unclipped: Vec<F>,
 }
 
-fn gru_step<F: Real>(spec: GruSpec, weights: &GruSlices<'_, F>, x: &[F], h: &[F]) -> Step<F> {
+pub(super) fn gru_step<F: Real>(
+    spec: GruSpec,
+    weights: &GruSlices<'_, F>,
+    x: &[F],
+    h: &[F],
+) -> Step<F> {
     let hidden = h.len();
     let from_input = affine(x, weights.w_in, weights.b_in);
     let from_state = affine(h, weights.w_rec, weights.b_rec);
@@ -351,7 +356,7 @@ pub fn spike_loop<F: Real>(shape: SpikeLoopShape, slices: SpikeLoopSlices<'_, F>
     (all_spikes, kl)
 }
 
-fn bounded<F: Real>(log_variance: F) -> F {
+pub(super) fn bounded<F: Real>(log_variance: F) -> F {
     let bound = F::from_f64(f64::from(MAX_LOG_VARIANCE));
     if log_variance > bound {
         bound
@@ -382,7 +387,7 @@ pub(super) fn sigmoid<F: Real>(x: F) -> F {
     one / (one + (-x).exp())
 }
 
-fn clip<F: Real>(spec: GruSpec, h: F) -> F {
+pub(super) fn clip<F: Real>(spec: GruSpec, h: F) -> F {
     match spec.clip.map(|clip| F::from_f64(f64::from(clip))) {
         Some(clip) if h > clip => clip,
         Some(clip) if h < -clip => -clip,
@@ -397,7 +402,7 @@ fn is_clipped<F: Real>(spec: GruSpec, h: F) -> bool {
 }
 
 /// x·matrix + bias.
-fn affine<F: Real>(x: &[F], matrix: &[F], bias: &[F]) -> Vec<F> {
+pub(super) fn affine<F: Real>(x: &[F], matrix: &[F], bias: &[F]) -> Vec<F> {
     let mut out = bias.to_vec();
     for (x, row) in x.iter().zip(matrix.chunks_exact(bias.len())) {
         for (out, weight) in out.iter_mut().zip(row) {
@@ -432,7 +437,7 @@ fn add<F: Real>(to: &mut [F], values: &[F]) {
     }
 }
 
-fn pairs(outer: usize, inner: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn pairs(outer: usize, inner: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..outer).flat_map(move |a| (0..inner).map(move |b| (a, b)))
 }
 

@@ -14,7 +14,8 @@ use burn::backend::{Dispatch, DispatchDevice, DispatchTensor};
 use burn::tensor::DType;
 #[cfg(feature = "flex")]
 use fused::{
-    FusedAffine, FusedElementwise, FusedGru, FusedOutputs, FusedSpikeLoop, Output, Outputs, Which,
+    FusedAffine, FusedControlled, FusedElementwise, FusedGru, FusedOutputs, FusedSpikeLoop, Output,
+    Outputs, Which,
 };
 #[cfg(feature = "flex")]
 use std::sync::Arc;
@@ -61,6 +62,52 @@ pub struct SpikeLoop {
     pub spikes: Tensor<3>,
     /// KL(posterior ‖ prior) of z, summed over bins, trials and dimensions, in nats: `[1]`.
     pub kl: Tensor<1>,
+}
+
+/// What [`gru_generate_controlled`] runs on. Gates are r, z, n.
+#[derive(Clone, Debug)]
+pub struct ControlledArguments {
+    /// The controller's gates without feedback, biases included: `[time, trial, 3·controller]`.
+    pub drive: Tensor<3>,
+    /// What is known of the generator's inputs, `[time, trial, known]`, data without a gradient.
+    pub known: Option<Tensor<3>>,
+    /// The controller's state before the first bin: `[trial, controller]`.
+    pub c0: Tensor<2>,
+    /// The generator's: `[trial, generator]`.
+    pub g0: Tensor<2>,
+    /// From the factors to the next bin's controller: `[factor, 3·controller]`.
+    pub w_feedback: Tensor<2>,
+    /// `[controller, 3·controller]`.
+    pub w_controller: Tensor<2>,
+    /// From the controller to means and log-variances of the inputs: `[controller, 2·input]`.
+    pub w_posterior: Tensor<2>,
+    /// `[2·input]`.
+    pub b_posterior: Tensor<1>,
+    /// From the inputs, inferred and then known, to the generator: `[input + known, 3·generator]`.
+    pub w_input: Tensor<2>,
+    /// `[generator, 3·generator]`.
+    pub w_generator: Tensor<2>,
+    /// `[3·generator]`.
+    pub b_generator: Tensor<1>,
+    /// From the generator to the factors: `[generator, factor]`.
+    pub w_factors: Tensor<2>,
+    /// Standard normal values: `[time, trial, input]`.
+    pub noise: Tensor<3>,
+    /// What the generator's states are multiplied by on their way to the factors, as dropout does:
+    /// `[time, trial, generator]`.
+    pub scale: Option<Vec<f32>>,
+}
+
+/// What [`gru_generate_controlled`] returns.
+#[derive(Clone, Debug)]
+pub struct Controlled {
+    /// `[time, trial, factor]`.
+    pub factors: Tensor<3>,
+    /// Means and log-variances of the inputs' posterior: `[time, trial, 2·input]`. The latter act
+    /// within ±[`MAX_LOG_VARIANCE`](crate::kernels::MAX_LOG_VARIANCE).
+    pub posterior: Tensor<3>,
+    /// States of the controller: `[time, trial, controller]`.
+    pub control: Tensor<3>,
 }
 
 /// Runs a gated recurrent unit over a whole sequence, in one or two directions.
@@ -188,6 +235,118 @@ pub fn gru_generate(
         ));
     }
     plain::gru_generate(h0, w_rec, bias, w_out, n_bins, spec, scale)
+}
+
+/// Runs the generator of LFADS with the controller that infers its inputs, bin by bin in order of
+/// time: `c_t` = GRU(`drive_t` + `f_{t−1}` `W_feedback`, `c_{t−1}`); the halves of
+/// `c_t` `W_posterior` + `b_posterior` are mean and log-variance of the inputs' posterior;
+/// `u_t` = mean + exp(½ log-variance)⊙`noise_t`; `g_t` = GRU([`u_t`, `known_t`], `g_{t−1}`);
+/// `f_t` = (`scale_t` ⊙ `g_t`) `W_factors`, and `f_0` = `g_0` `W_factors`.
+///
+/// In both units the reset gate acts before the product, and states are clipped to ±`clip`.
+/// Gradients flow to everything but `known`, `noise` and `scale`.
+///
+/// # Panics
+/// If a shape disagrees with the others, naming it.
+/// # Source
+/// Pandarinath et al. 2018, supplementary note; Prince & Richards 2019, section 2.2.
+pub fn gru_generate_controlled(arguments: ControlledArguments, clip: Option<f32>) -> Controlled {
+    check_controlled(&arguments);
+    let arguments = ControlledArguments {
+        noise: arguments.noise.detach(),
+        known: arguments.known.map(Tensor::detach),
+        ..arguments
+    };
+    #[cfg(feature = "flex")]
+    if has_fused(&arguments.drive) {
+        return run_controlled(arguments, clip);
+    }
+    plain::gru_generate_controlled(arguments, clip)
+}
+
+#[cfg(feature = "flex")]
+fn run_controlled(arguments: ControlledArguments, clip: Option<f32>) -> Controlled {
+    let outputs = Arc::new(Outputs::default());
+    let [n_bins, n_trials, _] = arguments.noise.dims();
+    let device = arguments.noise.device();
+    let none = || Tensor::empty([n_bins, n_trials, 0], &device);
+    let tie = <Dispatch as FusedControlled>::controlled(
+        arguments.drive.into_dispatch(),
+        arguments.c0.into_dispatch(),
+        arguments.g0.into_dispatch(),
+        arguments.w_feedback.into_dispatch(),
+        arguments.w_controller.into_dispatch(),
+        arguments.w_posterior.into_dispatch(),
+        arguments.b_posterior.into_dispatch(),
+        arguments.w_input.into_dispatch(),
+        arguments.w_generator.into_dispatch(),
+        arguments.b_generator.into_dispatch(),
+        arguments.w_factors.into_dispatch(),
+        arguments.known.unwrap_or_else(none).into_dispatch(),
+        arguments.noise.into_dispatch(),
+        arguments.scale,
+        clip,
+        outputs.clone(),
+    );
+    let take = |which| {
+        let output = <Dispatch as FusedOutputs>::output(tie.clone(), outputs.clone(), which);
+        Tensor::from_dispatch(output)
+    };
+    Controlled {
+        factors: take(Which::First),
+        posterior: take(Which::Second),
+        control: take(Which::Third),
+    }
+}
+
+fn check_controlled(arguments: &ControlledArguments) {
+    let ControlledArguments {
+        drive,
+        known,
+        c0,
+        g0,
+        w_feedback,
+        w_controller,
+        w_posterior,
+        b_posterior,
+        w_input,
+        w_generator,
+        b_generator,
+        w_factors,
+        noise,
+        scale,
+    } = arguments;
+    let [n_bins, n_trials, n_inputs] = noise.dims();
+    let ([_, controller], [generator, n_factors]) = (c0.dims(), w_factors.dims());
+    let n_known = known.as_ref().map_or(0, |known| known.dims()[2]);
+    assert!(
+        n_bins > 0 && n_inputs > 0,
+        "gru_generate_controlled needs at least one bin and one input"
+    );
+    check("drive", drive.dims(), [n_bins, n_trials, 3 * controller]);
+    if let Some(known) = known {
+        check("known", known.dims(), [n_bins, n_trials, n_known]);
+    }
+    check("c0", c0.dims(), [n_trials, controller]);
+    check("g0", g0.dims(), [n_trials, generator]);
+    check("w_feedback", w_feedback.dims(), [n_factors, 3 * controller]);
+    let square = [controller, 3 * controller];
+    check("w_controller", w_controller.dims(), square);
+    check(
+        "w_posterior",
+        w_posterior.dims(),
+        [controller, 2 * n_inputs],
+    );
+    check("b_posterior", b_posterior.dims(), [2 * n_inputs]);
+    let from_inputs = [n_inputs + n_known, 3 * generator];
+    check("w_input", w_input.dims(), from_inputs);
+    check(
+        "w_generator",
+        w_generator.dims(),
+        [generator, 3 * generator],
+    );
+    check("b_generator", b_generator.dims(), [3 * generator]);
+    check_scale(scale.as_deref(), [n_bins, n_trials, generator]);
 }
 
 /// Filters along time: `y_t` = g·`y_{t−1}` + `s_t`, with `y_0` = `s_0` + g·`initial`.

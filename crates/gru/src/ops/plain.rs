@@ -10,7 +10,7 @@ use burn::tensor::{
     activation::{relu, sigmoid},
 };
 
-use super::{GruWeights, SpikeLoop, SpikeLoopArguments};
+use super::{Controlled, ControlledArguments, GruWeights, SpikeLoop, SpikeLoopArguments};
 use crate::kernels::{GruSpec, MAX_LOG_VARIANCE, ResetGate};
 
 /// See [`crate::gru_sequence`].
@@ -92,6 +92,67 @@ pub fn gru_generate(
         Some(h.clone())
     });
     scaled(Tensor::stack(states.collect(), 0), scale).matmul(w_out.unsqueeze())
+}
+
+/// See [`crate::gru_generate_controlled`].
+pub fn gru_generate_controlled(arguments: ControlledArguments, clip: Option<f32>) -> Controlled {
+    let ControlledArguments {
+        drive,
+        known,
+        c0,
+        g0,
+        w_feedback,
+        w_controller,
+        w_posterior,
+        b_posterior,
+        w_input,
+        w_generator,
+        b_generator,
+        w_factors,
+        noise,
+        scale,
+    } = arguments;
+    let ([n_bins, n_trials, n_inputs], [_, n_generator]) = (noise.dims(), g0.dims());
+    let spec = GruSpec {
+        reset: ResetGate::BeforeProduct,
+        clip,
+    };
+    let shape = [n_bins, n_trials, n_generator];
+    let scale =
+        scale.map(|scale| Tensor::<3>::from_data(TensorData::new(scale, shape), &g0.device()));
+    let bound = f64::from(MAX_LOG_VARIANCE);
+    let no_bias = Tensor::zeros_like(&w_controller.clone().narrow(0, 0, 1));
+    let (b_posterior, b_generator) = (b_posterior.unsqueeze(), b_generator.unsqueeze());
+    let (mut factors, mut posterior, mut control) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut c, mut g) = (c0, g0);
+    let mut f = g.clone().matmul(w_factors.clone());
+    for bin in 0..n_bins {
+        let driven = at(&drive, bin) + f.matmul(w_feedback.clone());
+        c = gru_step(Some(driven), c, &w_controller, &no_bias, spec);
+        let both: Tensor<2> = c.clone().matmul(w_posterior.clone()) + b_posterior.clone();
+        let log_variance = both.clone().narrow(1, n_inputs, n_inputs);
+        let sd = log_variance.clamp(-bound, bound).mul_scalar(0.5).exp();
+        let mut u = both.clone().narrow(1, 0, n_inputs) + sd * at(&noise, bin);
+        if let Some(known) = &known {
+            u = Tensor::cat(vec![u, at(known, bin)], 1);
+        }
+        let driven = u.matmul(w_input.clone());
+        g = gru_step(Some(driven), g, &w_generator, &b_generator, spec);
+        let scaled = match &scale {
+            Some(scale) => g.clone() * at(scale, bin),
+            None => g.clone(),
+        };
+        f = scaled.matmul(w_factors.clone());
+        factors.push(f.clone());
+        posterior.push(both);
+        control.push(c.clone());
+    }
+    let stack = |bins| Tensor::stack(bins, 0);
+    Controlled {
+        factors: stack(factors),
+        posterior: stack(posterior),
+        control: stack(control),
+    }
 }
 
 fn scaled(states: Tensor<3>, scale: Option<Vec<f32>>) -> Tensor<3> {

@@ -3,6 +3,7 @@
 
 mod affine;
 mod common;
+mod controlled;
 mod elementwise;
 mod gated_block;
 mod gru;

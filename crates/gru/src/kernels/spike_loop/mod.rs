@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::gemm::{Left, Packed, Right, Size, Start, gemm};
 use super::pool::Buffer;
 use super::simd::Isa;
-use super::{BLOCK_ROWS, check_len, chunks, gates};
+use super::{BLOCK_ROWS, by_chunk, check_len, chunks, gates};
 use elementwise::{fire, fire_gradient, sample, sample_gradient};
 
 /// Sizes of the loop.
@@ -151,20 +151,6 @@ pub fn spike_loop(isa: Isa, shape: SpikeLoopShape, slices: SpikeLoopSlices<'_>) 
         trace: SpikeLoopTrace(parts.into_iter().map(|(params, _)| params).collect()),
         spikes,
     }
-}
-
-/// Cuts `[time, trial, width]` into the bins of each chunk of trials.
-fn by_chunk(all: &mut [f32], n_trials: usize, width: usize) -> Vec<Vec<&mut [f32]>> {
-    let chunks = chunks(n_trials);
-    let mut parts: Vec<Vec<&mut [f32]>> = chunks.iter().map(|_| Vec::new()).collect();
-    for mut bin in all.chunks_exact_mut(n_trials * width) {
-        for (trials, part) in chunks.iter().zip(&mut parts) {
-            let (rows, rest) = bin.split_at_mut(trials.len() * width);
-            part.push(rows);
-            bin = rest;
-        }
-    }
-    parts
 }
 
 /// Differentiates [`spike_loop`] from its arguments, its spikes and trace, and the gradient of

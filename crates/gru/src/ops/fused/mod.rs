@@ -12,12 +12,14 @@ use burn::backend::flex::{Flex, FlexTensor};
 use burn::tensor::TensorData;
 
 mod affine;
+mod controlled;
 mod elementwise;
 mod outputs;
 mod recurrent;
 mod spike_loop;
 
 pub(super) use affine::FusedAffine;
+pub(super) use controlled::FusedControlled;
 pub(super) use elementwise::FusedElementwise;
 pub(super) use outputs::{FusedOutputs, Outputs, Which};
 pub(super) use recurrent::{FusedGru, Output};

@@ -1,4 +1,4 @@
-//! Operations of two outputs.
+//! Operations of several outputs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, Backend, backend_extension};
 
 use super::{from_vec, register};
 
-/// Takes an output of an operation that has two.
+/// Takes an output of an operation that has several.
 #[backend_extension(Flex, Autodiff)]
 pub(in crate::ops) trait FusedOutputs: Backend {
     /// `tie` is what the operation returned, the number that stands for it in the
@@ -20,12 +20,12 @@ pub(in crate::ops) trait FusedOutputs: Backend {
     fn output(tie: FloatTensor<Self>, outputs: Arc<Outputs>, which: Which) -> FloatTensor<Self>;
 }
 
-/// The outputs of an operation that has two, and on the way back their gradients. Burn knows
+/// The outputs of an operation that has up to three, and on the way back their gradients. Burn knows
 /// operations of one output only; slices of a joint one would cost a full-size gradient each.
 #[derive(Debug, Default)]
 pub(in crate::ops) struct Outputs {
-    values: [Mutex<Option<FlexTensor>>; 2],
-    gradients: [Mutex<Option<FlexTensor>>; 2],
+    values: [Mutex<Option<FlexTensor>>; 3],
+    gradients: [Mutex<Option<FlexTensor>>; 3],
 }
 
 /// Index of an output.
@@ -33,6 +33,7 @@ pub(in crate::ops) struct Outputs {
 pub(in crate::ops) enum Which {
     First = 0,
     Second = 1,
+    Third = 2,
 }
 
 impl Outputs {
@@ -47,8 +48,13 @@ impl Outputs {
 
     /// Gradient of an output, 0 if the loss does not depend on it.
     pub(super) fn gradient<const D: usize>(&self, which: Which, shape: [usize; D]) -> FlexTensor {
-        take(&self.gradients[which as usize])
+        self.gradient_if_any(which)
             .unwrap_or_else(|| from_vec(vec![0.0; shape.iter().product()], shape))
+    }
+
+    /// Gradient of an output, if the loss depends on it.
+    pub(super) fn gradient_if_any(&self, which: Which) -> Option<FlexTensor> {
+        take(&self.gradients[which as usize])
     }
 }
 
