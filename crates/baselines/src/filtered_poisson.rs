@@ -161,12 +161,9 @@ impl FilteredPoisson {
 
     pub fn complete(&self, deep: DeepDraw) -> Draw {
         let cumulants = self.cumulants(deep.log_rates.clone());
-        let deep = deep.observed();
         Draw {
-            factors: deep.factors,
-            log_rates: deep.log_rates,
-            spikes: None,
             fluor: Some(cumulants.mean),
+            ..deep.observed().into()
         }
     }
 

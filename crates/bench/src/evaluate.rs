@@ -147,6 +147,7 @@ mod tests {
                 rates_hz: dataset.valid.rates.clone().unwrap(),
                 spikes: dataset.valid.spikes.clone(),
                 fluor: dataset.valid.fluor.clone(),
+                inputs: None,
             },
         }
     }

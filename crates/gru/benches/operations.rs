@@ -9,7 +9,7 @@ use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
-use gru::{GruSpec, GruWeights, ResetGate, SpikeLoopArguments, plain};
+use gru::{ControlledArguments, GruSpec, GruWeights, ResetGate, SpikeLoopArguments, plain};
 
 const BINS: usize = 100;
 const TRIALS: usize = 65;
@@ -82,6 +82,32 @@ fn generator(group: &mut BenchmarkGroup<'_, WallTime>) {
         || fused(arguments()),
         || plain(arguments()),
     );
+}
+
+fn controlled(group: &mut BenchmarkGroup<'_, WallTime>) {
+    for n_inputs in [1, 4] {
+        let arguments = ControlledArguments {
+            drive: random([BINS, TRIALS, 192], 0.5),
+            c0: random([TRIALS, 64], 0.3),
+            g0: random([TRIALS, 64], 0.3),
+            w_feedback: random([FACTORS, 192], 0.1),
+            w_controller: random([64, 192], 0.1),
+            w_posterior: random([64, 2 * n_inputs], 0.1),
+            b_posterior: random([2 * n_inputs], 0.1),
+            w_input: random([n_inputs, 192], 0.1),
+            w_generator: random([64, 192], 0.1),
+            b_generator: random([192], 0.1),
+            w_factors: random([64, FACTORS], 0.1),
+            noise: random([BINS, TRIALS, n_inputs], 1.0).detach(),
+            scale: None,
+        };
+        pair(
+            group,
+            &format!("generator and controller, {n_inputs} inputs"),
+            || gru::gru_generate_controlled(arguments.clone(), SPEC.clip).factors,
+            || plain::gru_generate_controlled(arguments.clone(), SPEC.clip).factors,
+        );
+    }
 }
 
 fn shallow(group: &mut BenchmarkGroup<'_, WallTime>) {
@@ -237,6 +263,7 @@ fn operations(criterion: &mut Criterion) {
     lfads_step(&mut group);
     encoder(&mut group, "encoder", 64);
     generator(&mut group);
+    controlled(&mut group);
     encoder(&mut group, "ladder encoder", 128);
     shallow(&mut group);
     elementwise(&mut group);

@@ -38,7 +38,6 @@ fn spike_loop_arguments(device: &Device) -> SpikeLoopArguments {
 fn controlled_arguments(device: &Device) -> ControlledArguments {
     ControlledArguments {
         drive: Tensor::zeros([N, N, 3 * N], device),
-        known: None,
         c0: Tensor::zeros([N; 2], device),
         g0: Tensor::zeros([N; 2], device),
         w_feedback: Tensor::zeros([N, 3 * N], device),

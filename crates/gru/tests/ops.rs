@@ -305,13 +305,11 @@ fn gru_generate_controlled_matches_the_plain_body() {
         random([3 * generator], 0.5),
     );
     let w_factors = random([generator, 3], 0.5);
-    for n_known in [0, 2] {
-        let w_input = random([2 + n_known, 3 * generator], 0.5);
-        let known = random([bins, trials, n_known.max(1)], 1.0).detach();
+    let w_input = random([2, 3 * generator], 0.5);
+    for is_scaled in [false, true] {
         let scale = values(random([bins, trials, generator], 1.0));
         let arguments = ControlledArguments {
             drive: drive.clone(),
-            known: (n_known > 0).then_some(known),
             c0: c0.clone(),
             g0: g0.clone(),
             w_feedback: w_feedback.clone(),
@@ -323,7 +321,7 @@ fn gru_generate_controlled_matches_the_plain_body() {
             b_generator: b_generator.clone(),
             w_factors: w_factors.clone(),
             noise: random([bins, trials, 2], 1.0).detach(),
-            scale: (n_known > 0).then_some(scale),
+            scale: is_scaled.then_some(scale),
         };
         let fused = || gru::gru_generate_controlled(arguments.clone(), Some(0.5));
         let plain = || plain::gru_generate_controlled(arguments.clone(), Some(0.5));

@@ -283,10 +283,9 @@ impl SequentialVae for CountLadder {
         let log_counts = deep.log_rates.clone().add_scalar(self.log_dt);
         let draw = self.draw_shallow(x, log_counts, noise);
         Draw {
-            factors: deep.factors,
-            log_rates: deep.log_rates,
             spikes: Some(draw.counts),
             fluor: Some(draw.fluor),
+            ..deep.into()
         }
     }
 
@@ -295,10 +294,9 @@ impl SequentialVae for CountLadder {
         let means = all.then(|| self.smooth_shallow(x, &log_counts));
         let [spikes, fluor] = means.map_or([None, None], |means| means.map(Some));
         Draw {
-            factors: deep.factors,
-            log_rates: deep.log_rates,
             spikes,
             fluor,
+            ..deep.into()
         }
     }
 

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 use gru::{GruSpec, ResetGate, gru_generate};
 use serde::{Deserialize, Serialize};
 
+use crate::controller::{Controller, ControllerConfig, Driven, InferredInputs, Surroundings};
 use crate::elbo::{Elbo, Term};
 use crate::error::ModelError;
 use crate::gaussian::{DiagonalGaussian, Prior};
@@ -36,6 +37,9 @@ pub struct DynamicsConfig {
     pub ic_prior_variance: f64,
     /// GRU states are clipped to plus or minus this.
     pub state_clip: f64,
+    /// The inferred inputs to the generator; without any by default, which files need not say.
+    #[serde(skip_serializing_if = "ControllerConfig::is_default")]
+    pub controller: ControllerConfig,
 }
 
 impl Default for DynamicsConfig {
@@ -51,6 +55,7 @@ impl Default for DynamicsConfig {
             l2: 10.0,
             ic_prior_variance: 0.1,
             state_clip: 5.0,
+            controller: ControllerConfig::default(),
         }
     }
 }
@@ -83,7 +88,7 @@ impl DynamicsConfig {
         ] {
             require(x > 0.0 && x.is_finite(), field, x, "above 0 and finite")?;
         }
-        Ok(())
+        self.controller.validate()
     }
 
     /// Fresh weights for `log_rates.len()` neurons, whose rates start at `log_rates` (log Hz).
@@ -92,7 +97,8 @@ impl DynamicsConfig {
     }
 }
 
-/// The deep level: x → Q(g₀|x) → generator states → factors → log-rates.
+/// The deep level: x → Q(g₀|x) → generator states → factors → log-rates, and where inputs are
+/// inferred x → Q(u_t|x, f_{t−1}) → generator.
 #[derive(Module, Debug)]
 pub struct Dynamics {
     encoder: Gru,
@@ -103,6 +109,7 @@ pub struct Dynamics {
     b_rec: Param<Tensor<1>>,
     w_factors: Param<Tensor<2>>,
     rates: Linear,
+    controller: Option<Controller>,
     #[module(skip)]
     config: DynamicsConfig,
 }
@@ -132,7 +139,7 @@ impl Dynamics {
         );
         let w_rec = normal_weight([n_hidden, 3 * n_hidden], n_hidden, 1.0, noise);
         let w_factors = normal_weight([n_hidden, config.n_factors], n_hidden, 1.0, noise);
-        Self {
+        let mut level = Self {
             encoder,
             ic_posterior: Linear::new(2 * config.n_encoder, posterior_bias, 1.0, noise),
             ic_prior: Prior::new(n_ic, config.ic_prior_variance, false, &device),
@@ -142,9 +149,18 @@ impl Dynamics {
             b_rec: Param::from_tensor(b_rec),
             w_factors: Param::from_tensor(w_factors),
             rates: Linear::new(config.n_factors, log_rates, 1.0, noise),
+            controller: None,
             config: config.clone(),
-        }
-        .project()
+        };
+        let around = Surroundings {
+            n_neurons,
+            n_factors: config.n_factors,
+            n_generator: n_hidden,
+            spec: config.encoder_spec(),
+        };
+        let controls = config.controller.n_inputs > 0;
+        level.controller = controls.then(|| Controller::new(&config.controller, around, noise));
+        level.project()
     }
 
     /// The configuration the weights were made for.
@@ -152,9 +168,12 @@ impl Dynamics {
         &self.config
     }
 
-    /// Q(g₀ | x) of everything that there is to read, `[time, trial, neuron]`.
-    pub fn encode(&self, x: Tensor<3>) -> DeepPosterior {
-        self.posterior(self.encoder.final_states(x))
+    /// Q(g₀ | x), and what drives the controller, of everything that there is to read.
+    pub fn encode(&self, input: DeepInput) -> DeepPosterior {
+        let DeepInput { values, n_lead_in } = input;
+        let drive = |controller: &Controller| controller.encode(values.clone(), n_lead_in, None);
+        let drive = self.controller.as_ref().map(drive);
+        self.posterior(self.encoder.final_states(values), drive)
     }
 
     /// One pass through the level: what it reads is split, encoded and sampled, with dropout as
@@ -168,7 +187,14 @@ impl Dynamics {
             true => pass.noise.drop_out(finals, self.config.dropout),
             false => finals,
         };
-        let posterior = self.posterior(finals);
+        let drive = self.controller.as_ref().map(|controller| {
+            let dropout = match pass.dropout.drops_in_encoder() {
+                true => Some((self.config.dropout, &mut *pass.noise)),
+                false => None,
+            };
+            controller.encode(split.input.clone(), n_lead_in, dropout)
+        });
+        let posterior = self.posterior(finals, drive);
         DeepPass {
             draw: self.generate(&posterior, (n_bins, n_lead_in), pass),
             input: values,
@@ -177,14 +203,15 @@ impl Dynamics {
         }
     }
 
-    fn posterior(&self, finals: Tensor<2>) -> DeepPosterior {
+    fn posterior(&self, finals: Tensor<2>, drive: Option<Tensor<3>>) -> DeepPosterior {
         DeepPosterior {
             ic: DiagonalGaussian::from_parameters(self.ic_posterior.forward(finals)),
+            drive,
         }
     }
 
     /// One sample: the generator runs from g₀ ~ Q through the bins, preceded by those that lead
-    /// in; f_t = W_fac g_t. Dropout acts on g_t on its way to the factors only, never on the
+    /// in, driven by u_t ~ Q where inputs are inferred; f_t = W_fac g_t. Dropout acts on g_t on its way to the factors only, never on the
     /// recurrent path.
     pub fn generate(
         &self,
@@ -199,29 +226,64 @@ impl Dynamics {
             true => pass.noise.dropout(n_states, self.config.dropout),
             false => None,
         };
-        let factors = gru_generate(
-            state.clone(),
+        let initial_factors = state.clone().matmul(self.w_factors.val());
+        let (factors, inputs) = match (&self.controller, &posterior.drive) {
+            (Some(controller), Some(drive)) => {
+                let driven = Driven {
+                    state,
+                    w_rec: self.w_rec.val(),
+                    b_rec: self.b_rec.val(),
+                    w_factors: self.w_factors.val(),
+                    dropout,
+                    clip: self.config.state_clip as f32,
+                };
+                let (factors, inputs) = controller.generate(drive.clone(), driven, pass.noise);
+                (factors, Some(inputs))
+            }
+            _ => (self.generate_alone(state, n_bins, dropout), None),
+        };
+        DeepDraw {
+            initial_factors,
+            log_rates: self.rates.forward_sequence(factors.clone()),
+            factors,
+            inputs,
+            n_lead_in,
+        }
+    }
+
+    /// Factors of the generator left to itself.
+    fn generate_alone(
+        &self,
+        state: Tensor<2>,
+        n_bins: usize,
+        dropout: Option<Vec<f32>>,
+    ) -> Tensor<3> {
+        gru_generate(
+            state,
             self.w_rec.val(),
             self.b_rec.val(),
             self.w_factors.val(),
             n_bins,
             self.config.generator_spec(),
             dropout,
-        );
-        DeepDraw {
-            initial_factors: state.matmul(self.w_factors.val()),
-            log_rates: self.rates.forward_sequence(factors.clone()),
-            factors,
-            n_lead_in,
-        }
+        )
     }
 
-    /// The level's own terms of the bound: KL(Q(g₀|x) ‖ P(g₀)), mean over trials, and the penalty
-    /// ½ · l2 · (mean square of the gates' recurrent weights + that of the candidate's).
-    pub fn terms(&self, posterior: &DeepPosterior) -> Elbo {
-        let n_trials = posterior.ic.mean.dims()[0];
-        let kl = posterior.ic.kl(&self.ic_prior).div_scalar(n_trials as f64);
-        Elbo::new().with(Term::KlIc, kl).with(Term::L2, self.l2())
+    /// The level's own terms of the bound: KL(Q(g₀|x) ‖ P(g₀)) and KL(Q(u|x) ‖ P(u)), mean over
+    /// trials, and the penalty ½ · l2 · (mean square of the gates' recurrent weights + that of the
+    /// candidate's).
+    pub fn terms(&self, deep: &DeepPass) -> Elbo {
+        let ic = &deep.posterior.ic;
+        let n_trials = ic.mean.dims()[0] as f64;
+        let kl = ic.kl(&self.ic_prior).div_scalar(n_trials);
+        let terms = Elbo::new().with(Term::KlIc, kl).with(Term::L2, self.l2());
+        match (&self.controller, &deep.draw.inputs) {
+            (Some(controller), Some(inputs)) => {
+                let kl = controller.kl(inputs).div_scalar(n_trials);
+                terms.with(Term::KlInputs, kl)
+            }
+            _ => terms,
+        }
     }
 
     fn l2(&self) -> Tensor<1> {
@@ -287,6 +349,8 @@ impl From<Tensor<3>> for DeepInput {
 pub struct DeepPosterior {
     /// Q(g₀|x).
     pub ic: DiagonalGaussian<2>,
+    /// What drives the controller in each bin, if there is one: `[time, trial, 3·unit]`.
+    pub drive: Option<Tensor<3>>,
 }
 
 /// One sample of the deep level.
@@ -298,6 +362,8 @@ pub struct DeepDraw {
     pub factors: Tensor<3>,
     /// Log-rates in log Hz, `[time, trial, neuron]`, those that lead in first.
     pub log_rates: Tensor<3>,
+    /// The inputs that drove the generator, if they are inferred; those that lead in first.
+    pub inputs: Option<InferredInputs>,
     /// Bins before the first observed one.
     pub n_lead_in: usize,
 }
@@ -314,6 +380,7 @@ impl DeepDraw {
         Self {
             factors: cut(self.factors),
             log_rates: cut(self.log_rates),
+            inputs: self.inputs.map(|inputs| inputs.from_bin(self.n_lead_in)),
             n_lead_in: 0,
             ..self
         }

@@ -19,6 +19,8 @@ pub enum Term {
     KlShallow,
     /// KL of the initial condition.
     KlIc,
+    /// KL of the inferred inputs.
+    KlInputs,
     /// L2 penalty on the generator's recurrent weights.
     L2,
 }
@@ -31,6 +33,7 @@ impl Term {
             Self::Spikes => "spikes",
             Self::KlShallow => "kl_shallow",
             Self::KlIc => "kl_ic",
+            Self::KlInputs => "kl_inputs",
             Self::L2 => "l2",
         }
     }
@@ -40,7 +43,7 @@ impl Term {
         match self {
             Self::Reconstruction | Self::Spikes => 1.0,
             Self::KlShallow => weights.kl_shallow,
-            Self::KlIc | Self::L2 => weights.kl_deep,
+            Self::KlIc | Self::KlInputs | Self::L2 => weights.kl_deep,
         }
     }
 
@@ -191,11 +194,12 @@ mod tests {
         terms.iter().fold(Elbo::new(), with)
     }
 
-    const ALL: [(Term, f64); 5] = [
+    const ALL: [(Term, f64); 6] = [
         (Term::Reconstruction, 1.0),
         (Term::Spikes, 2.0),
         (Term::KlShallow, 4.0),
         (Term::KlIc, 8.0),
+        (Term::KlInputs, 32.0),
         (Term::L2, 16.0),
     ];
 
@@ -206,8 +210,8 @@ mod tests {
             kl_deep: 0.25,
         };
         let loss: f32 = elbo(&ALL).loss(weights).into_scalar();
-        assert!((loss - 11.0).abs() < 1e-6, "{loss}");
-        assert!((elbo(&ALL).values().negative_bound() - 15.0).abs() < 1e-6);
+        assert!((loss - 19.0).abs() < 1e-6, "{loss}");
+        assert!((elbo(&ALL).values().negative_bound() - 47.0).abs() < 1e-6);
     }
 
     #[test]

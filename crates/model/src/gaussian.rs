@@ -32,7 +32,11 @@ impl<const D: usize> DiagonalGaussian<D> {
 
     /// A reparameterised sample, mean + e^{½ log-variance} ε (Kingma & Welling 2014).
     pub fn sample(&self, noise: &mut Noise) -> Tensor<D> {
-        let epsilon = noise.normal(self.mean.dims());
+        self.at_noise(noise.normal(self.mean.dims()))
+    }
+
+    /// The sample that standard normal values make.
+    pub(crate) fn at_noise(&self, epsilon: Tensor<D>) -> Tensor<D> {
         self.mean.clone() + self.log_variance.clone().mul_scalar(0.5).exp() * epsilon
     }
 

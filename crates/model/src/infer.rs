@@ -9,6 +9,7 @@ use crate::batch::{add_to_trials, check_observations, time_major};
 use crate::dynamics::DeepDraw;
 use crate::elbo::TermWeights;
 use crate::error::{ModelError, require};
+use crate::gaussian::DiagonalGaussian;
 use crate::noise::{Noise, Stream};
 use crate::pass::{DropoutMode, Pass};
 use crate::vae::{Draw, Encoded, SequentialVae, ShallowLevel};
@@ -30,6 +31,17 @@ pub struct Inferred {
     pub spikes: Option<Array3<f32>>,
     /// Noiseless fluorescence, if the model infers it.
     pub fluor: Option<Array3<f32>>,
+    /// The generator's inputs, if the model infers them.
+    pub inputs: Option<InputPosterior>,
+}
+
+/// The posterior of the generator's inputs, each `[trial, time, input]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputPosterior {
+    /// Means.
+    pub mean: Array3<f32>,
+    /// Standard deviations.
+    pub sd: Array3<f32>,
 }
 
 /// Averages `n_samples` posterior samples of every trial of `x`, `[trial, time, neuron]`.
@@ -61,13 +73,21 @@ pub fn posterior_mean<M: SequentialVae>(
         if let Some(fluor) = draw.fluor {
             means.add(3, first, fluor);
         }
+        if let Some(DiagonalGaussian { mean, log_variance }) = draw.inputs {
+            means.add(5, first, log_variance.exp() + mean.clone().square());
+            means.add(4, first, mean);
+        }
     })?;
-    let [factors, rates_hz, spikes, fluor] = means.divide();
+    let [factors, rates_hz, spikes, fluor, inputs, squares] = means.divide();
     Ok(Inferred {
         factors: of_every_sample(factors),
         rates_hz: of_every_sample(rates_hz),
         spikes,
         fluor,
+        inputs: inputs.zip(squares).map(|(mean, squares)| InputPosterior {
+            sd: (squares - mean.mapv(|mean| mean * mean)).mapv(|variance| variance.max(0.0).sqrt()),
+            mean,
+        }),
     })
 }
 
@@ -201,13 +221,16 @@ pub(crate) fn mean_spikes(
     sum / n_samples as f32
 }
 
-/// Running sums of the four quantities of a draw.
+/// Factors, rates, spikes, fluorescence, inputs and their squares.
+const N_QUANTITIES: usize = 6;
+
+/// Running sums of the quantities of a draw.
 struct Means {
     n_trials: usize,
     n_bins: usize,
-    sums: [Option<Array3<f32>>; 4],
+    sums: [Option<Array3<f32>>; N_QUANTITIES],
     /// Samples in each sum.
-    n_samples: [usize; 4],
+    n_samples: [usize; N_QUANTITIES],
 }
 
 impl Means {
@@ -215,8 +238,8 @@ impl Means {
         Self {
             n_trials,
             n_bins,
-            sums: [const { None }; 4],
-            n_samples: [0; 4],
+            sums: [const { None }; N_QUANTITIES],
+            n_samples: [0; N_QUANTITIES],
         }
     }
 
@@ -228,7 +251,7 @@ impl Means {
         self.n_samples[quantity] += usize::from(first_trial == 0);
     }
 
-    fn divide(self) -> [Option<Array3<f32>>; 4] {
+    fn divide(self) -> [Option<Array3<f32>>; N_QUANTITIES] {
         let mut n_samples = self.n_samples.into_iter();
         self.sums.map(|sum| {
             let n_samples = n_samples.next().unwrap_or(1);

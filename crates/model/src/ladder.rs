@@ -136,6 +136,8 @@ struct Shallow {
     posterior_from_factors: Param<Tensor<2>>,
     posterior_from_innovations: Option<Param<Tensor<2>>>,
     posterior_from_spikes: Param<Tensor<2>>,
+    /// From the deep level's controller, if it has one.
+    posterior_from_control: Option<Param<Tensor<2>>>,
     spikes_from_factors: Linear,
     spikes_from_latent: Param<Tensor<2>>,
     log_noise: Param<Tensor<1>>,
@@ -148,6 +150,36 @@ struct Shallow {
 pub struct ShallowEncoded {
     initial: DiagonalGaussian<2>,
     drive: Tensor<3>,
+}
+
+/// What the shallow level takes from a sample of the deep one.
+struct Above {
+    /// Factors before the first bin, `[trial, factor]`.
+    initial_factors: Tensor<2>,
+    /// `[time, trial, factor]`.
+    factors: Tensor<3>,
+    /// States of the controller, `[time, trial, unit]`, if there is one.
+    control: Option<Tensor<3>>,
+}
+
+impl Above {
+    fn of(deep: &DeepDraw) -> Self {
+        let control = deep.inputs.as_ref().map(|inputs| inputs.control.clone());
+        Self {
+            initial_factors: deep.initial_factors.clone(),
+            factors: deep.factors.clone(),
+            control,
+        }
+    }
+
+    /// The same without a way back for the gradient.
+    fn detached(self) -> Self {
+        Self {
+            initial_factors: self.initial_factors.detach(),
+            factors: self.factors.detach(),
+            control: self.control.map(Tensor::detach),
+        }
+    }
 }
 
 /// One sample of the shallow level.
@@ -205,6 +237,9 @@ impl Shallow {
             .innovation_skip
             .then(|| weight(SKIP_LEADS * n_neurons, 2 * n_latent, 0.3));
         let spikes_from_latent = weight(n_latent, n_neurons, 1.0);
+        let control = &config.dynamics.controller;
+        let posterior_from_control =
+            (control.n_inputs > 0).then(|| weight(control.n_controller, 2 * n_latent, 0.0));
         Self {
             encoder,
             controller,
@@ -220,6 +255,7 @@ impl Shallow {
             posterior_from_factors,
             posterior_from_innovations,
             posterior_from_spikes,
+            posterior_from_control,
             spikes_from_factors: Linear::new(
                 n_factors,
                 Tensor::from_floats(spike_bias.as_slice(), device),
@@ -258,17 +294,19 @@ impl Shallow {
         }
     }
 
-    /// Samples z, spikes and calcium given the deep level's factors, `[time, trial, factor]`,
-    /// and those before the first bin.
-    fn draw(
-        &self,
-        encoded: &ShallowEncoded,
-        initial_factors: Tensor<2>,
-        factors: Tensor<3>,
-        noise: &mut Noise,
-    ) -> ShallowDraw {
+    /// Samples z, spikes and calcium given what the deep level says.
+    fn draw(&self, encoded: &ShallowEncoded, above: Above, noise: &mut Noise) -> ShallowDraw {
+        let Above {
+            initial_factors,
+            factors,
+            control,
+        } = above;
         let [n_bins, n_trials, _] = factors.dims();
         let previous = delay(factors.clone(), initial_factors.clone());
+        let mut drive = encoded.drive.clone();
+        if let (Some(weights), Some(control)) = (&self.posterior_from_control, control) {
+            drive = affine(control, weights.val(), drive);
+        }
         let z0 = encoded.initial.sample(noise);
         let w_spike = self.spikes_from_latent.val();
         let initial_log =
@@ -276,11 +314,7 @@ impl Shallow {
         let initial_spikes = spikes_from_log(initial_log);
         let n_latent = w_spike.dims()[0];
         let arguments = SpikeLoopArguments {
-            drive: affine(
-                previous,
-                self.posterior_from_factors.val(),
-                encoded.drive.clone(),
-            ),
+            drive: affine(previous, self.posterior_from_factors.val(), drive),
             spike_drive: self.spikes_from_factors.forward_sequence(factors),
             initial_spikes: initial_spikes.clone(),
             w_feedback: self.posterior_from_spikes.val(),
@@ -367,12 +401,12 @@ impl Ladder {
         let encoded = self
             .shallow
             .encode(x, &innovations, Some((dropout, &mut *noise)));
-        self.shallow.draw(
-            &encoded,
-            Tensor::zeros([n_trials, n_factors], &device),
-            Tensor::zeros([n_bins, n_trials, n_factors], &device),
-            noise,
-        )
+        let above = Above {
+            initial_factors: Tensor::zeros([n_trials, n_factors], &device),
+            factors: Tensor::zeros([n_bins, n_trials, n_factors], &device),
+            control: None,
+        };
+        self.shallow.draw(&encoded, above, noise)
     }
 }
 
@@ -435,20 +469,13 @@ impl SequentialVae for Ladder {
     }
 
     fn observe(&self, x: Tensor<3>, deep: &DeepPass, pass: &mut Pass<'_>) -> Elbo {
-        let DeepDraw {
-            initial_factors,
-            factors,
-            ..
-        } = deep.draw.clone();
-        let (initial_factors, factors) = match self.config.top_down_gradient {
-            true => (initial_factors, factors),
-            false => (initial_factors.detach(), factors.detach()),
+        let above = match self.config.top_down_gradient {
+            true => Above::of(&deep.draw),
+            false => Above::of(&deep.draw).detached(),
         };
         let dropout = Some((self.dropout(pass), &mut *pass.noise));
         let encoded = self.shallow.encode(x.clone(), &deep.input, dropout);
-        let draw = self
-            .shallow
-            .draw(&encoded, initial_factors, factors, pass.noise);
+        let draw = self.shallow.draw(&encoded, above, pass.noise);
         let spikes = self.explain(deep, draw.spikes.clone());
         self.terms(x, &draw).with(Term::Spikes, spikes)
     }
@@ -458,20 +485,11 @@ impl SequentialVae for Ladder {
     }
 
     fn complete(&self, shallow: &ShallowEncoded, deep: DeepDraw, noise: &mut Noise) -> Draw {
-        let DeepDraw {
-            initial_factors,
-            factors,
-            log_rates,
-            ..
-        } = deep;
-        let draw = self
-            .shallow
-            .draw(shallow, initial_factors, factors.clone(), noise);
+        let draw = self.shallow.draw(shallow, Above::of(&deep), noise);
         Draw {
-            factors,
-            log_rates,
             spikes: Some(draw.spikes),
             fluor: Some(draw.calcium),
+            ..deep.into()
         }
     }
 

@@ -96,11 +96,6 @@ impl SequentialVae for Lfads {
     fn encode_shallow(&self, _: Tensor<3>, _: &Tensor<3>) {}
 
     fn complete(&self, (): &(), deep: DeepDraw, _: &mut Noise) -> Draw {
-        Draw {
-            factors: deep.factors,
-            log_rates: deep.log_rates,
-            spikes: None,
-            fluor: None,
-        }
+        deep.into()
     }
 }

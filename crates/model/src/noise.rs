@@ -76,6 +76,11 @@ impl Noise {
         self
     }
 
+    /// Where the tensors are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Standard normal values, within ±5.8.
     pub fn normal<const D: usize>(&mut self, shape: [usize; D]) -> Tensor<D> {
         let values = self.normals(shape.iter().product());

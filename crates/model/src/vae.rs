@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use crate::calcium_model::NeuronCalcium;
 use crate::dynamics::{DeepDraw, DeepInput, DeepPass, DeepPosterior, Dynamics};
 use crate::elbo::{Elbo, Term};
+use crate::gaussian::DiagonalGaussian;
 use crate::noise::Noise;
 use crate::pass::{Pass, Task};
 
@@ -20,6 +21,22 @@ pub struct Draw {
     pub spikes: Option<Tensor<3>>,
     /// Noiseless fluorescence, `[time, trial, neuron]`, if the model infers it.
     pub fluor: Option<Tensor<3>>,
+    /// The posterior of the generator's inputs given the sample up to them, `[time, trial, input]`,
+    /// if the model infers them.
+    pub inputs: Option<DiagonalGaussian<3>>,
+}
+
+impl From<DeepDraw> for Draw {
+    /// What the deep level infers.
+    fn from(deep: DeepDraw) -> Self {
+        Self {
+            factors: deep.factors,
+            log_rates: deep.log_rates,
+            spikes: None,
+            fluor: None,
+            inputs: deep.inputs.map(|inputs| inputs.posterior),
+        }
+    }
 }
 
 /// What the encoders of all levels make of a batch; samples start from here.
@@ -107,17 +124,17 @@ pub trait SequentialVae: Module + 'static {
             Task::Deep(spikes) => Elbo::new().with(Term::Spikes, alone().explain(&deep, spikes)),
             _ => self.observe(x, &deep, pass),
         };
-        self.dynamics().terms(&deep.posterior).and(rest)
+        self.dynamics().terms(&deep).and(rest)
     }
 
     /// Posterior parameters, without dropout.
     fn encode(&self, x: Tensor<3>) -> Encoded<Self::Shallow> {
-        let DeepInput { values, n_lead_in } = self.deep_input(&x);
+        let input = self.deep_input(&x);
         Encoded {
             n_bins: x.dims()[0],
-            n_lead_in,
-            deep: self.dynamics().encode(values.clone()),
-            shallow: self.encode_shallow(x, &values),
+            n_lead_in: input.n_lead_in,
+            deep: self.dynamics().encode(input.clone()),
+            shallow: self.encode_shallow(x, &input.values),
         }
     }
 

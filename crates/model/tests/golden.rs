@@ -11,7 +11,8 @@ use std::path::Path;
 use baselines::Moments;
 use burn::tensor::Device;
 use common::{
-    count_ladder, counts, edgeworth, fluorescence, gaussian, ladder, lfads, parameters,
+    INDICATOR, count_ladder, count_ladder_with, counts, driven_dynamics, edgeworth, fluorescence,
+    gaussian, gaussian_with, ladder, ladder_with, lfads, lfads_with, parameters,
     saturating_count_ladder,
 };
 use model::train::{Observer, StepReport};
@@ -93,7 +94,16 @@ fn record<M: SequentialVae>(model: M, data: &TrainData) -> Value {
     let mut posterior = Map::new();
     posterior.insert("factors".into(), fingerprint(inferred.factors));
     posterior.insert("rates_hz".into(), fingerprint(inferred.rates_hz));
-    for (name, values) in [("spikes", inferred.spikes), ("fluor", inferred.fluor)] {
+    let [mean, sd] = match inferred.inputs {
+        Some(inputs) => [Some(inputs.mean), Some(inputs.sd)],
+        None => [None, None],
+    };
+    for (name, values) in [
+        ("spikes", inferred.spikes),
+        ("fluor", inferred.fluor),
+        ("inputs", mean),
+        ("inputs_sd", sd),
+    ] {
         if let Some(values) = values {
             posterior.insert(name.into(), fingerprint(values));
         }
@@ -111,6 +121,10 @@ fn all_models() -> Value {
     let device = Device::flex().autodiff();
     let (counts, fluorescence) = (counts(), fluorescence());
     let counting = count_ladder(&CountLadderConfig::default(), &device);
+    let driven = CountLadderConfig {
+        dynamics: driven_dynamics(),
+        ..CountLadderConfig::default()
+    };
     json!({
         "lfads": record(lfads(&device), &counts),
         "gaussian, as published":
@@ -123,6 +137,14 @@ fn all_models() -> Value {
         "count ladder": record(counting, &fluorescence),
         "count ladder, saturating":
             record(saturating_count_ladder(&device), &fluorescence),
+        "lfads, driven": record(lfads_with(driven_dynamics(), &device), &counts),
+        "gaussian, driven": record(
+            gaussian_with(driven_dynamics(), Moments::AsPublished, &device),
+            &fluorescence,
+        ),
+        "ladder, driven": record(ladder_with(driven_dynamics(), &device), &fluorescence),
+        "count ladder, driven":
+            record(count_ladder_with(INDICATOR.g, &driven, &device), &fluorescence),
     })
 }
 

@@ -6,10 +6,13 @@ use baselines::Moments;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use common::{DT_S, INDICATOR, dynamics, edgeworth, gaussian, ladder_with};
+use common::{
+    DT_S, INDICATOR, driven_dynamics, dynamics, edgeworth, gaussian, gaussian_with, ladder_with,
+};
 use model::{
     CalciumModel, CountLadderConfig, DeepDraw, DeepPass, DropoutMode, DynamicsConfig,
-    FluorStatistics, Noise, Pass, SequentialVae, Stream, Task, Term, TermWeights,
+    FluorStatistics, InputPriorKind, Ladder, Noise, Pass, SequentialVae, Stream, Task, Term,
+    TermWeights,
 };
 
 /// Half the distance of the two losses that make a difference.
@@ -163,6 +166,50 @@ fn some_fluorescence() -> Tensor<3> {
 #[test]
 fn lfads() {
     check(&common::lfads(&device()), &Evaluation::joint(some_counts()));
+}
+
+#[test]
+fn models_with_inferred_inputs() {
+    for prior in [InputPriorKind::Autoregressive, InputPriorKind::Independent] {
+        let mut dynamics = driven_dynamics();
+        dynamics.controller.prior = prior;
+        let model = common::lfads_with(dynamics, &device());
+        check(&model, &Evaluation::joint(some_counts()));
+    }
+    // With bins that lead in.
+    let model = gaussian_with(driven_dynamics(), Moments::AsPublished, &device());
+    check(&model, &Evaluation::joint(some_fluorescence()));
+    let dynamics = DynamicsConfig {
+        coordinated_dropout: 0.0,
+        ..driven_dynamics()
+    };
+    let model = with_control(ladder_with(dynamics, &device()));
+    check(&model, &Evaluation::joint(some_fluorescence()));
+}
+
+/// The ladder whose posterior of z already listens to the controller, which it does from zero on.
+fn with_control(model: Ladder) -> Ladder {
+    struct Listen(Vec<String>);
+    impl ModuleMapper for Listen {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            if !self.0.ends_with(&["posterior_from_control".to_owned()]) {
+                return param;
+            }
+            param.map(|value| {
+                let noise = Noise::new(4, Stream::Step(1), &device()).normal(value.dims());
+                noise.mul_scalar(0.2).detach().require_grad()
+            })
+        }
+    }
+    model.map(&mut Listen(Vec::new()))
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn the_loss_weighs_every_term_as_its_warm_up_says() {
         let deep = (step.saturating_sub(4) as f64 / 10.0).min(1.0);
         let weight = |term| match term {
             Term::KlShallow => shallow,
-            Term::KlIc | Term::L2 => deep,
+            Term::KlIc | Term::KlInputs | Term::L2 => deep,
             Term::Reconstruction | Term::Spikes => 1.0,
         };
         let terms = report.terms.iter();

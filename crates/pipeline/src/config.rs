@@ -198,6 +198,23 @@ impl FitConfig {
         })
     }
 
+    /// Has so many inputs to the dynamics be inferred.
+    ///
+    /// # Errors
+    /// If `[model]` holds something else than tables where these settings go.
+    pub fn infer_inputs(&mut self, n_inputs: usize) -> Result<()> {
+        let mut table = &mut self.model;
+        for name in ["dynamics", "controller"] {
+            let below = table.entry(name).or_insert_with(|| Table::new().into());
+            let kind = below.type_str();
+            table = below.as_table_mut().with_context(|| {
+                format!("config, [model]: `{name}` must be a table, found {kind}")
+            })?;
+        }
+        table.insert("n_inputs".into(), i64::try_from(n_inputs)?.into());
+        Ok(())
+    }
+
     /// What calcium trials start with: as `[calibration]` says or, for the count ladder, `[model]`.
     ///
     /// # Errors
@@ -343,6 +360,26 @@ mod tests {
         let defaults = defaults.resolve(ModelName::CountLadder, &measured).unwrap();
         assert_eq!(resolved.model, defaults.model);
         assert_eq!(resolved.training, defaults.training);
+    }
+
+    #[test]
+    fn the_number_of_inputs_goes_before_that_of_the_file() {
+        let text = "[model.dynamics]\nn_generator = 20\ncontroller = { n_inputs = 4, lag = 2 }";
+        let mut config: FitConfig = toml::from_str(text).unwrap();
+        config.infer_inputs(1).unwrap();
+        let resolved = config
+            .resolve(ModelName::OasisLfads, &Table::new())
+            .unwrap();
+        let dynamics = resolved.model.dynamics();
+        assert_eq!((dynamics.n_generator, dynamics.n_factors), (20, 8));
+        let controller = &dynamics.controller;
+        assert_eq!((controller.n_inputs, controller.lag), (1, 2));
+        let mut config: FitConfig = toml::from_str("model = { dynamics = 3 }").unwrap();
+        let error = config.infer_inputs(1).unwrap_err().to_string();
+        assert!(
+            error.contains("`dynamics` must be a table, found integer"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use burn::tensor::Device;
 use calcium::estimate::median;
 use data::{Arrays, Recording};
 use metrics::Comparison;
-use model::Checkpoints;
 use model::train::Observer;
+use model::{Checkpoints, Term};
 use ndarray::{Ix2, Ix3};
 use runs::lock::InFolder;
 use runs::machine::REVISION;
@@ -150,6 +150,10 @@ impl Prepared {
             train_seconds: trained.seconds,
             recoveries: trained.recoveries,
             held_out_loss: last.map(|report| report.valid.negative_bound()),
+            held_out_kl: last.and_then(|report| {
+                let inputs = report.valid.get(Term::KlInputs)?;
+                Some([report.valid.get(Term::KlIc)?, inputs])
+            }),
             held_out_fluor_r2: fluor_r2(&results)?,
             median_tau_s: taus_s
                 .and_then(|taus_s| median(taus_s.values.iter().copied().map(f64::from))),

@@ -52,6 +52,7 @@ impl Observations {
             rates_hz,
             spikes,
             fluor,
+            inputs,
         } = inferred;
         let Pieces { reading, before } = pieces;
         let spikes = spikes.or_else(|| reading.spikes().cloned());
@@ -60,11 +61,17 @@ impl Observations {
             Some(before) => fluor + before,
             None => fluor,
         });
+        let [inputs, inputs_sd] = match inputs {
+            Some(inputs) => [Some(inputs.mean), Some(inputs.sd)],
+            None => [None, None],
+        };
         let named = [
             ("factors", "", Some(factors)),
             ("rates", "Hz", Some(rates_hz)),
             ("spikes", "counts per frame", spikes),
             ("calcium", "spikes", calcium),
+            ("inputs", "", inputs),
+            ("inputs_sd", "", inputs_sd),
         ];
         for (name, unit, array) in named {
             let Some(array) = array else { continue };

@@ -77,6 +77,10 @@ pub struct RunResult {
     pub recoveries: usize,
     /// Of the last validation: negative bound in nats per trial.
     pub held_out_loss: Option<f64>,
+    /// Of the last validation: KL of the initial condition and of the inferred inputs, nats per trial, if
+    /// there are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out_kl: Option<[f64; 2]>,
     /// How well the inferred fluorescence fits the recorded one, held-out frames of all neurons.
     pub held_out_fluor_r2: Option<f64>,
     /// Median over neurons of the decay time, seconds, learned where the model learns it.

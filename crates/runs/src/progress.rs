@@ -262,13 +262,13 @@ impl Observer for Watch {
     }
 
     fn on_event(&mut self, event: &Event) {
-        // The trainer itself warns of divergence and collapse.
+        // The trainer itself warns of divergence, collapse and idle initial conditions.
         match event {
             Event::Resumed { step } => {
                 tracing::info!("resumed from the checkpoint at step {step}");
             }
             Event::StoppedEarly { step } => tracing::info!("stopped early at step {step}"),
-            Event::Diverged { .. } | Event::Collapsed { .. } => {}
+            Event::Diverged { .. } | Event::Collapsed { .. } | Event::InputsCarryAll { .. } => {}
         }
     }
 

@@ -69,8 +69,6 @@ pub struct SpikeLoop {
 pub struct ControlledArguments {
     /// The controller's gates without feedback, biases included: `[time, trial, 3·controller]`.
     pub drive: Tensor<3>,
-    /// What is known of the generator's inputs, `[time, trial, known]`, data without a gradient.
-    pub known: Option<Tensor<3>>,
     /// The controller's state before the first bin: `[trial, controller]`.
     pub c0: Tensor<2>,
     /// The generator's: `[trial, generator]`.
@@ -83,7 +81,7 @@ pub struct ControlledArguments {
     pub w_posterior: Tensor<2>,
     /// `[2·input]`.
     pub b_posterior: Tensor<1>,
-    /// From the inputs, inferred and then known, to the generator: `[input + known, 3·generator]`.
+    /// From the inputs to the generator: `[input, 3·generator]`.
     pub w_input: Tensor<2>,
     /// `[generator, 3·generator]`.
     pub w_generator: Tensor<2>,
@@ -240,11 +238,11 @@ pub fn gru_generate(
 /// Runs the generator of LFADS with the controller that infers its inputs, bin by bin in order of
 /// time: `c_t` = GRU(`drive_t` + `f_{t−1}` `W_feedback`, `c_{t−1}`); the halves of
 /// `c_t` `W_posterior` + `b_posterior` are mean and log-variance of the inputs' posterior;
-/// `u_t` = mean + exp(½ log-variance)⊙`noise_t`; `g_t` = GRU([`u_t`, `known_t`], `g_{t−1}`);
+/// `u_t` = mean + exp(½ log-variance)⊙`noise_t`; `g_t` = GRU(`u_t`, `g_{t−1}`);
 /// `f_t` = (`scale_t` ⊙ `g_t`) `W_factors`, and `f_0` = `g_0` `W_factors`.
 ///
 /// In both units the reset gate acts before the product, and states are clipped to ±`clip`.
-/// Gradients flow to everything but `known`, `noise` and `scale`.
+/// Gradients flow to everything but `noise` and `scale`.
 ///
 /// # Panics
 /// If a shape disagrees with the others, naming it.
@@ -254,7 +252,6 @@ pub fn gru_generate_controlled(arguments: ControlledArguments, clip: Option<f32>
     check_controlled(&arguments);
     let arguments = ControlledArguments {
         noise: arguments.noise.detach(),
-        known: arguments.known.map(Tensor::detach),
         ..arguments
     };
     #[cfg(feature = "flex")]
@@ -267,9 +264,6 @@ pub fn gru_generate_controlled(arguments: ControlledArguments, clip: Option<f32>
 #[cfg(feature = "flex")]
 fn run_controlled(arguments: ControlledArguments, clip: Option<f32>) -> Controlled {
     let outputs = Arc::new(Outputs::default());
-    let [n_bins, n_trials, _] = arguments.noise.dims();
-    let device = arguments.noise.device();
-    let none = || Tensor::empty([n_bins, n_trials, 0], &device);
     let tie = <Dispatch as FusedControlled>::controlled(
         arguments.drive.into_dispatch(),
         arguments.c0.into_dispatch(),
@@ -282,7 +276,6 @@ fn run_controlled(arguments: ControlledArguments, clip: Option<f32>) -> Controll
         arguments.w_generator.into_dispatch(),
         arguments.b_generator.into_dispatch(),
         arguments.w_factors.into_dispatch(),
-        arguments.known.unwrap_or_else(none).into_dispatch(),
         arguments.noise.into_dispatch(),
         arguments.scale,
         clip,
@@ -302,7 +295,6 @@ fn run_controlled(arguments: ControlledArguments, clip: Option<f32>) -> Controll
 fn check_controlled(arguments: &ControlledArguments) {
     let ControlledArguments {
         drive,
-        known,
         c0,
         g0,
         w_feedback,
@@ -318,15 +310,11 @@ fn check_controlled(arguments: &ControlledArguments) {
     } = arguments;
     let [n_bins, n_trials, n_inputs] = noise.dims();
     let ([_, controller], [generator, n_factors]) = (c0.dims(), w_factors.dims());
-    let n_known = known.as_ref().map_or(0, |known| known.dims()[2]);
     assert!(
         n_bins > 0 && n_inputs > 0,
         "gru_generate_controlled needs at least one bin and one input"
     );
     check("drive", drive.dims(), [n_bins, n_trials, 3 * controller]);
-    if let Some(known) = known {
-        check("known", known.dims(), [n_bins, n_trials, n_known]);
-    }
     check("c0", c0.dims(), [n_trials, controller]);
     check("g0", g0.dims(), [n_trials, generator]);
     check("w_feedback", w_feedback.dims(), [n_factors, 3 * controller]);
@@ -338,7 +326,7 @@ fn check_controlled(arguments: &ControlledArguments) {
         [controller, 2 * n_inputs],
     );
     check("b_posterior", b_posterior.dims(), [2 * n_inputs]);
-    let from_inputs = [n_inputs + n_known, 3 * generator];
+    let from_inputs = [n_inputs, 3 * generator];
     check("w_input", w_input.dims(), from_inputs);
     check(
         "w_generator",

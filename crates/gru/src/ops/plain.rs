@@ -98,7 +98,6 @@ pub fn gru_generate(
 pub fn gru_generate_controlled(arguments: ControlledArguments, clip: Option<f32>) -> Controlled {
     let ControlledArguments {
         drive,
-        known,
         c0,
         g0,
         w_feedback,
@@ -132,10 +131,7 @@ pub fn gru_generate_controlled(arguments: ControlledArguments, clip: Option<f32>
         let both: Tensor<2> = c.clone().matmul(w_posterior.clone()) + b_posterior.clone();
         let log_variance = both.clone().narrow(1, n_inputs, n_inputs);
         let sd = log_variance.clamp(-bound, bound).mul_scalar(0.5).exp();
-        let mut u = both.clone().narrow(1, 0, n_inputs) + sd * at(&noise, bin);
-        if let Some(known) = &known {
-            u = Tensor::cat(vec![u, at(known, bin)], 1);
-        }
+        let u = both.clone().narrow(1, 0, n_inputs) + sd * at(&noise, bin);
         let driven = u.matmul(w_input.clone());
         g = gru_step(Some(driven), g, &w_generator, &b_generator, spec);
         let scaled = match &scale {

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use crate::common::{assert_close, assert_same_on_any_threads, differences, dot, noise, single};
 
 /// drive, c0, g0, w_feedback, w_controller, w_posterior, b_posterior, w_input, w_generator,
-/// b_generator, w_factors, in the order of the gradients; then known, noise and scale.
-type Arguments<F> = [Vec<F>; 14];
+/// b_generator, w_factors, in the order of the gradients; then noise and scale.
+type Arguments<F> = [Vec<F>; 13];
 
 /// Arguments that have a gradient.
 const N_GRADIENTS: usize = 11;
@@ -33,12 +33,10 @@ impl Case {
             controller,
             generator,
             n_inputs,
-            n_known,
             n_factors,
         } = shape;
         let rows = n_bins * n_trials;
         let root = |n: usize| 1.0 / (n as f64).sqrt();
-        let width = n_inputs + n_known;
         let sizes = [
             (rows * 3 * controller, 1.0),
             (n_trials * controller, 0.8),
@@ -47,11 +45,10 @@ impl Case {
             (controller * 3 * controller, 1.5 * root(controller)),
             (controller * 2 * n_inputs, root(controller)),
             (2 * n_inputs, 0.5),
-            (width * 3 * generator, root(width)),
+            (n_inputs * 3 * generator, root(n_inputs)),
             (generator * 3 * generator, 1.5 * root(generator)),
             (3 * generator, 0.5),
             (generator * n_factors, root(generator)),
-            (rows * n_known, 1.0),
             (rows * n_inputs, 1.5),
             (rows * generator, 1.5),
         ];
@@ -84,13 +81,11 @@ impl Case {
             w_generator,
             b_generator,
             w_factors,
-            known,
             noise,
             scale,
         ] = arguments;
         ControlledSlices {
             drive,
-            known,
             c0,
             g0,
             w_feedback,
@@ -190,10 +185,10 @@ impl Case {
 prop_compose! {
     fn shapes(trials: usize, bins: usize, hidden: usize)(
         n_trials in 1..=trials, n_bins in 1..=bins, controller in 1..=hidden,
-        generator in 1..=hidden, n_inputs in 1..=4_usize, n_known in 0..=2_usize,
+        generator in 1..=hidden, n_inputs in 1..=4_usize,
         n_factors in 1..=5_usize,
     ) -> ControlledShape {
-        ControlledShape { n_bins, n_trials, controller, generator, n_inputs, n_known, n_factors }
+        ControlledShape { n_bins, n_trials, controller, generator, n_inputs, n_factors }
     }
 }
 
@@ -230,7 +225,6 @@ fn small_controlled_generation_matches_the_reference() {
         controller: 3,
         generator: 4,
         n_inputs: 2,
-        n_known: 1,
         n_factors: 2,
     };
     Case::new(shape, true, Some(5.0), 1).check(true);
@@ -245,7 +239,6 @@ fn gradients_of_many_trials_are_those_of_each() {
         controller: 6,
         generator: 5,
         n_inputs: 2,
-        n_known: 0,
         n_factors: 3,
     };
     let case = Case::new(shape, true, None, 7);
@@ -265,7 +258,6 @@ fn controlled_generation_does_not_depend_on_the_number_of_threads() {
         controller: 20,
         generator: 18,
         n_inputs: 3,
-        n_known: 1,
         n_factors: 4,
     };
     let case = Case::new(shape, true, Some(5.0), 3);

@@ -1,5 +1,6 @@
 //! `lfads fit`: trains a model on a recording and infers everything from it.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -43,6 +44,10 @@ pub struct Fit {
     /// Decay time of the indicator, seconds [default: as the file says, else estimated]
     #[arg(long, value_name = "S", value_parser = range::tau)]
     tau: Option<f64>,
+
+    /// Inputs to the dynamics to be inferred, for recordings that are driven [default: 0]
+    #[arg(long, value_name = "N")]
+    n_inputs: Option<usize>,
 
     /// Optimiser steps
     #[arg(long, value_name = "N", value_parser = range::steps)]
@@ -140,20 +145,33 @@ impl Fit {
             let steps = i64::try_from(steps).context("--steps")?;
             config.training.insert("n_steps".into(), steps.into());
         }
+        if let Some(n_inputs) = self.n_inputs {
+            config.infer_inputs(n_inputs)?;
+        }
         Ok(config)
     }
 
     fn report(&self, session: &Session<'_>, record: &RunRecord, result: &RunResult) -> Result<()> {
         let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |v| format!("{v:.3}"));
-        let text = format!(
-            "{}: {} steps in {:.0} s, held-out loss {}, held-out fluorescence r2 {}, median tau {} s\ninferred: {}\n",
+        let mut text = format!(
+            "{}: {} steps in {:.0} s, held-out loss {}, held-out fluorescence r2 {}, median tau {} s\n",
             self.output.display(),
             result.steps,
             result.train_seconds,
             number(result.held_out_loss),
             number(result.held_out_fluor_r2),
             number(result.median_tau_s),
-            self.output.join("inferred.h5").display(),
+        );
+        if let Some([ic, inputs]) = result.held_out_kl {
+            let _ = writeln!(
+                text,
+                "held-out KL: initial condition {ic:.1} nats, inferred inputs {inputs:.1} nats per trial or window"
+            );
+        }
+        let _ = writeln!(
+            text,
+            "inferred: {}",
+            self.output.join("inferred.h5").display()
         );
         let value = serde_json::json!({
             "run": self.output.to_string_lossy(),

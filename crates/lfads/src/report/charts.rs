@@ -18,7 +18,7 @@ const N_SHADES: usize = 10;
 
 impl Report<'_> {
     /// Seconds of the example's frames.
-    fn times(&self) -> impl Iterator<Item = f64> + Clone + '_ {
+    pub(super) fn times(&self) -> impl Iterator<Item = f64> + Clone + '_ {
         let dt_s = self.record.source.dt_s;
         self.example
             .frames
@@ -26,14 +26,14 @@ impl Report<'_> {
             .map(move |bin| bin as f64 * dt_s)
     }
 
-    fn time_limits(&self) -> [f64; 2] {
+    pub(super) fn time_limits(&self) -> [f64; 2] {
         let dt_s = self.record.source.dt_s;
         let frames = &self.example.frames;
         [frames.start as f64 * dt_s, frames.end as f64 * dt_s]
     }
 
     /// One neuron's values in the example.
-    fn values<'a>(
+    pub(super) fn values<'a>(
         &'a self,
         array: &'a Array3<f32>,
         neuron: usize,
@@ -44,7 +44,7 @@ impl Report<'_> {
     }
 
     /// Where the example's frames were held out, as bands.
-    fn held_out_bands(&self, panel: &Panel) -> Markup {
+    pub(super) fn held_out_bands(&self, panel: &Panel) -> Markup {
         let dt_s = self.record.source.dt_s;
         let held_out = self.quantities.held_out.row(self.example.trial);
         let [left, top, width, height] = panel.place;
@@ -307,10 +307,13 @@ impl Report<'_> {
         let kl = reports
             .iter()
             .map(|report| report.valid.get(Term::KlIc).unwrap_or(f64::NAN));
+        let kl_inputs = reports
+            .iter()
+            .map(|report| report.valid.get(Term::KlInputs).unwrap_or(f64::NAN));
         let right = Panel {
             place: [610.0, 26.0, 420.0, 190.0],
             x,
-            y: [0.0, limits(kl.clone(), 0.08)[1]],
+            y: [0.0, limits(kl.clone().chain(kl_inputs.clone()), 0.08)[1]],
         };
         let content = html! {
             (left.axes("step", "nats per trial"))
@@ -318,13 +321,17 @@ impl Report<'_> {
             (left.line("a", steps().zip(held_out.map(clip))))
             (right.axes("step", "nats per trial"))
             (right.line("c", steps().zip(kl)))
+            (right.line("b", steps().zip(kl_inputs)))
         };
         let caption = "Left: loss; the training loss has the penalties in it and, at first, the warm-up. Right: what the initial condition says of a trial; near 0 the dynamics have collapsed.";
-        let names = [
+        let mut names = vec![
             ("trace", "training"),
             ("a", "held out"),
             ("c", "KL of the initial condition"),
         ];
+        if self.quantities.inputs.is_some() {
+            names.push(("b", "KL of the inferred inputs"));
+        }
         let caption = html! { (caption) (legend(&names)) };
         section(
             "Training",
@@ -334,7 +341,7 @@ impl Report<'_> {
     }
 }
 
-fn legend(names: &[(&str, &str)]) -> Markup {
+pub(super) fn legend(names: &[(&str, &str)]) -> Markup {
     html! {
         @for (class, name) in names {
             span class={ "key " (class) } {} (name)

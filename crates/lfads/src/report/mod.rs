@@ -2,6 +2,7 @@
 
 mod charts;
 mod factors;
+mod inputs;
 mod svg;
 
 use std::ops::Range;
@@ -32,6 +33,8 @@ struct Quantities {
     spikes: Option<Array3<f32>>,
     rates: Array3<f32>,
     factors: Array3<f32>,
+    /// Means and standard deviations, if the model infers inputs.
+    inputs: Option<[Array3<f32>; 2]>,
     held_out: Array2<f32>,
 }
 
@@ -82,6 +85,7 @@ impl<'a> Report<'a> {
                     (self.traces())
                     (self.population())
                     (self.orbits())
+                    (self.inputs())
                     (self.neurons())
                     (self.losses())
                     (self.settings())
@@ -208,6 +212,10 @@ impl Quantities {
             spikes: optional("spikes").transpose()?,
             rates: cube("rates")?,
             factors: cube("factors")?,
+            inputs: match optional("inputs").transpose()? {
+                Some(mean) => Some([mean, cube("inputs_sd")?]),
+                None => None,
+            },
             held_out: held_out
                 .into_dimensionality::<Ix2>()
                 .context("`held_out` must be [trial, time]")?,

@@ -66,6 +66,13 @@ pub enum Event {
         /// Whether it was reset, or resets were used up.
         reset: bool,
     },
+    /// At the end nearly all that the deep level says of a trial it says by the inferred inputs.
+    InputsCarryAll {
+        /// KL of the initial condition, nats per trial.
+        kl_ic: f64,
+        /// KL of the inputs, nats per trial.
+        kl_inputs: f64,
+    },
     /// The validation bound had not improved for the configured patience.
     StoppedEarly {
         /// The step.

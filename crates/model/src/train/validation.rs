@@ -13,8 +13,10 @@ use crate::vae::SequentialVae;
 
 use super::{Event, Observer, Trainer, ValidationReport, mean};
 
-/// Below this many nats the initial condition says nothing: the deep level has collapsed.
+/// Below this many nats initial condition and inputs say nothing: the deep level has collapsed.
 const COLLAPSED_KL: f64 = 0.5;
+/// Above this share of what the deep level says the inputs leave nothing to the initial condition.
+const MOST_BY_INPUTS: f64 = 0.95;
 /// Below this standard deviation the factors are constant.
 const COLLAPSED_FACTOR_SD: f64 = 1e-3;
 /// Resets of a collapsed deep level before training goes on without.
@@ -46,6 +48,9 @@ impl<M: SequentialVae> Trainer<'_, M> {
         let (weights, stage) = (self.weights(), self.stage());
         if stage == Stage::Shallow || weights.kl_deep < 1.0 || weights.kl_shallow < 1.0 {
             return;
+        }
+        if self.finished() {
+            warn_if_inputs_carry_all(&valid, observer);
         }
         let recovered = self.recover_from_collapse(&valid, factor_sd, observer);
         if !recovered && stage != Stage::Deep {
@@ -89,7 +94,8 @@ impl<M: SequentialVae> Trainer<'_, M> {
         let Some(kl_ic) = valid.get(Term::KlIc) else {
             return false;
         };
-        if kl_ic > COLLAPSED_KL && factor_sd > COLLAPSED_FACTOR_SD {
+        let kl_inputs = valid.get(Term::KlInputs).unwrap_or(0.0);
+        if kl_ic + kl_inputs > COLLAPSED_KL && factor_sd > COLLAPSED_FACTOR_SD {
             return false;
         }
         let step = self.state.step;
@@ -138,5 +144,47 @@ impl<M: SequentialVae> Trainer<'_, M> {
             let step = self.state.step;
             self.tell(Event::StoppedEarly { step }, observer);
         }
+    }
+}
+
+/// What a controller explains that an initial condition could is not dynamics.
+fn warn_if_inputs_carry_all(valid: &ElboValues, observer: &mut dyn Observer) {
+    let (Some(kl_ic), Some(kl_inputs)) = (valid.get(Term::KlIc), valid.get(Term::KlInputs)) else {
+        return;
+    };
+    if kl_inputs <= MOST_BY_INPUTS * (kl_ic + kl_inputs) {
+        return;
+    }
+    tracing::warn!(
+        "the inferred inputs carry nearly all that the dynamics say of a trial ({kl_inputs:.1} nats, the initial \
+         condition {kl_ic:.1}): the generator is driven rather than running; fewer inputs, a smaller \
+         `prior_variance` of the `controller` or a larger `l2` would leave it more"
+    );
+    observer.on_event(&Event::InputsCarryAll { kl_ic, kl_inputs });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Told(Vec<Event>);
+
+    impl Observer for Told {
+        fn on_event(&mut self, event: &Event) {
+            self.0.push(event.clone());
+        }
+    }
+
+    #[test]
+    fn inputs_that_carry_nearly_all_are_told_of() {
+        let told = |terms: &str| {
+            let mut told = Told::default();
+            warn_if_inputs_carry_all(&serde_json::from_str(terms).unwrap(), &mut told);
+            told.0.len()
+        };
+        assert_eq!(told(r#"{"kl_ic": 1.0, "kl_inputs": 30.0}"#), 1);
+        assert_eq!(told(r#"{"kl_ic": 4.0, "kl_inputs": 30.0}"#), 0);
+        assert_eq!(told(r#"{"kl_ic": 0.0}"#), 0);
     }
 }

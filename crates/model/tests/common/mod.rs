@@ -11,9 +11,10 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use calcium::Hill;
 use model::{
-    CalciumModel, CountLadder, CountLadderConfig, DeepDraw, DeepInput, DeepPass, Draw, Dynamics,
-    DynamicsConfig, Elbo, FluorStatistics, Indicator, Ladder, LadderConfig, LearningRate, Lfads,
-    LfadsConfig, Noise, Pass, SequentialVae, Term, TrainConfig, TrainData, TrialStart, WarmUp,
+    CalciumModel, ControllerConfig, CountLadder, CountLadderConfig, DeepDraw, DeepInput, DeepPass,
+    Draw, Dynamics, DynamicsConfig, Elbo, FluorStatistics, Indicator, Ladder, LadderConfig,
+    LearningRate, Lfads, LfadsConfig, Noise, Pass, SequentialVae, Term, TrainConfig, TrainData,
+    TrialStart, WarmUp,
 };
 use synth::{LorenzBenchmark, TrialDesign};
 
@@ -65,12 +66,27 @@ pub fn dynamics() -> DynamicsConfig {
     }
 }
 
-pub fn lfads(device: &Device) -> Lfads {
-    LfadsConfig {
-        dynamics: dynamics(),
+/// The same with two inferred inputs.
+pub fn driven_dynamics() -> DynamicsConfig {
+    DynamicsConfig {
+        controller: ControllerConfig {
+            n_inputs: 2,
+            n_controller: 7,
+            n_encoder: 5,
+            ..ControllerConfig::default()
+        },
+        ..dynamics()
     }
-    .init(&[0.2; 6], DT_S, 3, device)
-    .expect("the configuration is valid")
+}
+
+pub fn lfads(device: &Device) -> Lfads {
+    lfads_with(dynamics(), device)
+}
+
+pub fn lfads_with(dynamics: DynamicsConfig, device: &Device) -> Lfads {
+    LfadsConfig { dynamics }
+        .init(&[0.2; 6], DT_S, 3, device)
+        .expect("the configuration is valid")
 }
 
 pub fn ladder(device: &Device) -> Ladder {
@@ -103,11 +119,16 @@ pub fn count_ladder(config: &CountLadderConfig, device: &Device) -> CountLadder 
 
 /// Starting from the decay `g`.
 pub fn count_ladder_from(g: f64, config: &CountLadderConfig, device: &Device) -> CountLadder {
-    let calcium = CalciumModel::shared(Indicator { g, ..INDICATOR }, 6);
     let config = CountLadderConfig {
         dynamics: dynamics(),
         ..config.clone()
     };
+    count_ladder_with(g, &config, device)
+}
+
+/// With the deep level of the configuration.
+pub fn count_ladder_with(g: f64, config: &CountLadderConfig, device: &Device) -> CountLadder {
+    let calcium = CalciumModel::shared(Indicator { g, ..INDICATOR }, 6);
     let statistics = calcium.measure(fluorescence().train());
     config
         .init(&statistics, &calcium, DT_S, 3, device)
@@ -147,11 +168,12 @@ fn told(statistics: &FluorStatistics) -> Data<'_> {
 }
 
 pub fn gaussian(moments: Moments, device: &Device) -> GaussianLfads {
+    gaussian_with(dynamics(), moments, device)
+}
+
+pub fn gaussian_with(dynamics: DynamicsConfig, moments: Moments, device: &Device) -> GaussianLfads {
     let statistics = FluorStatistics::measure(fluorescence().train(), &INDICATOR);
-    let config = GaussianLfadsConfig {
-        dynamics: dynamics(),
-        moments,
-    };
+    let config = GaussianLfadsConfig { dynamics, moments };
     config
         .init(told(&statistics), 3, device)
         .expect("the configuration is valid")

@@ -64,7 +64,7 @@ struct Weights {
     controller: CellGradient,
     /// `[2·input, controller]`.
     posterior: Packed,
-    /// `[n r z, input + known]`.
+    /// `[n r z, input]`.
     input: Packed,
     generator: CellGradient,
     /// `[factor, generator]`.
@@ -103,7 +103,7 @@ struct Sums {
     posterior: Buffer,
     /// `[2·input]`.
     posterior_bias: Buffer,
-    /// `[input + known, n r z]`.
+    /// `[input, n r z]`.
     input: Buffer,
     generator: CellSums,
     /// Transposed: `[factor, generator]`.
@@ -241,7 +241,7 @@ impl Task<'_> {
             controller: self.weights.controller.zero_sums(),
             posterior: Buffer::zeros(2 * n_inputs * controller),
             posterior_bias: Buffer::zeros(2 * n_inputs),
-            input: Buffer::zeros(self.shape.input_width() * 3 * generator),
+            input: Buffer::zeros(n_inputs * 3 * generator),
             generator: self.weights.generator.zero_sums(),
             factors: Buffer::zeros(n_factors * generator),
         }
@@ -256,17 +256,16 @@ impl Task<'_> {
             ..
         } = self.shape;
         let rows = self.trials.len();
-        let width = self.shape.input_width();
         Block {
             controller: self.weights.controller.block(bins, rows),
             generator: self.weights.generator.block(bins, rows),
             control: Buffer::stale((bins + 1) * rows * controller),
             factors: Buffer::stale(bins * rows * n_factors),
             scaled: Buffer::stale(bins * rows * generator),
-            inputs: Buffer::stale(bins * rows * width),
+            inputs: Buffer::stale(bins * rows * n_inputs),
             d_factors: Buffer::stale(bins * rows * n_factors),
             d_posterior: Buffer::stale(bins * rows * 2 * n_inputs),
-            d_inputs: Buffer::stale(rows * width),
+            d_inputs: Buffer::stale(rows * n_inputs),
             d_scaled: Buffer::stale(rows * generator),
         }
     }
@@ -298,22 +297,12 @@ impl Task<'_> {
     }
 
     fn gather_inputs(&self, range: &Range<usize>, inputs: &mut [f32]) {
-        let (n_inputs, n_known) = (self.shape.n_inputs, self.shape.n_known);
-        let width = self.shape.input_width();
-        let bins = inputs.chunks_exact_mut(self.trials.len() * width);
+        let n_inputs = self.shape.n_inputs;
+        let bins = inputs.chunks_exact_mut(self.trials.len() * n_inputs);
         for (bin, inputs) in range.clone().zip(bins) {
             let posterior = self.bin(self.upstream.posterior[0], bin, 2 * n_inputs);
             let noise = self.bin(self.slices.noise, bin, n_inputs);
-            draw(self.isa, posterior, noise, n_inputs, inputs, width);
-            if n_known > 0 {
-                let known = self.bin(self.slices.known, bin, n_known);
-                for (row, known) in inputs
-                    .chunks_exact_mut(width)
-                    .zip(known.chunks_exact(n_known))
-                {
-                    row[n_inputs..].copy_from_slice(known);
-                }
-            }
+            draw(self.isa, posterior, noise, n_inputs, inputs);
         }
     }
 
@@ -364,7 +353,7 @@ impl Task<'_> {
 
     /// Through the generator's step, to its inputs.
     fn generator_back(&self, bin: usize, slot: usize, dg: &mut [f32], block: &mut Block) {
-        let (hidden, width) = (self.shape.generator, self.shape.input_width());
+        let (hidden, width) = (self.shape.generator, self.shape.n_inputs);
         let len = dg.len();
         let before = bin.saturating_sub(1);
         let (gates, states) = (&self.saved.generator_gates, &self.saved.generator);
@@ -391,19 +380,10 @@ impl Task<'_> {
         let posterior = self.bin(self.upstream.posterior[0], bin, 2 * n_inputs);
         let upstream = self.bin(self.upstream.posterior[1], bin, 2 * n_inputs);
         let noise = self.bin(self.slices.noise, bin, n_inputs);
-        let width = self.shape.input_width();
         let d_posterior = self.slot(&mut block.d_posterior, slot, 2 * n_inputs);
         d_posterior.copy_from_slice(upstream);
         let d_inputs = &block.d_inputs;
-        add_draw_gradient(
-            isa,
-            posterior,
-            noise,
-            n_inputs,
-            d_inputs,
-            width,
-            d_posterior,
-        );
+        add_draw_gradient(isa, posterior, noise, n_inputs, d_inputs, d_posterior);
         if let Some(d_control) = self.upstream.d_control {
             let upstream = self.bin(d_control, bin, controller);
             gates::add_rows(isa, upstream, controller, dc, controller);
@@ -485,7 +465,7 @@ impl Task<'_> {
         let (f, width) = (&block.factors, 3 * controller);
         add(f, n_factors, d_gates, width, &mut sums.feedback);
         let d_gates = &block.generator.d_gates;
-        let (u, n_u, width) = (&block.inputs, self.shape.input_width(), 3 * generator);
+        let (u, n_u, width) = (&block.inputs, n_inputs, 3 * generator);
         add(u, n_u, d_gates, width, &mut sums.input);
         let (dq, n_q) = (&block.d_posterior[..inner * 2 * n_inputs], 2 * n_inputs);
         add(dq, n_q, after, controller, &mut sums.posterior);

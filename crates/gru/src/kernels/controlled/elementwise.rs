@@ -4,9 +4,8 @@ use crate::kernels::MAX_LOG_VARIANCE;
 use crate::kernels::simd::{Simd, dispatch, vectors};
 
 dispatch! {
-    /// u = mean + exp(½ log-variance)⊙noise, the first columns of rows of the given width.
-    pub fn draw(posterior: &[f32], noise: &[f32], n_inputs: usize, rows: &mut [f32], width: usize)
-        = draw_body
+    /// u = mean + exp(½ log-variance)⊙noise, of rows of so many inputs.
+    pub fn draw(posterior: &[f32], noise: &[f32], n_inputs: usize, inputs: &mut [f32]) = draw_body
 }
 
 #[inline(always)]
@@ -15,15 +14,13 @@ fn draw_body<S: Simd>(
     posterior: &[f32],
     noise: &[f32],
     n_inputs: usize,
-    rows: &mut [f32],
-    width: usize,
+    inputs: &mut [f32],
 ) {
     let drawn = posterior
         .chunks_exact(2 * n_inputs)
         .zip(noise.chunks_exact(n_inputs));
-    for ((posterior, noise), row) in drawn.zip(rows.chunks_exact_mut(width)) {
+    for ((posterior, noise), inputs) in drawn.zip(inputs.chunks_exact_mut(n_inputs)) {
         let (mean, log_variance) = posterior.split_at(n_inputs);
-        let inputs = &mut row[..n_inputs];
         vectors!(S, n_inputs, |columns| {
             let deviation = deviation(
                 simd,
@@ -37,10 +34,9 @@ fn draw_body<S: Simd>(
 }
 
 dispatch! {
-    /// Adds the gradients of mean and log-variance from that of u, the first columns of rows of the
-    /// given width.
+    /// Adds the gradients of mean and log-variance from that of u.
     pub fn add_draw_gradient(
-        posterior: &[f32], noise: &[f32], n_inputs: usize, d_rows: &[f32], width: usize,
+        posterior: &[f32], noise: &[f32], n_inputs: usize, d_inputs: &[f32],
         d_posterior: &mut [f32],
     ) = add_draw_gradient_body
 }
@@ -51,26 +47,24 @@ fn add_draw_gradient_body<S: Simd>(
     posterior: &[f32],
     noise: &[f32],
     n_inputs: usize,
-    d_rows: &[f32],
-    width: usize,
+    d_inputs: &[f32],
     d_posterior: &mut [f32],
 ) {
     let (zero, half) = (simd.splat(0.0), simd.splat(0.5));
     let (low, high) = (simd.splat(-MAX_LOG_VARIANCE), simd.splat(MAX_LOG_VARIANCE));
-    let gradients = d_rows
-        .chunks_exact(width)
+    let gradients = d_inputs
+        .chunks_exact(n_inputs)
         .zip(d_posterior.chunks_exact_mut(2 * n_inputs));
     let drawn = posterior
         .chunks_exact(2 * n_inputs)
         .zip(noise.chunks_exact(n_inputs));
-    for ((posterior, noise), (d_row, d_posterior)) in drawn.zip(gradients) {
+    for ((posterior, noise), (d_inputs, d_posterior)) in drawn.zip(gradients) {
         let log_variance = &posterior[n_inputs..];
-        let d_row = &d_row[..n_inputs];
         let (d_mean, d_log_variance) = d_posterior.split_at_mut(n_inputs);
         vectors!(S, n_inputs, |columns| {
             let unbounded = simd.load(&log_variance[columns.clone()]);
             let deviation = deviation(simd, unbounded, simd.load(&noise[columns.clone()]));
-            let du = simd.load(&d_row[columns.clone()]);
+            let du = simd.load(&d_inputs[columns.clone()]);
             let by_mean = simd.add(simd.load(&d_mean[columns.clone()]), du);
             simd.store(by_mean, &mut d_mean[columns.clone()]);
             let by_log = simd.mul(simd.mul(du, deviation), half);

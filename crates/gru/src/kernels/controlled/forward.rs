@@ -64,7 +64,7 @@ struct Weights {
     controller: Cell,
     /// `[controller, 2·input]`.
     posterior: Packed,
-    /// `[input + known, n r z]`.
+    /// `[input, n r z]`.
     input: Packed,
     generator: Cell,
     /// n, r, z.
@@ -129,7 +129,7 @@ impl Task<'_> {
         let c0 = self.bin(self.slices.c0, 0, controller);
         trace.generator[..len].copy_from_slice(self.bin(self.slices.g0, 0, generator));
         self.read_out(&trace.generator[..len], &mut trace.initial_factors);
-        let mut inputs = Buffer::stale(rows * self.shape.input_width());
+        let mut inputs = Buffer::stale(rows * self.shape.n_inputs);
         let mut reset = Buffer::stale(rows * controller.max(generator));
         let mut scaled = Buffer::stale(len);
         let gates = trace
@@ -183,10 +183,9 @@ impl Task<'_> {
         gemm(self.isa, size, f, w, gates, 3 * hidden, Start::Sum);
     }
 
-    /// The posterior of the inputs and a sample of it, beside the known inputs.
+    /// The posterior of the inputs and a sample of it.
     fn infer(&self, bin: usize, c: &[f32], posterior: &mut [f32], inputs: &mut [f32]) {
-        let (n_inputs, n_known) = (self.shape.n_inputs, self.shape.n_known);
-        let controller = self.shape.controller;
+        let (n_inputs, controller) = (self.shape.n_inputs, self.shape.controller);
         let size = self.size(2 * n_inputs, controller);
         let (c, w) = (
             Left::rows(c, controller),
@@ -195,22 +194,12 @@ impl Task<'_> {
         let start = Start::Row(self.slices.b_posterior);
         gemm(self.isa, size, c, w, posterior, 2 * n_inputs, start);
         let noise = self.bin(self.slices.noise, bin, n_inputs);
-        let width = self.shape.input_width();
-        draw(self.isa, posterior, noise, n_inputs, inputs, width);
-        if n_known > 0 {
-            let known = self.bin(self.slices.known, bin, n_known);
-            for (row, known) in inputs
-                .chunks_exact_mut(width)
-                .zip(known.chunks_exact(n_known))
-            {
-                row[n_inputs..].copy_from_slice(known);
-            }
-        }
+        draw(self.isa, posterior, noise, n_inputs, inputs);
     }
 
     /// n, r, z = bias + inputs `W_input`.
     fn add_inputs(&self, inputs: &[f32], gates: &mut [f32]) {
-        let (width, columns) = (self.shape.input_width(), 3 * self.shape.generator);
+        let (width, columns) = (self.shape.n_inputs, 3 * self.shape.generator);
         let size = self.size(columns, width);
         let w = Right::Packed(&self.weights.input);
         let start = Start::Row(&self.weights.generator_bias);

@@ -23,19 +23,10 @@ pub struct ControlledShape {
     pub controller: usize,
     /// Hidden units of the generator.
     pub generator: usize,
-    /// Inputs that are inferred.
+    /// Inputs.
     pub n_inputs: usize,
-    /// Inputs that are known; may be 0.
-    pub n_known: usize,
     /// Factors.
     pub n_factors: usize,
-}
-
-impl ControlledShape {
-    /// Columns of the generator's input: those inferred, then those known.
-    fn input_width(&self) -> usize {
-        self.n_inputs + self.n_known
-    }
 }
 
 /// Arguments of the loop; shapes as in `gru_generate_controlled` at the crate's root.
@@ -43,8 +34,6 @@ impl ControlledShape {
 pub struct ControlledSlices<'a, F = f32> {
     /// The controller's gates without feedback, r, z, n: `[time, trial, 3·controller]`.
     pub drive: &'a [F],
-    /// What is known of the generator's inputs: `[time, trial, known]`.
-    pub known: &'a [F],
     /// The controller's state before the first bin: `[trial, controller]`.
     pub c0: &'a [F],
     /// The generator's: `[trial, generator]`.
@@ -57,7 +46,7 @@ pub struct ControlledSlices<'a, F = f32> {
     pub w_posterior: &'a [F],
     /// `[2·input]`.
     pub b_posterior: &'a [F],
-    /// From the inputs, inferred and known, to the generator: `[input + known, 3·generator]`.
+    /// From the inputs to the generator: `[input, 3·generator]`.
     pub w_input: &'a [F],
     /// `[generator, 3·generator]`.
     pub w_generator: &'a [F],
@@ -84,13 +73,11 @@ impl<F> ControlledSlices<'_, F> {
             controller,
             generator,
             n_inputs,
-            n_known,
             n_factors,
         } = *shape;
         let rows = n_bins * n_trials;
         for (name, slice, expected) in [
             ("drive", self.drive, rows * 3 * controller),
-            ("known", self.known, rows * n_known),
             ("c0", self.c0, n_trials * controller),
             ("g0", self.g0, n_trials * generator),
             ("w_feedback", self.w_feedback, n_factors * 3 * controller),
@@ -101,7 +88,7 @@ impl<F> ControlledSlices<'_, F> {
             ),
             ("w_posterior", self.w_posterior, controller * 2 * n_inputs),
             ("b_posterior", self.b_posterior, 2 * n_inputs),
-            ("w_input", self.w_input, shape.input_width() * 3 * generator),
+            ("w_input", self.w_input, n_inputs * 3 * generator),
             ("w_generator", self.w_generator, generator * 3 * generator),
             ("b_generator", self.b_generator, 3 * generator),
             ("w_factors", self.w_factors, generator * n_factors),
@@ -200,7 +187,7 @@ pub struct ControlledGradients<F = f32> {
     pub w_posterior: Vec<F>,
     /// `[2·input]`.
     pub b_posterior: Vec<F>,
-    /// `[input + known, 3·generator]`.
+    /// `[input, 3·generator]`.
     pub w_input: Vec<F>,
     /// `[generator, 3·generator]`.
     pub w_generator: Vec<F>,

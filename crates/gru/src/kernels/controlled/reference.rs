@@ -39,7 +39,6 @@ pub fn controlled_reference<F: Real>(
         for ((u, log_variance), noise) in u.iter_mut().zip(log_variance).zip(noise) {
             *u += (F::from_f64(0.5) * bounded(*log_variance)).exp() * *noise;
         }
-        u.extend_from_slice(&slices.known[row * shape.n_known..][..shape.n_known]);
         let generator = GruSlices {
             w_in: slices.w_input,
             w_rec: slices.w_generator,

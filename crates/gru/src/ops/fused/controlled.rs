@@ -33,7 +33,6 @@ pub(in crate::ops) trait FusedControlled: Backend {
         w_generator: FloatTensor<Self>,
         b_generator: FloatTensor<Self>,
         w_factors: FloatTensor<Self>,
-        known: FloatTensor<Self>,
         noise: FloatTensor<Self>,
         scale: Option<Vec<f32>>,
         clip: Option<f32>,
@@ -54,7 +53,6 @@ impl FusedControlled for Flex {
         w_generator: FlexTensor,
         b_generator: FlexTensor,
         w_factors: FlexTensor,
-        known: FlexTensor,
         noise: FlexTensor,
         scale: Option<Vec<f32>>,
         clip: Option<f32>,
@@ -73,7 +71,7 @@ impl FusedControlled for Flex {
             b_generator,
             w_factors,
         ];
-        ControlledRun::new(differentiable, [known, noise], scale, clip).forward(&outputs);
+        ControlledRun::new(differentiable, noise, scale, clip).forward(&outputs);
         from_vec(vec![0.0], [1])
     }
 }
@@ -91,7 +89,6 @@ impl<C: CheckpointStrategy> FusedControlled for Autodiff<Flex, C> {
         w_generator: FloatTensor<Self>,
         b_generator: FloatTensor<Self>,
         w_factors: FloatTensor<Self>,
-        known: FloatTensor<Self>,
         noise: FloatTensor<Self>,
         scale: Option<Vec<f32>>,
         clip: Option<f32>,
@@ -119,8 +116,8 @@ impl<C: CheckpointStrategy> FusedControlled for Autodiff<Flex, C> {
         let Ok(nodes) = nodes.try_into() else {
             unreachable!("each tensor has its node")
         };
-        let data = [known, noise].map(|tensor| tensor.into_parts().0);
-        let run = ControlledRun::new(tensors, data, scale, clip);
+        let (noise, _) = noise.into_parts();
+        let run = ControlledRun::new(tensors, noise, scale, clip);
         let (kept, trace) = run.forward(&outputs);
         let tie = from_vec(vec![0.0], [1]);
         match ControlledBackward
@@ -141,7 +138,6 @@ impl<C: CheckpointStrategy> FusedControlled for Autodiff<Flex, C> {
 struct ControlledRun {
     /// In the order of [`FusedControlled::controlled`].
     tensors: [FlexTensor; 11],
-    known: FlexTensor,
     noise: FlexTensor,
     scale: Option<Vec<f32>>,
     clip: Option<f32>,
@@ -151,7 +147,7 @@ struct ControlledRun {
 impl ControlledRun {
     fn new(
         tensors: [FlexTensor; 11],
-        [known, noise]: [FlexTensor; 2],
+        noise: FlexTensor,
         scale: Option<Vec<f32>>,
         clip: Option<f32>,
     ) -> Self {
@@ -162,12 +158,10 @@ impl ControlledRun {
             controller: tensors[1].shape()[1],
             generator: w_factors[0],
             n_inputs: drawn[2],
-            n_known: known.shape()[2],
             n_factors: w_factors[1],
         };
         Self {
             tensors: tensors.map(|tensor| tensor.to_contiguous()),
-            known: known.to_contiguous(),
             noise: noise.to_contiguous(),
             scale,
             clip,
@@ -191,7 +185,6 @@ impl ControlledRun {
         ] = self.tensors.each_ref().map(values);
         ControlledSlices {
             drive,
-            known: values(&self.known),
             c0,
             g0,
             w_feedback,

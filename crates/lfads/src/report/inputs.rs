@@ -1,0 +1,118 @@
+//! The inferred inputs over time, with their spread: in the example, and the mean of all trials.
+
+use maud::{Markup, html};
+use ndarray::{Array3, Axis};
+
+use super::charts::legend;
+use super::svg::{Panel, limits, picture, px};
+use super::{Report, section};
+
+/// Height of an input's row.
+const ROW: f64 = 96.0;
+
+impl Report<'_> {
+    /// Nothing where the model infers no inputs.
+    pub(super) fn inputs(&self) -> Markup {
+        let Some([mean, sd]) = &self.quantities.inputs else {
+            return Markup::default();
+        };
+        let n_inputs = mean.dim().2;
+        let height = 12.0 + ROW * n_inputs as f64 + 34.0;
+        let axis = |left: f64, width: f64, x: [f64; 2]| Panel {
+            place: [left, height - 44.0, width, 0.0],
+            x,
+            y: [0.0, 1.0],
+        };
+        let trials = self.trial_energy(mean);
+        let example_width = if trials.is_some() { 590.0 } else { 900.0 };
+        let content = html! {
+            @for input in 0..n_inputs {
+                (self.input_row(12.0 + ROW * input as f64, example_width, [mean, sd], input))
+            }
+            (axis(70.0, example_width, self.time_limits()).axes("time, s", ""))
+            @if let Some(energy) = &trials {
+                @let x = [0.0, energy.len() as f64 * self.record.source.dt_s];
+                @let panel = Panel {
+                    place: [740.0, 12.0, 260.0, height - 56.0],
+                    x,
+                    y: limits(energy.iter().copied().chain([0.0]), 0.03),
+                };
+                (panel.axes("time in the trial, s", "|u|²"))
+                (panel.line("a", self.trial_times().zip(energy.iter().copied())))
+            }
+        };
+        let caption = html! {
+            "What drives the dynamics from outside, as the model infers it, in arbitrary units; shaded grey where held out"
+            @if trials.is_some() { ". Right: the mean of their squares over all trials, by the time in the trial" }
+            "."
+            (legend(&[("b", "mean of the posterior"), ("trace", "one standard deviation about it")]))
+        };
+        section(
+            "Inferred inputs",
+            &caption,
+            &picture(1060.0, height, "inferred inputs", &content),
+        )
+    }
+
+    fn input_row(
+        &self,
+        top: f64,
+        width: f64,
+        [mean, sd]: [&Array3<f32>; 2],
+        input: usize,
+    ) -> Markup {
+        let (means, sds) = (self.values(mean, input), self.values(sd, input));
+        let low = means.clone().zip(sds.clone()).map(|(mean, sd)| mean - sd);
+        let high = means.clone().zip(sds).map(|(mean, sd)| mean + sd);
+        let panel = Panel {
+            place: [70.0, top, width, ROW - 22.0],
+            x: self.time_limits(),
+            y: limits(low.clone().chain(high.clone()), 0.03),
+        };
+        html! {
+            (self.held_out_bands(&panel))
+            (panel.line("trace", self.times().zip(low)))
+            (panel.line("trace", self.times().zip(high)))
+            (panel.line("b", self.times().zip(means)))
+            text.strong x="62" y=(px(top + 0.5 * ROW - 8.0)) text-anchor="end" { "input " (input) }
+        }
+    }
+
+    fn trial_times(&self) -> impl Iterator<Item = f64> + '_ {
+        let dt_s = self.record.source.dt_s;
+        (0..).map(move |bin| f64::from(bin) * dt_s)
+    }
+
+    /// Mean over trials of the inputs' squares, bin by bin; nothing of a single trial.
+    fn trial_energy(&self, mean: &Array3<f32>) -> Option<Vec<f64>> {
+        (mean.dim().0 > 1).then(|| energy(mean))
+    }
+}
+
+/// Σ over inputs of the square, mean over the trials that have the bin.
+fn energy(mean: &Array3<f32>) -> Vec<f64> {
+    let of_bin = |bin: ndarray::ArrayView2<'_, f32>| {
+        let trials = bin.outer_iter();
+        let energies = trials.map(|u| u.iter().map(|&u| f64::from(u) * f64::from(u)).sum::<f64>());
+        let (n, sum) = energies
+            .filter(|energy| energy.is_finite())
+            .fold((0.0, 0.0), |(n, sum), energy| (n + 1.0, sum + energy));
+        sum / f64::max(n, 1.0)
+    };
+    mean.axis_iter(Axis(1)).map(of_bin).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn energy_is_of_the_trials_that_have_the_bin() {
+        let mut mean = Array3::from_shape_fn((2, 2, 2), |(trial, bin, input)| {
+            (trial + 2 * bin + input) as f32
+        });
+        assert_eq!(energy(&mean), [(1.0 + 5.0) / 2.0, (13.0 + 25.0) / 2.0]);
+        mean[[1, 1, 0]] = f32::NAN;
+        assert_eq!(energy(&mean)[1], 13.0);
+    }
+}
