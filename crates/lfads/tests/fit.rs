@@ -143,3 +143,34 @@ fn a_session_may_lack_neurons() {
     let page = lfads.run("inspect day2.npy --rate 20 --units f");
     assert!(!page.contains("NaN  "), "{page}");
 }
+
+#[test]
+fn inputs_are_inferred_where_asked_for_and_shown() {
+    let lfads = Lfads::new().with_trials();
+    let said = lfads.run("fit trials.h5 -o run -m oasis-lfads -c tiny.toml --n-inputs 2");
+    assert!(said.contains("inferred inputs"), "{said}");
+    let results = Arrays::read(&lfads.path("run/inferred.h5")).unwrap();
+    let shape = |name: &str| results.require(name).unwrap().shape().to_vec();
+    assert_eq!(shape("inputs"), [12, 40, 2]);
+    assert_eq!(shape("inputs_sd"), [12, 40, 2]);
+    let sds = results.require("inputs_sd").unwrap();
+    assert!(sds.iter().all(|sd| sd.is_finite() && *sd > 0.0));
+    lfads.run("report run");
+    let page = std::fs::read_to_string(lfads.path("run/report.html")).unwrap();
+    assert!(page.contains("Inferred inputs") && page.contains("KL of the inferred inputs"));
+    lfads.run("infer run trials.h5 -o again.h5 --samples 2");
+    let again = Arrays::read(&lfads.path("again.h5")).unwrap();
+    assert_eq!(again.require("inputs").unwrap().shape(), [12, 40, 2]);
+    // Left out, there are none, and nothing is said of them.
+    let said = lfads.run("fit trials.h5 -o without -m oasis-lfads -c tiny.toml");
+    assert!(!said.contains("inputs"), "{said}");
+    let results = Arrays::read(&lfads.path("without/inferred.h5")).unwrap();
+    assert!(!results.arrays.contains_key("inputs"));
+    let page = lfads.path("without/report.html");
+    lfads.run("report without");
+    assert!(
+        !std::fs::read_to_string(page)
+            .unwrap()
+            .contains("Inferred inputs")
+    );
+}

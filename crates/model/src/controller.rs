@@ -131,7 +131,7 @@ pub struct InferredInputs {
 
 impl InferredInputs {
     /// The same of the bins from `first` on.
-    pub(crate) fn from_bin(self, first: usize) -> Self {
+    pub(crate) fn since(self, first: usize) -> Self {
         let cut = |x: Tensor<3>| {
             let n_bins = x.dims()[0] - first;
             x.narrow(0, first, n_bins)

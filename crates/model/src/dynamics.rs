@@ -380,7 +380,7 @@ impl DeepDraw {
         Self {
             factors: cut(self.factors),
             log_rates: cut(self.log_rates),
-            inputs: self.inputs.map(|inputs| inputs.from_bin(self.n_lead_in)),
+            inputs: self.inputs.map(|inputs| inputs.since(self.n_lead_in)),
             n_lead_in: 0,
             ..self
         }

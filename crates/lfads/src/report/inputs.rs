@@ -23,7 +23,7 @@ impl Report<'_> {
             x,
             y: [0.0, 1.0],
         };
-        let trials = self.trial_energy(mean);
+        let trials = (mean.dim().0 > 1).then(|| energy(mean));
         let example_width = if trials.is_some() { 590.0 } else { 900.0 };
         let content = html! {
             @for input in 0..n_inputs {
@@ -82,11 +82,6 @@ impl Report<'_> {
         let dt_s = self.record.source.dt_s;
         (0..).map(move |bin| f64::from(bin) * dt_s)
     }
-
-    /// Mean over trials of the inputs' squares, bin by bin; nothing of a single trial.
-    fn trial_energy(&self, mean: &Array3<f32>) -> Option<Vec<f64>> {
-        (mean.dim().0 > 1).then(|| energy(mean))
-    }
 }
 
 /// Σ over inputs of the square, mean over the trials that have the bin.
@@ -111,8 +106,8 @@ mod tests {
         let mut mean = Array3::from_shape_fn((2, 2, 2), |(trial, bin, input)| {
             (trial + 2 * bin + input) as f32
         });
-        assert_eq!(energy(&mean), [(1.0 + 5.0) / 2.0, (13.0 + 25.0) / 2.0]);
+        assert_eq!(energy(&mean), [3.0, 19.0]);
         mean[[1, 1, 0]] = f32::NAN;
-        assert_eq!(energy(&mean)[1], 13.0);
+        assert_eq!(energy(&mean), [3.0, 13.0]);
     }
 }
