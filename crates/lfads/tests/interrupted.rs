@@ -218,6 +218,43 @@ fn weights_are_those_of_the_run_or_of_none() {
     assert!(String::from_utf8_lossy(&message).contains("format 1"));
 }
 
+/// The short form of what `cargo xtask torture` does at length.
+#[test]
+fn whatever_a_run_folder_holds_is_read_or_refused_in_words() {
+    let lfads = prepared(12);
+    lfads.run(FIT);
+    let mut state = 11_u64;
+    let mut below = |n: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize % n
+    };
+    for name in ["run.json", "history.json", "result.json"] {
+        let path = lfads.path("run").join(name);
+        let whole = std::fs::read(&path).unwrap();
+        for _ in 0..15 {
+            let mut bytes = whole.clone();
+            let place = below(bytes.len());
+            match below(3) {
+                0 => bytes.truncate(place),
+                // Another digit, or another sign in a number or a name.
+                1 => bytes[place] = b"0123456789-e.\"]"[below(15)],
+                _ => drop(bytes.drain(place..(place + 1 + below(30)).min(whole.len()))),
+            }
+            std::fs::write(&path, bytes).unwrap();
+            let output = lfads.output("report run");
+            let log = String::from_utf8_lossy(&output.stderr);
+            match output.status.code() {
+                Some(0) => {}
+                Some(2) => assert_eq!(log.trim_end().lines().count(), 1, "{name}: {log}"),
+                code => panic!("{name}: {code:?}, {log}"),
+            }
+        }
+        std::fs::write(&path, whole).unwrap();
+    }
+}
+
 #[test]
 fn infinity_is_kept_as_what_it_is_or_refused_at_the_start() {
     let lfads = prepared(12);

@@ -1,7 +1,7 @@
 //! Files that are not what they were: of runs, and of recordings.
 
 use super::program::Program;
-use super::{Random, Tried, bytes, write};
+use super::{End, Random, Tried, bytes, write};
 
 /// A byte changed, a stretch repeated, or the end cut off.
 fn mutated(bytes: &[u8], random: &mut Random) -> Vec<u8> {
@@ -49,14 +49,14 @@ pub fn of_runs(program: &Program, tries: usize, random: &mut Random) -> Result<T
         let path = program.file("run").join(names[file]);
         write(&path, &mutated(&whole[file], random))?;
         let line = commands[random.below(commands.len())];
-        let outcome = program.in_words(line);
+        let outcome = program.held(line);
         let inferred = bytes(&program.file("run/inferred.h5"))?;
         tried.count(match outcome {
-            Ok(true) if line == fit && inferred != whole[4] => Err(format!(
+            Ok(End::Done) if line == fit && inferred != whole[4] => Err(format!(
                 "{} damaged, and `fit` ends with other results",
                 names[file]
             )),
-            Ok(_) => Ok(()),
+            Ok(end) => Ok(end),
             Err(problem) => Err(format!("{} damaged: {problem}", names[file])),
         });
         for (name, whole) in names.iter().zip(&whole) {
@@ -100,7 +100,7 @@ pub fn of_recordings(
             "{} {name} --rate 30 --units f",
             commands[number % commands.len()]
         );
-        tried.count(program.in_words(&line).map(drop));
+        tried.count(program.held(&line));
         // What a fit made of one is not gone on with for the next.
         let _ = std::fs::remove_dir_all(program.file("hostile"));
     }

@@ -69,11 +69,7 @@ pub fn of_every_command(program: &Program) -> Tried {
     for (command, options) in COMMANDS {
         for option in options {
             for number in NUMBERS {
-                tried.count(
-                    program
-                        .in_words(&format!("{command} {option} {number}"))
-                        .map(drop),
-                );
+                tried.count(program.held(&format!("{command} {option} {number}")));
                 // A fit with other settings needs another folder.
                 let _ = std::fs::remove_dir_all(program.file("extreme"));
             }

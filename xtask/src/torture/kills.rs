@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::program::{Program, within};
-use super::{Random, Tried, bytes};
+use super::{End, Random, Tried, bytes};
 
 const MODELS: [&str; 6] = [
     "count-ladder",
@@ -32,7 +32,7 @@ pub fn at_random_moments(
             let moment = Duration::from_millis(random.below(whole) as u64);
             let outcome = match within(&mut child, moment) {
                 // Killed by the limit, or done before it.
-                None | Some(0) => Ok(()),
+                None | Some(0) => Ok(End::Done),
                 Some(code) => Err(format!("{model}, resumed, ended with {code}")),
             };
             tried.count(outcome);
@@ -42,7 +42,7 @@ pub fn at_random_moments(
             program
                 .must(&fit("cut"))
                 .and_then(|()| match results("cut")? == results("whole")? {
-                    true => Ok(()),
+                    true => Ok(End::Done),
                     false => Err(format!("{model}: killed {tries} times, the results differ")),
                 });
         tried.count(same);
@@ -61,7 +61,8 @@ pub fn two_at_once(program: &Program, tries: usize) -> Result<Tried, String> {
         let codes = [within(&mut first, limit), Some(second)];
         // The second may have come when the first was done.
         tried.count(match codes {
-            [Some(0), Some(0 | 2)] | [Some(2), Some(0)] => Ok(()),
+            [Some(0), Some(0)] => Ok(End::Done),
+            [Some(0), Some(2)] | [Some(2), Some(0)] => Ok(End::InWords),
             codes => Err(format!("two at once ended with {codes:?}")),
         });
     }
@@ -86,7 +87,7 @@ pub fn nobody_listens(
         std::thread::sleep(Duration::from_millis(random.below(400) as u64));
         drop((child.stdout.take(), child.stderr.take()));
         tried.count(match within(&mut child, Duration::from_mins(1)) {
-            Some(0) => Ok(()),
+            Some(0) => Ok(End::Done),
             code => Err(format!("with closed output a fit ended with {code:?}")),
         });
     }

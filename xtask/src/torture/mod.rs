@@ -24,10 +24,19 @@ Options:
   --seed N   Of moments, bits and files [default: 1]
   --tries N  Kills for each model; ten times as many mutated files [default: 20]";
 
+/// How a try ended that held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Done,
+    InWords,
+}
+
 /// What was tried of one kind, and what did not hold.
 pub struct Tried {
     what: &'static str,
     n: usize,
+    /// Of those that held, the ones that ended in a line of words.
+    in_words: usize,
     failures: Vec<String>,
 }
 
@@ -36,14 +45,19 @@ impl Tried {
         Self {
             what,
             n: 0,
+            in_words: 0,
             failures: Vec::new(),
         }
     }
 
-    /// Counts a try; `Err` says what went wrong.
-    fn count(&mut self, outcome: Result<(), String>) {
+    /// Counts a try, which made what it should or ended in words; `Err` says what went wrong.
+    fn count(&mut self, outcome: Result<End, String>) {
         self.n += 1;
-        self.failures.extend(outcome.err());
+        match outcome {
+            Ok(End::Done) => {}
+            Ok(End::InWords) => self.in_words += 1,
+            Err(failure) => self.failures.push(failure),
+        }
     }
 }
 
@@ -87,7 +101,6 @@ fn options(args: &[String]) -> Result<(u64, usize), String> {
 }
 
 fn torture(seed: u64, tries: usize) -> Result<bool, String> {
-    let start = Instant::now();
     let built = cargo()
         .args(["test", "--workspace", "--no-run", "--bins"])
         .status();
@@ -95,6 +108,7 @@ fn torture(seed: u64, tries: usize) -> Result<bool, String> {
         return Err("error: the program cannot be built".into());
     }
     let program = Program::new(&workspace_root().join("target/debug/lfads"))?;
+    let start = Instant::now();
     let mut random = Random(seed);
     let tried = [
         kills::at_random_moments(&program, tries, &mut random)?,
@@ -114,11 +128,15 @@ fn torture(seed: u64, tries: usize) -> Result<bool, String> {
 fn page(tried: &[Tried], seed: u64, tries: usize, seconds: u64) -> String {
     let mut page = format!(
         "# Torture\n\nWritten by `cargo xtask torture --seed {seed} --tries {tries}` in {seconds} s.\n\n\
-         | what | tried | held |\n| --- | ---: | ---: |\n"
+         | what | tried | held | of these, in a line of words |\n| --- | ---: | ---: | ---: |\n"
     );
-    for Tried { what, n, failures } in tried {
+    for tried in tried {
+        let Tried {
+            what, n, in_words, ..
+        } = tried;
+        let held = n - tried.failures.len();
         // Writing to a `String` cannot fail.
-        let _ = writeln!(page, "| {what} | {n} | {} |", n - failures.len());
+        let _ = writeln!(page, "| {what} | {n} | {held} | {in_words} |");
     }
     for failure in tried.iter().flat_map(|tried| &tried.failures) {
         let _ = writeln!(page, "\n- {failure}");

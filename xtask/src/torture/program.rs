@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::End;
+
 /// No try takes longer.
 const LIMIT: Duration = Duration::from_mins(1);
 /// A model of which hundreds of steps take seconds.
@@ -88,11 +90,11 @@ impl Program {
         }
     }
 
-    /// Runs it; success, or exit code 2 with one line, is an end in words. Tells which.
-    pub fn in_words(&self, line: &str) -> Result<bool, String> {
+    /// Runs it; it should succeed, or end with exit code 2 and one line.
+    pub fn held(&self, line: &str) -> Result<End, String> {
         match self.end(line)? {
-            (0, said) if said.is_empty() => Ok(true),
-            (2, said) if said.len() == 1 => Ok(false),
+            (0, said) if said.is_empty() => Ok(End::Done),
+            (2, said) if said.len() == 1 => Ok(End::InWords),
             (code, said) => Err(format!("`{line}` ended with {code}: {}", said.join(" / "))),
         }
     }
