@@ -44,6 +44,11 @@ pub fn steps(text: &str) -> Result<usize, String> {
     within(text, 1..=1_000_000_000, "")
 }
 
+/// Inputs to the dynamics.
+pub fn inputs(text: &str) -> Result<usize, String> {
+    within(text, 0..=4096, "")
+}
+
 /// Posterior samples.
 pub fn samples(text: &str) -> Result<usize, String> {
     within(text, 1..=1_000_000, "")

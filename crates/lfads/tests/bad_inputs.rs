@@ -235,6 +235,10 @@ const CASES: &[Case] = &[
         &["n_encoder", "4294967296", "from 1 to 4096"],
     ),
     (
+        "fit trials.h5 -o run --n-inputs 4294967296",
+        &["--n-inputs", "0 to 4096"],
+    ),
+    (
         "fit trials.h5 -o run -c slow.toml",
         &["calibration.typical_tau_s", "0.001 to 100"],
     ),

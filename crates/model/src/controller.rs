@@ -68,8 +68,15 @@ impl ControllerConfig {
             ("controller.n_controller", self.n_controller),
             ("controller.n_encoder", self.n_encoder),
         ] {
-            require(size > 0, field, size, "at least 1")?;
+            require((1..=4096).contains(&size), field, size, "from 1 to 4096")?;
         }
+        let n_inputs = self.n_inputs;
+        require(
+            n_inputs <= 4096,
+            "controller.n_inputs",
+            n_inputs,
+            "from 0 to 4096",
+        )?;
         for (field, x) in [
             ("controller.prior_variance", self.prior_variance),
             ("controller.prior_tau_bins", self.prior_tau_bins),

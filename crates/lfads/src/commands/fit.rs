@@ -46,7 +46,7 @@ pub struct Fit {
     tau: Option<f64>,
 
     /// Inputs to the dynamics to be inferred, for recordings that are driven [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = range::inputs)]
     n_inputs: Option<usize>,
 
     /// Optimiser steps
