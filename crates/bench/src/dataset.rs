@@ -40,8 +40,8 @@ impl BenchmarkData {
         };
         let own_recipe = dataset.recipe.as_deref().map(Benchmark::from_recipe);
         let mut observation = match own_recipe {
-            Some(Ok(benchmark)) => observation(&benchmark).clone(),
-            _ => observation(&recipe.dataset).clone(),
+            Some(Ok(benchmark)) => benchmark.observation().clone(),
+            _ => recipe.dataset.observation().clone(),
         };
         if let (Some(path), Some(_)) = (file, dataset.tau_s) {
             let stated = assumption::discretisation(dataset.discretisation, path);
@@ -141,13 +141,6 @@ fn simulate(recipe: &Recipe, seed: u64) -> Result<(Dataset, Map<String, Value>)>
         .with_context(|| format!("{}, [dataset]", recipe.name))?;
     let source = json!({"recipe": &recipe.dataset, "seed": seed});
     Ok((dataset, object(source)))
-}
-
-fn observation(benchmark: &Benchmark) -> &Observation {
-    match benchmark {
-        Benchmark::Lorenz(lorenz) => &lorenz.observation,
-        Benchmark::ChaoticRnn(rnn) => &rnn.observation,
-    }
 }
 
 /// SHA-256 of everything a dataset says about its trials, as 64 hexadecimal digits: first its

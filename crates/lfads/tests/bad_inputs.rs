@@ -302,6 +302,11 @@ const CASES: &[Case] = &[
         &["[12, 40, 6]", "[12, 40, 7]", "same recording"],
     ),
     ("evaluate trials.h5 --truth nothing.h5", &["nothing.h5"]),
+    ("evaluate trials.h5", &["--truth", "run folder"]),
+    (
+        "fit trials.h5 -o run --model gaussian-lfads --tau-rise 0.1",
+        &["gaussian-lfads", "no rise", "0.1", "count-ladder"],
+    ),
     (
         "evaluate trials.h5 --truth trials.h5",
         &["nothing to compare"],

@@ -58,9 +58,29 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
         }
     }
 
+    let simple = scores["simple"].as_array().unwrap();
+    assert_eq!(
+        simple.len(),
+        4,
+        "OASIS and the network, smoothed and their components"
+    );
+    for rival in simple {
+        assert!(rival["held_out"]["r2"].as_f64().is_some(), "{rival}");
+    }
+    // All five neurons were hidden, and the fit says how it did.
+    let proof = lfads.json("evaluate run");
+    assert_eq!(proof["n_hidden"], 5);
+    assert_eq!(proof["rivals"].as_array().unwrap().len(), 4);
+    let score = proof["model"].as_f64().unwrap();
+    let said = fitted["result"]["proof"]["model"].as_f64().unwrap();
+    assert!((score - said).abs() < 1e-12, "{score} {said}");
+    assert!((0.0..=1.0).contains(&score), "{score}");
+
     lfads.run("report run");
     let page = std::fs::read_to_string(lfads.path("run/report.html")).unwrap();
+    common::open_in_chromium(&lfads.path("run/report.html"));
     for part in [
+        "Three questions",
         "Traces",
         "Population",
         "Factors",

@@ -93,6 +93,13 @@ impl<'a> Comparison<'a> {
         fit(&all)
     }
 
+    /// Mean of the prediction over that of the truth, all neurons together; `None` where the truth's is 0.
+    pub fn mean_ratio(&self) -> Option<f64> {
+        let pairs = (0..self.n_neurons()).flat_map(|neuron| self.pairs(neuron));
+        let (sum, true_sum) = pairs.fold((0.0, 0.0), |(p, t), pair| (p + pair.0, t + pair.1));
+        (true_sum != 0.0).then(|| sum / true_sum)
+    }
+
     fn n_neurons(&self) -> usize {
         self.truth.len_of(Axis(2))
     }
@@ -140,6 +147,19 @@ mod tests {
     fn block() -> impl Strategy<Value = Array3<f32>> {
         prop::collection::vec(-10.0f32..10.0, 24)
             .prop_map(|values| Array3::from_shape_vec((2, 4, 3), values).unwrap())
+    }
+
+    #[test]
+    fn means_are_compared_where_both_are_known() {
+        let (prediction, truth) = (
+            array![[[3.0], [f32::NAN], [5.0]]],
+            array![[[1.0], [7.0], [3.0]]],
+        );
+        let comparison = Comparison::new(prediction.view(), truth.view()).unwrap();
+        assert_eq!(comparison.mean_ratio(), Some(2.0));
+        let nothing = Array3::zeros((1, 3, 1));
+        let comparison = Comparison::new(prediction.view(), nothing.view()).unwrap();
+        assert_eq!(comparison.mean_ratio(), None);
     }
 
     proptest! {

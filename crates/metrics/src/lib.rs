@@ -10,9 +10,17 @@ mod eigen;
 mod error;
 mod pca;
 mod r2;
+mod rhythm;
+mod ridge;
+mod smoothing;
+mod spikes;
 
 pub use alignment::AffineAlignment;
 pub use comparison::Comparison;
 pub use error::MetricsError;
 pub use pca::PrincipalComponents;
 pub use r2::{Fit, fit, r2};
+pub use rhythm::shared_rhythm_hz;
+pub use ridge::Ridge;
+pub use smoothing::smoothed;
+pub use spikes::bits_per_spike;

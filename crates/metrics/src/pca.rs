@@ -80,6 +80,23 @@ impl PrincipalComponents {
         }
         Ok(self.axes.dot(&(sample.mapv(f64::from) - &self.mean)))
     }
+
+    /// What the first `n` components hold of a sample, `[factor]`.
+    ///
+    /// # Errors
+    /// [`MetricsError::FactorCount`].
+    pub fn reconstruct(
+        &self,
+        sample: ArrayView1<'_, f32>,
+        n: usize,
+    ) -> Result<Array1<f32>, MetricsError> {
+        let place = self.project(sample)?;
+        let mut back = self.mean.clone();
+        for (axis, &along) in self.axes.outer_iter().zip(&place).take(n) {
+            back.scaled_add(along, &axis);
+        }
+        Ok(back.mapv(|x| x as f32))
+    }
 }
 
 #[cfg(test)]
@@ -103,6 +120,10 @@ mod tests {
             }
             let wanted = Array2::from_diag(&components.variances());
             prop_assert!((covariance - wanted).iter().all(|d| d.abs() < 1e-12));
+            let sample = samples.row(4);
+            prop_assert!((components.reconstruct(sample, 3).unwrap() - sample).iter().all(|d| d.abs() < 1e-5));
+            let left = |n| (components.reconstruct(sample, n).unwrap() - sample).iter().map(|d| d * d).sum::<f32>();
+            prop_assert!(left(2) <= left(1) + 1e-6 && left(1) <= left(0) + 1e-6);
             let gram = components.axes().dot(&components.axes().t());
             prop_assert!((gram - Array2::<f64>::eye(3)).iter().all(|d| d.abs() < 1e-12));
         }

@@ -88,6 +88,8 @@ impl Default for WindowConfig {
 pub struct CalibrationConfig {
     /// Decay time of the indicator, seconds; absent: as the file says, else estimated.
     pub tau_s: Option<f64>,
+    /// Rise time of the indicator, seconds; absent: estimated, for models that know of one.
+    pub tau_rise_s: Option<f64>,
     /// Decay time that the indicator usually has, seconds: guides the estimate.
     pub typical_tau_s: f64,
     /// What is subtracted.
@@ -104,6 +106,7 @@ impl Default for CalibrationConfig {
     fn default() -> Self {
         Self {
             tau_s: None,
+            tau_rise_s: None,
             typical_tau_s: 1.0,
             baseline: BaselineConfig::Auto,
             baseline_window_s: 60.0,
@@ -254,8 +257,10 @@ impl FitConfig {
         ranges.extend(
             calibration
                 .tau_s
-                .map(|tau_s| ("calibration.tau_s", tau_s, tau)),
+                .map(|tau_s| ("calibration.tau_s", tau_s, tau.clone())),
         );
+        let rise = calibration.tau_rise_s;
+        ranges.extend(rise.map(|rise_s| ("calibration.tau_rise_s", rise_s, tau)));
         let size = calibration.spike_size;
         ranges.extend(size.map(|size| ("calibration.spike_size", size, 1e-15..=1e15)));
         for (name, value, range) in ranges {

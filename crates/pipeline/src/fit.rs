@@ -12,13 +12,15 @@ use runs::lock::InFolder;
 use runs::machine::REVISION;
 use serde_json::Value;
 use toml::Table;
-use zoo::{ModelName, Setting, Trained, Training};
+use zoo::{ModelName, Posterior, Setting, Trained, Training};
 
 use crate::calibration::Calibrated;
 use crate::config::FitConfig;
+use crate::factor_axes::FactorAxes;
 use crate::held_out::HeldOut;
 use crate::observations::Observations;
 use crate::pieces::Cut;
+use crate::proof::Proof;
 use crate::run_folder::{History, Locked, RunRecord, RunResult, Source};
 
 /// Decay times that a piece must last for its calcium to be learned.
@@ -56,14 +58,26 @@ impl Prepared {
         config.calibration.start = config.start()?;
         // Better refused before the work than after it.
         config.clone().resolve(model, &Table::new())?;
+        if let (Some(rise_s), false) = (config.calibration.tau_rise_s, model.knows_rise()) {
+            anyhow::bail!(
+                "{model} knows of no rise, and `tau_rise_s` is {rise_s}: leave it out, or take count-ladder or oasis-lfads"
+            );
+        }
         let cut = Cut::new(&recording, config.windows)?;
         let tau_s = config.calibration.tau_s.or(recording.tau_s);
         let guard_s = tau_s.unwrap_or(config.calibration.typical_tau_s);
         let held_out = HeldOut::choose(&recording, &cut, &config, guard_s)?;
         let seen = held_out.seen(&cut);
-        let calibrated = match model.reads_spikes() {
-            true => None,
-            false => Some(Calibrated::measure(&recording, &config.calibration, &seen)?),
+        let calibrated = if model.reads_spikes() {
+            None
+        } else {
+            let (calibration, knows_rise) = (&config.calibration, model.knows_rise());
+            Some(Calibrated::measure(
+                &recording,
+                calibration,
+                &seen,
+                knows_rise,
+            )?)
         };
         let measured = measured(&cut, &config, model, calibrated.as_ref(), recording.dt_s);
         let resolved = config.resolve(model, &measured)?;
@@ -134,6 +148,9 @@ impl Prepared {
         let model = trained.model.as_ref();
         let (config, seed) = (&record.model_config, record.config.seed);
         let mut results = self.observations.infer(config, model, n_samples, seed)?;
+        let axes = FactorAxes::of(&results)?;
+        axes.apply(&mut results)?;
+        folder.write(FactorAxes::FILE, &axes)?;
         let frames = record.held_out.frames(&self.observations.cut);
         results.insert("held_out", "", frames.into_dyn());
         run.lock.check().map_err(anyhow::Error::msg)?;
@@ -143,6 +160,7 @@ impl Prepared {
             events: trained.events,
         };
         folder.write("history.json", &history)?;
+        let proof = self.prove(model);
         let last = history.validations.last();
         let taus_s = results.arrays.get("tau");
         let result = RunResult {
@@ -155,12 +173,31 @@ impl Prepared {
                 Some([report.valid.get(Term::KlIc)?, inputs])
             }),
             held_out_fluor_r2: fluor_r2(&results)?,
+            proof,
             median_tau_s: taus_s
                 .and_then(|taus_s| median(taus_s.values.iter().copied().map(f64::from))),
             version: REVISION.into(),
         };
         folder.write("result.json", &result)?;
         Ok(result)
+    }
+
+    /// A fit is worth keeping where it cannot be scored.
+    fn prove(&self, model: &dyn Posterior) -> Option<Proof> {
+        tracing::info!("hiding neurons, to see whether they are foreseen");
+        let record = &self.record;
+        let (config, seed) = (&record.model_config, record.config.seed);
+        let found = self
+            .observations
+            .prove(config, model, &record.held_out, seed);
+        let proof = found.unwrap_or_else(|error| {
+            tracing::warn!("co-smoothing cannot be measured: {error:#}");
+            None
+        })?;
+        for warning in proof.warnings() {
+            tracing::warn!("{warning}");
+        }
+        Some(proof)
     }
 }
 

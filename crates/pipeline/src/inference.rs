@@ -9,7 +9,7 @@ use model::{Inferred, NeuronCalcium};
 use ndarray::{ArrayD, Axis};
 use zoo::{ModelConfig, Posterior};
 
-use crate::calibration::Calibration;
+use crate::calibration::{Calibration, peak};
 use crate::observations::{Observations, Pieces};
 use crate::pieces::Cut;
 
@@ -101,7 +101,7 @@ fn add_calcium(
     let mut taus_s = vec![calibration.tau_s as f32; n_neurons];
     if let Some(learned) = learned {
         for ((neuron, size), tau_s) in learned.iter().zip(&mut sizes).zip(&mut taus_s) {
-            *size *= neuron.gain as f32;
+            *size *= (neuron.gain * peak(neuron.decay, neuron.rise)) as f32;
             let ar = Ar1::new(neuron.decay)?;
             *tau_s = ar.tau_s(dt_s, calibration.discretisation)? as f32;
         }
@@ -110,7 +110,8 @@ fn add_calcium(
             for (mut trace, neuron) in neurons.zip(learned.iter().cycle()) {
                 let rise = neuron.rise.unwrap_or(0.0);
                 let rest = neuron.baseline / ((1.0 - neuron.decay) * (1.0 - rise));
-                trace.mapv_inplace(|c| ((f64::from(c) - rest) / neuron.gain) as f32);
+                let size = neuron.gain * peak(neuron.decay, neuron.rise);
+                trace.mapv_inplace(|c| ((f64::from(c) - rest) / size) as f32);
             }
         }
     }

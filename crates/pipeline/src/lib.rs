@@ -2,27 +2,32 @@
 
 mod calibration;
 mod config;
+mod factor_axes;
 mod fit;
 mod held_out;
 mod inference;
 mod layout;
 mod observations;
 mod pieces;
+mod proof;
 mod run_folder;
 mod session;
 mod signal;
+pub mod simple;
 mod warnings;
 
 pub use calibration::Calibration;
 pub use config::{
     BaselineConfig, CalibrationConfig, FitConfig, Resolved, StartConfig, WindowConfig,
 };
+pub use factor_axes::FactorAxes;
 pub use fit::{FitRequest, Prepared};
 pub use held_out::HeldOut;
 pub use inference::heading;
 pub use layout::Layout;
 pub use observations::Observations;
 pub use pieces::{Cut, Piece};
+pub use proof::{Measure, Proof, Rival, Standing};
 pub use run_folder::{History, Locked, RunFolder, RunRecord, RunResult, Source};
 pub use session::{Session, check as check_session, infer};
 pub use signal::{Signal, faults_in_words};

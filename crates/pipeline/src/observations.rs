@@ -76,6 +76,24 @@ impl Observations {
         Ok((TrainData::new(train.values, valid.values)?, setting))
     }
 
+    /// Pieces as the model reads them where it sees nothing of the neurons in `hidden`,
+    /// `[piece, time, neuron]`.
+    ///
+    /// # Errors
+    /// Values that the model cannot read.
+    pub(crate) fn read_without(
+        &self,
+        model: &ModelConfig,
+        pieces: &[Piece],
+        hidden: &[usize],
+    ) -> Result<Array3<f32>> {
+        let mut values = self.read(model, pieces)?.reading.values;
+        for &neuron in hidden {
+            values.index_axis_mut(Axis(2), neuron).fill(f32::NAN);
+        }
+        Ok(values)
+    }
+
     /// All pieces, each whole.
     ///
     /// # Errors
@@ -98,7 +116,7 @@ impl Observations {
     }
 
     /// `[piece, time, neuron]`, scaled; NaN where a piece does not show.
-    fn values(&self, pieces: &[Piece]) -> Array3<f32> {
+    pub(crate) fn values(&self, pieces: &[Piece]) -> Array3<f32> {
         let trials = self.recording.stretches();
         let firsts = self.firsts();
         let shape = (

@@ -17,6 +17,7 @@ use zoo::{ModelConfig, ModelName};
 use crate::calibration::Calibration;
 use crate::config::FitConfig;
 use crate::held_out::HeldOut;
+use crate::proof::Proof;
 
 /// Layout of the folder.
 const FORMAT: u32 = 3;
@@ -83,6 +84,9 @@ pub struct RunResult {
     pub held_out_kl: Option<[f64; 2]>,
     /// How well the inferred fluorescence fits the recorded one, held-out frames of all neurons.
     pub held_out_fluor_r2: Option<f64>,
+    /// Whether it foresees what it was not shown, and better than what needs no model.
+    #[serde(default)]
+    pub proof: Option<Proof>,
     /// Median over neurons of the decay time, seconds, learned where the model learns it.
     #[serde(default)]
     pub median_tau_s: Option<f64>,

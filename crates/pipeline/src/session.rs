@@ -10,6 +10,7 @@ use zoo::Setting;
 
 use crate::calibration::{Calibrated, Calibration};
 use crate::config::{CalibrationConfig, StartConfig};
+use crate::factor_axes::FactorAxes;
 use crate::observations::Observations;
 use crate::run_folder::{RunFolder, RunRecord};
 
@@ -153,7 +154,12 @@ pub fn infer(
     let windows = record.config.windows;
     let observations = Observations::new(recording, windows, calibrated, record.model)?;
     let seed = record.config.seed;
-    let results = observations.infer(config, model.as_ref(), n_samples, seed)?;
+    let mut results = observations.infer(config, model.as_ref(), n_samples, seed)?;
+    // Runs of earlier versions have none, and factors as the model mixes them.
+    if folder.file(FactorAxes::FILE).is_file() {
+        let axes: FactorAxes = folder.read(FactorAxes::FILE)?;
+        axes.apply(&mut results)?;
+    }
     Ok((results, observations))
 }
 
@@ -161,6 +167,7 @@ pub fn infer(
 fn calibration_of(record: &RunRecord, trained: &Calibration, recording: &Recording) -> Calibration {
     let config = CalibrationConfig {
         tau_s: Some(trained.tau_s),
+        tau_rise_s: trained.rise_s,
         start: match trained.start_is_running {
             true => StartConfig::Running,
             false => StartConfig::Rest,
@@ -179,7 +186,7 @@ fn calibration_of(record: &RunRecord, trained: &Calibration, recording: &Recordi
         .iter()
         .map(|trial| std::iter::once(0..trial.nrows()).collect())
         .collect();
-    let now = match Calibrated::measure(&seen, &config, &all) {
+    let now = match Calibrated::measure(&seen, &config, &all, false) {
         Ok(measured) => with_lost(trained, &measured.calibration, &present),
         Err(error) => {
             tracing::warn!(
@@ -268,6 +275,9 @@ mod tests {
             tau_s: 0.7,
             tau_is_estimated: false,
             g: 0.9,
+            rise_s: None,
+            rise_is_estimated: false,
+            rise: None,
             rolling_window_s: Some(60.0),
             baseline: neurons.map(|n| brightness * n).into(),
             spike_size: neurons.map(|n| 10.0 * brightness * n).into(),

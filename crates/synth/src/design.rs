@@ -131,7 +131,8 @@ impl TrialDesign {
     }
 }
 
-fn into_split(trials: &[Trial]) -> Split {
+/// Trials as arrays `[trial, …]`.
+pub(crate) fn into_split(trials: &[Trial]) -> Split {
     let gather = |array: fn(&Trial) -> Option<&Array2<f32>>| {
         let views: Option<Vec<_>> = trials.iter().map(|t| Some(array(t)?.view())).collect();
         views.and_then(|views| -> Option<Array3<f32>> { stack(Axis(0), &views).ok() })

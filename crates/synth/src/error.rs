@@ -71,6 +71,11 @@ pub enum SynthError {
         "the latent state never moves after the burn-in; choose parameters of a chaotic regime, such as rho = 28"
     )]
     Still,
+    /// Trials where one continuous recording is asked for.
+    #[error(
+        "suite2p's folder holds one continuous recording, and this recipe makes trials; write them as HDF5"
+    )]
+    Continuous,
     /// A rate for which counts are not exact in a file of 32-bit floats.
     #[error(
         "neuron {neuron} of condition {condition} would fire {counts:e} spikes in bin {bin}; lower the base rate or the loadings (at most 1e7 a bin)"

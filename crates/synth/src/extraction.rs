@@ -2,20 +2,20 @@
 
 use data::Suite2pFolder;
 use ndarray::{Array2, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
 
 use crate::SynthError;
 use crate::error::{check, check_not_negative, check_positive};
 use crate::seed::{Draws, RootSeed, Stream};
 
-/// suite2p's share of the neuropil in a region's fluorescence.
-const NEUROPIL_COEFFICIENT: f64 = 0.7;
 /// Mean and SD of what is in regions that are no cells.
 const NO_CELL: [f64; 2] = [100.0, 20.0];
 
 /// How fluorescence above rest becomes raw units with neuropil, bleaching and regions that are no
 /// cells.
 ///
-/// F = rest · bleaching(t) · (1 + `spike_dff` · fluorescence) + 0.7 · neuropil.
+/// F = rest · bleaching(t) · (1 + `spike_dff` · fluorescence) + `neuropil_share` · neuropil; NaN while the
+/// plane moves.
 ///
 /// # Example
 /// ```
@@ -28,7 +28,8 @@ const NO_CELL: [f64; 2] = [100.0, 20.0];
 /// assert_eq!(folder.cell_probability.iter().filter(|&&p| p > 0.5).count(), 20);
 /// # Ok::<(), synth::SynthError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Extraction {
     /// Least and greatest resting fluorescence of a neuron, camera units.
     pub rest: [f64; 2],
@@ -36,6 +37,8 @@ pub struct Extraction {
     pub spike_dff: f64,
     /// Share of the resting fluorescence that is lost from the first frame to the last.
     pub bleached: f64,
+    /// Share of the neuropil in a region's fluorescence; suite2p takes off 0.7.
+    pub neuropil_share: f64,
     /// Mean of the neuropil, camera units.
     pub neuropil: f64,
     /// SD of what all regions' neuropil shares, camera units; each region has half to one and a
@@ -45,20 +48,27 @@ pub struct Extraction {
     pub neuropil_tau_s: f64,
     /// Regions that are no cells, for each neuron; rounded up.
     pub rejected: f64,
+    /// Share of the frames that motion leaves without data, in stretches.
+    pub moved: f64,
+    /// Mean length of such a stretch, seconds; lengths are exponential.
+    pub movement_s: f64,
 }
 
 impl Default for Extraction {
     /// A spike is a fifth of the resting fluorescence; a tenth bleaches; one region in eleven is no
-    /// cell.
+    /// cell; nothing moves.
     fn default() -> Self {
         Self {
             rest: [300.0, 900.0],
             spike_dff: 0.2,
             bleached: 0.1,
+            neuropil_share: 0.7,
             neuropil: 200.0,
             neuropil_sd: 25.0,
             neuropil_tau_s: 2.0,
             rejected: 0.1,
+            moved: 0.0,
+            movement_s: 0.5,
         }
     }
 }
@@ -98,7 +108,10 @@ impl Extraction {
                 trace.mapv_inplace(|_| mean + sd * draws.normal());
             }
         }
-        fluorescence.scaled_add(NEUROPIL_COEFFICIENT, &neuropil);
+        fluorescence.scaled_add(self.neuropil_share, &neuropil);
+        for frame in self.moving(root, n_frames, dt_s) {
+            fluorescence.column_mut(frame).fill(f64::NAN);
+        }
         let mut draws = root.draws(Stream::CellProbability, 0);
         let cell_probability = (0..n_regions).map(|region| {
             let doubt = 0.45 * draws.uniform();
@@ -116,7 +129,7 @@ impl Extraction {
         })
     }
 
-    fn validate(&self) -> Result<(), SynthError> {
+    pub(crate) fn validate(&self) -> Result<(), SynthError> {
         let [least, greatest] = self.rest;
         check(
             0.0 < least && least <= greatest && greatest.is_finite(),
@@ -131,15 +144,39 @@ impl Extraction {
             self.bleached,
             "from 0 to below 1",
         )?;
+        check_not_negative("neuropil_share", self.neuropil_share)?;
         check_not_negative("neuropil", self.neuropil)?;
         check_not_negative("neuropil_sd", self.neuropil_sd)?;
         check_positive("neuropil_tau_s", self.neuropil_tau_s)?;
+        check(
+            (0.0..=0.5).contains(&self.moved),
+            "moved",
+            self.moved,
+            "from 0 to 0.5",
+        )?;
+        check_positive("movement_s", self.movement_s)?;
         check(
             (0.0..=10.0).contains(&self.rejected),
             "rejected",
             self.rejected,
             "from 0 to 10",
         )
+    }
+
+    /// Frames that show nothing: the plane moves with such a chance, and stops with such a one, that a
+    /// share `moved` of all is lost.
+    fn moving(&self, root: RootSeed, n_frames: usize, dt_s: f64) -> Vec<usize> {
+        let mut draws = root.draws(Stream::Movement, 0);
+        let stops = 1.0 - libm::exp(-dt_s / self.movement_s);
+        let starts = stops * self.moved / (1.0 - self.moved);
+        let mut moves = false;
+        (0..n_frames)
+            .filter(|_| {
+                let chance = if moves { 1.0 - stops } else { starts };
+                moves = draws.uniform() < chance;
+                moves
+            })
+            .collect()
     }
 
     /// Slow fluctuations that all regions share, `[roi, time]`.

@@ -106,6 +106,7 @@ fn parts(benchmark: &Benchmark) -> (&TrialDesign, &Observation, [usize; 3]) {
             &b.observation,
             [b.n_bins, b.n_neurons, b.n_units],
         ),
+        Benchmark::Session(_) => unreachable!("none is drawn here: see sessions.rs"),
     }
 }
 
@@ -256,6 +257,7 @@ proptest! {
         match &mut benchmark {
             Benchmark::Lorenz(b) => b.steps_per_bin = 1,
             Benchmark::ChaoticRnn(b) => b.steps_per_bin = 1,
+            Benchmark::Session(b) => b.steps_per_bin = 1,
         }
         let dataset = benchmark.simulate(seed).unwrap();
         let base = parts(&benchmark).1.base_rate_hz as f32;

@@ -85,6 +85,11 @@ impl ModelName {
         }
     }
 
+    /// Whether the model can be told that calcium takes some frames to rise.
+    pub const fn knows_rise(self) -> bool {
+        matches!(self, Self::CountLadder | Self::OasisLfads)
+    }
+
     /// Whether the model reads spike counts; all others read fluorescence.
     pub const fn reads_spikes(self) -> bool {
         matches!(self, Self::Lfads)

@@ -68,7 +68,7 @@ impl ModelConfig {
         };
         let knows_curve = matches!(self, Self::CountLadder(_));
         // OASIS takes the rise and each neuron's own numbers, but is linear.
-        let knows_each = knows_curve || matches!(self, Self::OasisLfads(_));
+        let knows_each = self.name().knows_rise();
         let differ = calcium.neurons.windows(2).any(|pair| pair[0] != pair[1]);
         let ladder = ModelName::CountLadder.name();
         let either = "count-ladder, oasis-lfads";

@@ -9,7 +9,8 @@ use calcium::estimate::median;
 use data::{Arrays, Dataset, Quantity};
 use metrics::{AffineAlignment, Fit, MetricsError};
 use ndarray::{Array2, Array3, ArrayView3, Axis, Ix2, Ix3, concatenate, s};
-use pipeline::RunFolder;
+use pipeline::simple::{Activity, Deconvolver, N_COMPONENTS, Observed, of_components};
+use pipeline::{RunFolder, RunResult};
 use serde::Serialize;
 
 use super::Session;
@@ -19,15 +20,17 @@ use super::Session;
 /// r2 is the squared Pearson correlation, blind to scale and offset; cod is 1 - SSE/SST, which
 /// punishes a wrong scale. Example: `lfads evaluate run/inferred.h5 --truth truth.h5`.
 /// Compared are the arrays that both files have: rates, spikes, calcium, fluor; and the factors,
-/// carried onto the true latents by an affine map that is fitted where nothing was held out.
+/// carried onto the true latents by an affine map that is fitted where nothing was held out. Beside the
+/// rates of a model: those that need none, smoothed deconvolved activity and its principal components.
 #[derive(Debug, clap::Args)]
 pub struct Evaluate {
     /// What `fit`, `infer` or `deconvolve` wrote; a run folder stands for its inferred.h5
     inferred: PathBuf,
 
-    /// Benchmark file with the truth, as `simulate` writes it
+    /// Benchmark file with the truth, as `simulate` writes it; without it, a run folder is told how well it
+    /// foresees neurons that it is not shown
     #[arg(long, value_name = "FILE.h5")]
-    truth: PathBuf,
+    truth: Option<PathBuf>,
 
     /// Also list every neuron
     #[arg(long)]
@@ -43,19 +46,42 @@ struct Quality {
     held_out: Option<Fit>,
     /// Held-out frames if there are any, else all; nothing for a neuron whose truth is constant.
     per_neuron: Vec<Option<Fit>>,
+    /// Mean over the mean of the truth, of the same frames.
+    mean_ratio: Option<f64>,
+}
+
+/// Everything that is printed.
+#[derive(Debug, Serialize)]
+struct Evaluation<'a> {
+    #[serde(flatten)]
+    qualities: BTreeMap<&'a str, Quality>,
+    /// Rates by the simplest means, beside the inferred ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    simple: Vec<Simple>,
+}
+
+/// Rates for which no model of the population is needed.
+#[derive(Debug, Serialize)]
+struct Simple {
+    name: String,
+    #[serde(flatten)]
+    quality: Quality,
 }
 
 impl Evaluate {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
+        let Some(truth_path) = &self.truth else {
+            return self.without_truth(session);
+        };
         let path = match self.inferred.is_dir() {
             true => RunFolder::open(&self.inferred)?.0.file("inferred.h5"),
             false => self.inferred.clone(),
         };
         let inferred = Arrays::read(&path)?;
-        let truth = Dataset::read(&self.truth)?;
+        let truth = Dataset::read(truth_path)?;
         let comparison = Comparison {
             path: &path,
-            truth_path: &self.truth,
+            truth_path,
             inferred: &inferred,
             held_out: held_out(&inferred)?,
         };
@@ -66,14 +92,61 @@ impl Evaluate {
                 "{}: it holds {}, of which {} has none; nothing to compare",
                 path.display(),
                 known.join(", "),
-                self.truth.display()
+                truth_path.display()
             );
         }
-        let text = self.text(&qualities);
-        session.print(&qualities, &text)
+        let simple = match qualities.contains_key("rates") {
+            true => comparison.simple(&truth)?,
+            false => Vec::new(),
+        };
+        let evaluation = Evaluation { qualities, simple };
+        let text = self.text(&evaluation);
+        session.print(&evaluation, &text)
     }
 
-    fn text(&self, qualities: &BTreeMap<&str, Quality>) -> String {
+    /// What the fit found of itself: see [`pipeline::Proof`].
+    fn without_truth(&self, session: &Session<'_>) -> Result<()> {
+        let missing = || {
+            anyhow::anyhow!(
+                "{}: without --truth FILE.h5 a complete run folder is needed, which holds how well neurons are foreseen that were hidden",
+                self.inferred.display()
+            )
+        };
+        if !self.inferred.join("run.json").is_file() {
+            return Err(missing());
+        }
+        let (folder, _) = RunFolder::open(&self.inferred)?;
+        if !folder.file("result.json").is_file() {
+            return Err(missing());
+        }
+        let proof = folder.read::<RunResult>("result.json")?.proof;
+        let proof = proof.ok_or_else(missing)?;
+        let mut text = format!(
+            "{}\n\nco-smoothing                                held out   lead, errors\n{:42} {:9.4}\n",
+            proof.verdict(),
+            "the model",
+            proof.model
+        );
+        for rival in &proof.rivals {
+            let _ = writeln!(
+                text,
+                "{:42} {:9.4} {:14.1}",
+                rival.name, rival.score, rival.lead_in_errors
+            );
+        }
+        let _ = writeln!(
+            text,
+            "{:42} {:9.4}",
+            "the model, in training", proof.in_training
+        );
+        for warning in proof.warnings() {
+            let _ = writeln!(text, "warning: {warning}");
+        }
+        session.print(&proof, &text)
+    }
+
+    fn text(&self, evaluation: &Evaluation<'_>) -> String {
+        let Evaluation { qualities, simple } = evaluation;
         let mut page = String::from(
             "             all frames       held out         per neuron r2\n             r2      cod      r2      cod      median [least, greatest]\n",
         );
@@ -92,6 +165,15 @@ impl Evaluate {
                 let _ = writeln!(page, "{name:10} {neuron:5} {}", cells(*fit));
             }
         }
+        if let (Some(rates), false) = (qualities.get("rates"), simple.is_empty()) {
+            page.push_str(
+                "\nrates                        per neuron r2, median   pooled r2   mean / truth\n",
+            );
+            page.push_str(&beside("this file", rates));
+            for Simple { name, quality } in simple {
+                page.push_str(&beside(name, quality));
+            }
+        }
         page
     }
 }
@@ -103,10 +185,25 @@ fn cells(fit: Option<Fit>) -> String {
     }
 }
 
+fn beside(name: &str, quality: &Quality) -> String {
+    let number = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.4}"));
+    let pooled = quality.held_out.or(quality.all).map(|fit| fit.r2);
+    format!(
+        "{name:28} {:>21} {:>11} {:>14}\n",
+        number(median_r2(&quality.per_neuron)),
+        number(pooled),
+        number(quality.mean_ratio)
+    )
+}
+
+fn median_r2(fits: &[Option<Fit>]) -> Option<f64> {
+    median(fits.iter().flatten().map(|fit| fit.r2))
+}
+
 fn spread(fits: &[Option<Fit>]) -> String {
     let r2 = || fits.iter().flatten().map(|fit| fit.r2);
     let (least, greatest) = (r2().reduce(f64::min), r2().reduce(f64::max));
-    match (median(r2()), least, greatest) {
+    match (median_r2(fits), least, greatest) {
         (Some(middle), Some(least), Some(greatest)) => {
             format!("{middle:.4} [{least:.4}, {greatest:.4}]")
         }
@@ -155,6 +252,56 @@ impl Comparison<'_> {
             qualities.insert("latent", self.quality(aligned.view(), latent.view())?);
         }
         Ok(qualities)
+    }
+
+    /// Smoothed deconvolved activity of what was observed, and its principal components, beside the
+    /// true rates; nothing where the file does not hold what was observed.
+    fn simple(&self, truth: &Dataset) -> Result<Vec<Simple>> {
+        let (Some(observed), Some(rates)) =
+            (self.array("observed")?, both(truth, Quantity::Rates)?)
+        else {
+            return Ok(Vec::new());
+        };
+        self.check("observed", &observed, &rates)?;
+        let dt_s = self.inferred.numbers.get("dt").copied();
+        let dt_s = dt_s.with_context(|| format!("{}: it has no `dt`", self.path.display()))?;
+        let numbers = |name: &str| -> Option<Vec<f32>> {
+            let array = self.inferred.arrays.get(name)?;
+            Some(array.values.iter().copied().collect())
+        };
+        let sizes = numbers("spike_size").filter(|sizes| sizes.len() == rates.dim().2);
+        let taus_s = numbers("tau").unwrap_or_default();
+        let observed = Observed {
+            values: observed.view(),
+            dt_s,
+            tau_s: median(taus_s.into_iter().map(f64::from)),
+            spike_size: sizes.as_deref(),
+        };
+        let frames = rates.dim();
+        let train = match &self.held_out {
+            Some(held_out) => held_out.mapv(|held_out| !held_out),
+            None => Array2::from_elem((frames.0, frames.1), true),
+        };
+        let by = match sizes {
+            Some(_) => &[Deconvolver::Oasis, Deconvolver::Network][..],
+            None => &[Deconvolver::Counts],
+        };
+        let mut found = Vec::new();
+        for &by in by {
+            let activity = Activity::of(observed, by)?;
+            let sd_s = activity.best_width_s(train.view())?;
+            let smooth = activity.smoothed(sd_s);
+            let held = of_components(smooth.view(), train.view())?;
+            let by = by.name();
+            for (name, estimate) in [
+                (format!("{by}, smoothed {sd_s} s"), smooth),
+                (format!("{by}, {N_COMPONENTS} components"), held),
+            ] {
+                let quality = self.quality(estimate.view(), rates.view())?;
+                found.push(Simple { name, quality });
+            }
+        }
+        Ok(found)
     }
 
     fn array(&self, name: &str) -> Result<Option<Array3<f32>>> {
@@ -247,6 +394,7 @@ impl Comparison<'_> {
             all: all.pooled(),
             held_out: held_out.and_then(|held_out| held_out.pooled()),
             per_neuron: held_out.unwrap_or(all).per_neuron(),
+            mean_ratio: held_out.unwrap_or(all).mean_ratio(),
         })
     }
 }

@@ -45,6 +45,10 @@ pub struct Fit {
     #[arg(long, value_name = "S", value_parser = range::tau)]
     tau: Option<f64>,
 
+    /// Rise time of the indicator, seconds, for models that know of one [default: estimated]
+    #[arg(long, value_name = "S", value_parser = range::tau)]
+    tau_rise: Option<f64>,
+
     /// Inputs to the dynamics to be inferred, for recordings that are driven [default: 0]
     #[arg(long, value_name = "N", value_parser = range::inputs)]
     n_inputs: Option<usize>,
@@ -138,6 +142,9 @@ impl Fit {
         if self.tau.is_some() {
             config.calibration.tau_s = self.tau;
         }
+        if self.tau_rise.is_some() {
+            config.calibration.tau_rise_s = self.tau_rise;
+        }
         if let Some(seed) = self.seed {
             config.seed = seed;
         }
@@ -154,12 +161,11 @@ impl Fit {
     fn report(&self, session: &Session<'_>, record: &RunRecord, result: &RunResult) -> Result<()> {
         let number = |value: Option<f64>| value.map_or_else(|| "–".into(), |v| format!("{v:.3}"));
         let mut text = format!(
-            "{}: {} steps in {:.0} s, held-out loss {}, held-out fluorescence r2 {}, median tau {} s\n",
+            "{}: {} steps in {:.0} s, held-out loss {}, median tau {} s\n",
             self.output.display(),
             result.steps,
             result.train_seconds,
             number(result.held_out_loss),
-            number(result.held_out_fluor_r2),
             number(result.median_tau_s),
         );
         if let Some([ic, inputs]) = result.held_out_kl {
@@ -173,6 +179,9 @@ impl Fit {
             "inferred: {}",
             self.output.join("inferred.h5").display()
         );
+        if let Some(proof) = &result.proof {
+            let _ = writeln!(text, "{}", proof.verdict());
+        }
         let value = serde_json::json!({
             "run": self.output.to_string_lossy(),
             "model": record.model,

@@ -11,7 +11,7 @@ use runs::output::{check_file, check_folder};
 use serde_json::json;
 use synth::{
     Benchmark, ChaoticRnnBenchmark, Extraction, HeldOut, Kernel, LorenzBenchmark, Observation,
-    TrialDesign,
+    SessionBenchmark, SessionDynamics, TrialDesign,
 };
 
 use super::Session;
@@ -26,7 +26,9 @@ const LORENZ_SPEED: f64 = 0.3;
 ///
 /// Example: `lfads simulate lorenz -o lorenz.h5 --seed 1` writes the published benchmark,
 /// `lfads simulate lorenz -o mouse --format suite2p` ten minutes at 30 Hz as suite2p would leave
-/// them (mouse/suite2p/plane0) with the truth beside (mouse/truth.h5).
+/// them (mouse/suite2p/plane0) with the truth beside (mouse/truth.h5). `lfads simulate ring -o mouse`,
+/// `switching` and `pulses` write recordings as laboratories bring them, with noise, faults and silent
+/// neurons: continuous ones as suite2p would leave them, pulses as trials.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Simulate {
@@ -38,15 +40,15 @@ pub struct Simulate {
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
 
-    /// How to write it
-    #[arg(long, value_enum, default_value_t = FileFormat::Hdf5)]
-    format: FileFormat,
+    /// How to write it; left out: ring and switching as suite2p, all else as hdf5
+    #[arg(long, value_enum)]
+    format: Option<FileFormat>,
 
     /// Seed: the same seed gives the same bits
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Settings in TOML, a table `lorenz` or `chaotic_rnn`; the options below win over it
+    /// Settings in TOML, a table `lorenz`, `chaotic_rnn` or `session`; the options below win over it
     #[arg(long, value_name = "FILE.toml")]
     recipe: Option<PathBuf>,
 
@@ -86,6 +88,22 @@ enum Dynamics {
     Lorenz,
     /// A chaotic network kicked once per trial
     ChaoticRnn,
+    /// A bump that turns on a ring at varying speed, ten minutes continuous
+    Ring,
+    /// Oscillators that a pulse at a random time drives, in trials
+    Pulses,
+    /// Two regimes that switch at random, ten minutes continuous
+    Switching,
+}
+
+impl Dynamics {
+    fn of(session: &SessionBenchmark) -> Self {
+        match session.dynamics {
+            SessionDynamics::Ring(_) => Self::Ring,
+            SessionDynamics::Pulsed(_) => Self::Pulses,
+            SessionDynamics::Switching(_) => Self::Switching,
+        }
+    }
 }
 
 /// Formats to write.
@@ -102,7 +120,7 @@ impl Simulate {
         let benchmark = self.benchmark()?;
         self.check(&benchmark)?;
         let dataset = benchmark.simulate(self.seed)?;
-        match self.format {
+        match self.format() {
             FileFormat::Hdf5 => {
                 dataset.write(&self.output)?;
                 Self::report(session, &dataset, &self.output, &self.output)
@@ -110,13 +128,14 @@ impl Simulate {
             FileFormat::Suite2p => {
                 let mut dataset = one_trial(dataset);
                 let folder = self.output.join("suite2p").join("plane0");
-                let fluor = dataset.train.require(data::Quantity::Fluor)?;
-                let fluor = fluor.index_axis(Axis(0), 0);
-                let extraction = Extraction::default();
-                write_suite2p(
-                    &folder,
-                    &extraction.extract(fluor, dataset.dt_s, self.seed)?,
-                )?;
+                let extracted = if let Benchmark::Session(session) = &benchmark {
+                    session.extract(&dataset, self.seed)?
+                } else {
+                    let fluor = dataset.train.require(data::Quantity::Fluor)?;
+                    let fluor = fluor.index_axis(Axis(0), 0);
+                    Extraction::default().extract(fluor, dataset.dt_s, self.seed)?
+                };
+                write_suite2p(&folder, &extracted)?;
                 // The folder holds it in other units.
                 dataset.train.fluor = None;
                 let truth = self.output.join("truth.h5");
@@ -129,10 +148,14 @@ impl Simulate {
     /// Refuses to write over what is read or recorded, and more values than a machine holds.
     fn check(&self, benchmark: &Benchmark) -> Result<()> {
         let (n_bins, n_neurons, design) = match benchmark {
-            Benchmark::Lorenz(lorenz) => (lorenz.n_bins, lorenz.n_neurons, &lorenz.design),
-            Benchmark::ChaoticRnn(rnn) => (rnn.n_bins, rnn.n_neurons, &rnn.design),
+            Benchmark::Lorenz(lorenz) => (lorenz.n_bins, lorenz.n_neurons, Some(&lorenz.design)),
+            Benchmark::ChaoticRnn(rnn) => (rnn.n_bins, rnn.n_neurons, Some(&rnn.design)),
+            Benchmark::Session(session) => {
+                (session.n_bins, session.n_neurons, session.design.as_ref())
+            }
         };
-        let sizes = [n_bins, n_neurons, design.n_conditions, design.n_repeats];
+        let n_trials = design.map_or([1, 1], |design| [design.n_conditions, design.n_repeats]);
+        let sizes = [n_bins, n_neurons, n_trials[0], n_trials[1]];
         let n_values: f64 = sizes.iter().map(|&size| size as f64).product();
         if n_values > MOST_VALUES {
             bail!(
@@ -140,7 +163,7 @@ impl Simulate {
             );
         }
         let inputs: Vec<&Path> = self.recipe.iter().map(PathBuf::as_path).collect();
-        if self.format == FileFormat::Hdf5 {
+        if self.format() == FileFormat::Hdf5 {
             return check_file(&self.output, &inputs);
         }
         let plane = self.output.join("suite2p").join("plane0");
@@ -166,9 +189,15 @@ impl Simulate {
             None => match self.benchmark {
                 Dynamics::Lorenz => Benchmark::Lorenz(LorenzBenchmark::default()),
                 Dynamics::ChaoticRnn => Benchmark::ChaoticRnn(ChaoticRnnBenchmark::default()),
+                Dynamics::Ring => Benchmark::Session(SessionBenchmark::ring()),
+                Dynamics::Pulses => Benchmark::Session(SessionBenchmark::pulses()),
+                Dynamics::Switching => Benchmark::Session(SessionBenchmark::switching()),
             },
         };
         match (given, self.benchmark) {
+            (Benchmark::Session(session), named) if named == Dynamics::of(&session) => {
+                Ok(Benchmark::Session(self.session(session)))
+            }
             (Benchmark::Lorenz(lorenz), Dynamics::Lorenz) => {
                 Ok(Benchmark::Lorenz(self.lorenz(lorenz)))
             }
@@ -209,8 +238,34 @@ impl Simulate {
         }
     }
 
+    /// Size, kinetics and noise as given; everything else is the recipe's own.
+    fn session(&self, given: SessionBenchmark) -> SessionBenchmark {
+        let design = given.design.as_ref().map(|design| self.trials(design));
+        let mut observation = given.observation.clone();
+        if let Some(tau_s) = self.tau {
+            observation.kinetics = observation.kinetics.with_decay_s(tau_s);
+        }
+        observation.noise_sd = self.noise.unwrap_or(observation.noise_sd);
+        SessionBenchmark {
+            n_bins: self.bins.unwrap_or(given.n_bins),
+            dt_s: self.dt.unwrap_or(given.dt_s),
+            n_neurons: self.neurons.unwrap_or(given.n_neurons),
+            design,
+            observation,
+            ..given
+        }
+    }
+
+    fn format(&self) -> FileFormat {
+        let own = match self.benchmark {
+            Dynamics::Ring | Dynamics::Switching => FileFormat::Suite2p,
+            Dynamics::Lorenz | Dynamics::ChaoticRnn | Dynamics::Pulses => FileFormat::Hdf5,
+        };
+        self.format.unwrap_or(own)
+    }
+
     fn is_session(&self) -> bool {
-        self.format == FileFormat::Suite2p
+        self.format() == FileFormat::Suite2p
     }
 
     /// A session has the frame rate of a resonant scanner.
@@ -237,6 +292,10 @@ impl Simulate {
                 held_out: HeldOut::Repeats(1),
             };
         }
+        self.trials(given)
+    }
+
+    fn trials(&self, given: &TrialDesign) -> TrialDesign {
         let n_repeats = self.repeats.unwrap_or(given.n_repeats);
         TrialDesign {
             n_conditions: self.conditions.unwrap_or(given.n_conditions),

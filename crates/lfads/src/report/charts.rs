@@ -11,8 +11,9 @@ use super::{Report, section};
 
 /// Neurons whose traces are shown.
 const N_TRACES: usize = 6;
-/// Neurons in the rasters.
-const N_RASTER: usize = 80;
+/// Pixels that a raster is high, and a neuron in it, at most.
+const RASTER: f64 = 900.0;
+const NEURON: f64 = 14.0;
 /// Shades of the rates.
 const N_SHADES: usize = 10;
 
@@ -85,7 +86,7 @@ impl Report<'_> {
                 true => "a stretch of the recording",
                 false => { "trial " (self.example.trial) }
             }
-            ". Shaded: held out, never seen in training."
+            ". Shaded: held out, never seen in training. Rates have their axis at the right."
             (legend(&self.trace_legend()))
         };
         let picture = picture(1060.0, height, "traces", &content);
@@ -121,10 +122,12 @@ impl Report<'_> {
             ..panel
         };
         let id = &self.record.source.neuron_ids[neuron];
+        let [_, _, width, room] = panel.place;
+        let right = px(panel.place[0] + width);
         let (upper, lower) = (px(top + 0.5 * height - 8.0), px(top + 0.5 * height + 7.0));
         html! {
             (self.held_out_bands(&panel))
-            (panel.line("trace", self.times().zip(observed)))
+            (panel.line("trace wide", self.times().zip(observed)))
             @if let Some(fluor) = fluor {
                 (panel.line("a", self.times().zip(fluor)))
             }
@@ -134,7 +137,9 @@ impl Report<'_> {
             @if let Some(r2) = self.fits[neuron] {
                 text x="62" y=(lower) text-anchor="end" { (format!("r² {r2:.2}")) }
             }
-            text x="978" y=(upper) { (format!("up to {greatest:.1} Hz")) }
+            path class="axis" d={ "M" (right) " " (px(top)) "v" (px(room)) } {}
+            text x="978" y=(px(top + 9.0)) { (format!("{greatest:.1} Hz")) }
+            text x="978" y=(px(top + room)) { "0 Hz" }
         }
     }
 
@@ -158,26 +163,26 @@ impl Report<'_> {
 
     pub(super) fn population(&self) -> Markup {
         let n_neurons = self.example.neurons.len();
-        let n_shown = n_neurons.min(N_RASTER);
-        let mut order = self.example.neurons[..n_shown].to_vec();
+        let mut order = self.example.neurons.clone();
         let time_of_peak = |neuron: usize| {
             let rates = self.values(&self.quantities.rates, neuron);
             let peak = rates.enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
             peak.map_or(0, |(bin, _)| bin)
         };
         order.sort_by_key(|&neuron| time_of_peak(neuron));
-        let row = (300.0 / n_shown as f64).clamp(3.0, 14.0);
-        let height = row * n_shown as f64;
+        let least = (RASTER / n_neurons as f64).min(3.0);
+        let row = (300.0 / n_neurons as f64).clamp(least, NEURON);
+        let height = row * n_neurons as f64;
         let panel = |left: f64| Panel {
             place: [left, 14.0, 455.0, height],
             x: self.time_limits(),
-            y: [0.0, n_shown as f64],
+            y: [0.0, n_neurons as f64],
         };
         let content = html! {
             (self.raster(&panel(50.0), &order, row))
             (self.rate_shades(&panel(575.0), &order, row))
         };
-        let caption = "Neurons by the time of their highest rate. Left: inferred spikes. Right: rates, each neuron from its lowest (clear) to its highest (full).";
+        let caption = "All neurons, by the time of their highest rate. Left: inferred spikes. Right: rates, each neuron from its lowest (clear) to its highest (full).";
         section(
             "Population",
             &html! { (caption) },

@@ -3,6 +3,7 @@
 mod charts;
 mod factors;
 mod inputs;
+mod questions;
 mod svg;
 
 use std::ops::Range;
@@ -35,6 +36,8 @@ struct Quantities {
     factors: Array3<f32>,
     /// Means and standard deviations, if the model infers inputs.
     inputs: Option<[Array3<f32>; 2]>,
+    /// Share of the log-rates' variance along each factor; empty if the results do not tell.
+    share: Vec<f32>,
     held_out: Array2<f32>,
 }
 
@@ -82,6 +85,7 @@ impl<'a> Report<'a> {
                 body {
                     h1 { (self.title()) }
                     (self.facts())
+                    (self.questions())
                     (self.traces())
                     (self.population())
                     (self.orbits())
@@ -215,6 +219,10 @@ impl Quantities {
             inputs: match optional("inputs").transpose()? {
                 Some(mean) => Some([mean, cube("inputs_sd")?]),
                 None => None,
+            },
+            share: match results.arrays.get("factor_variance") {
+                Some(share) => share.values.iter().copied().collect(),
+                None => Vec::new(),
             },
             held_out: held_out
                 .into_dimensionality::<Ix2>()

@@ -1,15 +1,18 @@
 // Turns the factors with the pointer or the arrow keys; without this script the first view stays.
 const svg = document.getElementById("orbits"), lines = JSON.parse(document.getElementById("orbit-data").textContent);
-const paths = svg.querySelectorAll("path.orbit"), [size, half] = [svg.viewBox.baseVal.height, svg.viewBox.baseVal.width / 2];
+const paths = svg.querySelectorAll("path.orbit"), labels = svg.querySelectorAll("text.orbit-label"), [size, half] = [svg.viewBox.baseVal.height, svg.viewBox.baseVal.width / 2];
 const first = [0.6, 0.35], keys = { ArrowLeft: [0.1, 0], ArrowRight: [-0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] };
 let [turn, tilt] = first, from = null;
 function draw() {
   const [ct, st, cp, sp] = [Math.cos(turn), Math.sin(turn), Math.cos(tilt), Math.sin(tilt)];
+  const seen = (x, y, z) => [half + (ct * x + st * y) * size * 0.0042, size / 2 - (cp * z + sp * (ct * y - st * x)) * size * 0.0042];
+  // The first lines are the axes.
+  labels.forEach((label, i) => ["x", "y"].forEach((name, k) => label.setAttribute(name, seen(...lines[i].slice(-3))[k].toFixed(1))));
   lines.forEach((line, i) => {
     let d = "";
     for (let k = 0; k < line.length; k += 3) {
-      const [x, y, z] = [line[k], line[k + 1], line[k + 2]], u = ct * x + st * y, w = ct * y - st * x;
-      d += (k ? "L" : "M") + (half + u * size * 0.0042).toFixed(1) + " " + (size / 2 - (cp * z + sp * w) * size * 0.0042).toFixed(1);
+      const [x, y] = seen(line[k], line[k + 1], line[k + 2]);
+      d += (k ? "L" : "M") + x.toFixed(1) + " " + y.toFixed(1);
     }
     paths[i].setAttribute("d", d);
   });

@@ -9,6 +9,39 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Turns the factors of a report's page by a key, and says in its title whether they turned.
+const TURN: &str = r#"<script>
+const before = document.querySelector("path.orbit").getAttribute("d");
+svg.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft", bubbles: true }));
+document.title = document.querySelector("path.orbit").getAttribute("d") === before ? "stays" : "turns";
+</script></body>"#;
+
+/// Opens a report's page in headless Chromium, turns what can be turned, and expects no error on its
+/// console. Where there is no Chromium on the PATH this is skipped, and says so.
+pub fn open_in_chromium(page: &Path) {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let candidates =
+        std::env::split_paths(&paths).flat_map(|folder| names.map(|name| folder.join(name)));
+    let Some(chromium) = candidates.into_iter().find(|path| path.is_file()) else {
+        eprintln!("skipped: the page is not opened, no Chromium is on the PATH");
+        return;
+    };
+    let turned = page.with_file_name("turned.html");
+    let text = std::fs::read_to_string(page).unwrap();
+    std::fs::write(&turned, text.replace("</body>", TURN)).unwrap();
+    let output = Command::new(chromium)
+        .args(["--headless", "--no-sandbox", "--disable-gpu"])
+        .args(["--enable-logging=stderr", "--dump-dom"])
+        .arg(format!("file://{}", turned.display()))
+        .output()
+        .unwrap();
+    let [dom, log] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(!log.contains("CONSOLE"), "{log}");
+    assert!(dom.contains("<title>turns</title>"), "{log}");
+}
+
 pub struct Lfads {
     folder: TempDir,
 }

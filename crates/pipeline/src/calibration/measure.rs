@@ -5,12 +5,13 @@ use std::ops::Range;
 use anyhow::{Context, Result};
 use calcium::estimate::{Average, autocovariance, median, noise_sd};
 use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Baseline};
-use calcium::{Ar1, Automatic, CalciumError, Discretisation};
+use calcium::{Ar1, Ar2, Automatic, CalciumError, Discretisation, Inference};
 use data::Recording;
 use rayon::prelude::*;
 use runs::assumption;
 
 use super::in_turn::InTurn;
+use super::network::Expected;
 use super::shots::Shots;
 use super::{GAP, of_neuron};
 use crate::config::{BaselineConfig, CalibrationConfig};
@@ -29,6 +30,10 @@ const CLEAR_SDS: f64 = 2.0;
 /// Where calcium decays more slowly than this from frame to frame, OASIS's spikes of a noisy trace are
 /// what is left of several.
 const MAX_REFINED_G: f64 = 0.96;
+/// A decay that the network knows this well, as an SD of its logarithm, is that of a neuron that fires.
+const KNOWN_DECAY: f64 = 0.7;
+/// Frames that a rise lasts, for it to be no instant.
+const LEAST_RISE: f64 = 1.5;
 /// How far the variance of the noise may be from its estimate.
 const NOISE_ERROR: f64 = 0.02;
 /// A fraction of the frames so low that they hold noise alone, and how far below the mean of
@@ -39,12 +44,15 @@ const QUIET_SDS: f64 = 0.62;
 /// this many SDs, and than all but the extremes lie apart, are artefacts such as motion.
 const ARTEFACT_SDS: f64 = 6.0;
 
-/// The decay, given or estimated.
+/// The decay and the rise, given or estimated.
 pub struct Known {
     pub tau_s: f64,
     pub tau_is_estimated: bool,
     pub discretisation: Discretisation,
     pub ar: Ar1,
+    pub rise_s: Option<f64>,
+    pub rise_is_estimated: bool,
+    dt_s: f64,
 }
 
 impl Known {
@@ -53,6 +61,7 @@ impl Known {
         recording: &Recording,
         config: &CalibrationConfig,
         seen: &[Vec<Range<usize>>],
+        knows_rise: bool,
     ) -> Result<Self> {
         let known_tau_s = config.tau_s.or(recording.tau_s);
         let tau_s = match known_tau_s {
@@ -64,13 +73,59 @@ impl Known {
             true => assumption::discretisation(recording.discretisation, &recording.path),
             false => Discretisation::default(),
         };
+        let rise_s = match config.tau_rise_s {
+            None if knows_rise => estimate_rise(recording, tau_s, seen),
+            given => given,
+        };
         Ok(Self {
             tau_s,
             tau_is_estimated: known_tau_s.is_none(),
             discretisation,
             ar: Ar1::from_tau(tau_s, recording.dt_s, discretisation)?,
+            rise_s,
+            rise_is_estimated: config.tau_rise_s.is_none() && rise_s.is_some(),
+            dt_s: recording.dt_s,
         })
     }
+
+    /// How a spike rises and decays, per frame.
+    fn kernel(&self) -> Result<Ar2, CalciumError> {
+        Ar2::from_roots(self.ar.g(), self.rise().unwrap_or(0.0))
+    }
+
+    /// The rise per frame.
+    pub fn rise(&self) -> Option<f64> {
+        let per_frame = Ar1::from_tau(self.rise_s?, self.dt_s, self.discretisation);
+        per_frame.ok().map(Ar1::g)
+    }
+}
+
+/// Rise time of the indicator, the same for all neurons: the median of what the network finds where it
+/// knows the decay; nothing if it is over within a frame, or no neuron tells.
+fn estimate_rise(recording: &Recording, tau_s: f64, seen: &[Vec<Range<usize>>]) -> Option<f64> {
+    let layout = Layout::new(recording, GAP * tau_s);
+    let n_neurons = recording.n_neurons();
+    let chosen = (0..n_neurons).step_by(n_neurons.div_ceil(MAX_FITTED).max(1));
+    let chosen: Vec<usize> = chosen.collect();
+    let rises: Vec<Option<f64>> = chosen
+        .into_par_iter()
+        .map(|neuron| {
+            let trace = layout.only(seen, &layout.join(recording, neuron));
+            let trace = &trace[..trace.len().min(MAX_FITTED_FRAMES)];
+            if InTurn::of(trace).stride > 1 {
+                return None;
+            }
+            let starts = layout.spans().map(|(first, _)| first);
+            let starts: Vec<usize> = starts.filter(|&first| first < trace.len()).collect();
+            let inference = Inference::new(recording.dt_s).ok()?.with_trials(&starts);
+            // A neuron of which too little is there tells nothing.
+            let found = inference.infer(trace).ok()?;
+            (found.decay_s.log_sd < KNOWN_DECAY).then_some(found.rise_s.median)
+        })
+        .collect();
+    let rise_s = median(rises.into_iter().flatten());
+    let lasts = |rise_s: &f64| *rise_s >= LEAST_RISE * recording.dt_s && *rise_s < 0.5 * tau_s;
+    rise_s.filter(lasts)
 }
 
 /// Decay time of the indicator, the same for all neurons: the median of what [`Automatic`] finds, or
@@ -142,7 +197,9 @@ impl Neuron {
     /// 1. The noise SD σ is that of [`noise_sd`].
     /// 2. The 8th percentile plus 0.62 σ is the baseline where three frames in ten hold noise alone.
     ///    Frames far below it are artefacts and count no further.
-    /// 3. Where spikes stand out, the cumulants of the innovations are their size, and what calcium
+    /// 3. Where single spikes do not stand out, or rise over frames, size and baseline are those at which
+    ///    the trace holds as many spikes as the network expects: see [`Expected`].
+    /// 4. Where it finds none, the cumulants of the innovations are their size, and what calcium
     ///    such a percentile still holds is taken off the baseline: see [`Shots`]. Elsewhere variance
     ///    and mean of the innovations tell the size.
     pub fn measure(
@@ -168,10 +225,18 @@ impl Neuron {
         let innovations = Innovations::of(&turns.trace, ar.g(), noise)?;
         let given = config.spike_size.map(|size| size * seen_share);
         let shots = Shots::of(&turns.trace, ar, innovations.noise_sd, given)?;
-        let baseline = match (config.baseline, &shots) {
-            (BaselineConfig::None, _) => 0.0,
-            (_, Some(shots)) => shots.baseline,
-            (_, None) => quiet.level,
+        let fires = shots.is_some() || innovations.size(quiet.level).is_some();
+        let is_clear = known.rise_s.is_none()
+            && shots.is_some_and(|shots| shots.size >= CLEAR_SDS * innovations.noise_sd);
+        let expected = match given.is_none() && fires && !is_clear && turns.stride == 1 {
+            true => Expected::of(&turns.trace, known.kernel()?, known.dt_s)?,
+            false => None,
+        };
+        let baseline = match (config.baseline, &expected, &shots) {
+            (BaselineConfig::None, ..) => 0.0,
+            (_, Some(expected), _) => expected.baseline,
+            (_, None, Some(shots)) => shots.baseline,
+            (_, None, None) => quiet.level,
         };
         let mut thin = turns.trace.into_owned();
         for x in above.iter_mut().chain(&mut thin) {
@@ -182,11 +247,12 @@ impl Neuron {
             (None, Some(shots)) => Some(shots.size),
             (None, None) => innovations.size(baseline),
         };
-        let spike_size = match size {
-            Some(size) if config.spike_size.is_none() => {
+        let spike_size = match (size, expected) {
+            (_, Some(expected)) => Some(expected.size),
+            (Some(size), None) if config.spike_size.is_none() => {
                 Some(refined(&thin, ar, size, innovations.noise_sd)?)
             }
-            given => given,
+            (given, None) => given,
         };
         let spike_size = spike_size.map(|size| size / seen_share);
         let (mut first, mut late) = (Mean::default(), Mean::default());

@@ -3,6 +3,7 @@
 mod floor;
 mod in_turn;
 mod measure;
+mod network;
 mod shots;
 
 use std::ops::Range;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result};
 use calcium::estimate::median;
 use calcium::oasis::Ar1Problem;
-use calcium::{Ar1, CalciumError, Discretisation, dimmed_to, dimming};
+use calcium::{Ar1, Ar2, CalciumError, Discretisation, dimmed_to, dimming};
 use data::{Recording, Traces, Units};
 use model::{CalciumModel, Indicator, PROGRESS};
 use rayon::prelude::*;
@@ -37,11 +38,20 @@ pub struct Calibration {
     pub discretisation: Discretisation,
     /// Decay per frame.
     pub g: f64,
+    /// Rise time of the indicator, seconds; absent if it rises within a frame or the model knows no rise.
+    #[serde(default)]
+    pub rise_s: Option<f64>,
+    /// Whether the rise was estimated; else it was given, or is none.
+    #[serde(default)]
+    pub rise_is_estimated: bool,
+    /// Rise per frame.
+    #[serde(default)]
+    pub rise: Option<f64>,
     /// What was subtracted first: a rolling baseline over this many seconds.
     pub rolling_window_s: Option<f64>,
     /// What was subtracted then, in the recording's units, `[neuron]`.
     pub baseline: Vec<f32>,
-    /// Fluorescence of one spike, in the recording's units, `[neuron]`.
+    /// Fluorescence of one spike at its peak, in the recording's units, `[neuron]`.
     pub spike_size: Vec<f32>,
     /// Neurons, by number, whose spikes could not be measured: they have the median size.
     pub uncalibrated: Vec<usize>,
@@ -71,6 +81,7 @@ impl Calibrated {
     ///
     /// 1. tau is the median over neurons of what [`calcium::Automatic`] finds, or of a fit, if that
     ///    is shorter.
+    ///    The rise, if the model `knows_rise`, is the median of what the network finds.
     /// 2. Each neuron's noise, baseline and spike size: see [`Neuron::measure`].
     /// 3. A neuron whose spikes cannot be measured gets the median size of the others.
     ///
@@ -80,8 +91,9 @@ impl Calibrated {
         recording: &Recording,
         config: &CalibrationConfig,
         seen: &[Vec<Range<usize>>],
+        knows_rise: bool,
     ) -> Result<Self> {
-        let known = Known::of(recording, config, seen)?;
+        let known = Known::of(recording, config, seen, knows_rise)?;
         let is_continuous = matches!(recording.traces, Traces::Continuous(_));
         let rolling = match config.baseline {
             BaselineConfig::Auto => is_continuous,
@@ -112,6 +124,9 @@ impl Calibrated {
             tau_is_estimated: known.tau_is_estimated,
             discretisation: known.discretisation,
             g: known.ar.g(),
+            rise_s: known.rise_s,
+            rise_is_estimated: known.rise_is_estimated,
+            rise: known.rise(),
             rolling_window_s,
             baseline: each(&|neuron| neuron.baseline),
             noise_sd: each(&|neuron| neuron.noise_sd),
@@ -193,10 +208,13 @@ impl Calibration {
     pub fn calcium(&self) -> CalciumModel {
         let indicator = Indicator {
             g: self.g,
-            gain: 1.0,
+            gain: 1.0 / peak(self.g, self.rise),
             baseline: 0.0,
         };
-        CalciumModel::shared(indicator, self.spike_size.len())
+        CalciumModel {
+            rise: self.rise,
+            ..CalciumModel::shared(indicator, self.spike_size.len())
+        }
     }
 
     /// Says what was measured and assumed.
@@ -207,8 +225,15 @@ impl Calibration {
         };
         let sizes = self.spike_size.iter().copied().map(f64::from);
         tracing::info!(
-            "tau {:.3} s ({how}); one spike: {:.4} (median over neurons); trials start {}",
+            "tau {:.3} s ({how}){}; one spike: {:.4} (median over neurons); trials start {}",
             self.tau_s,
+            self.rise_s.map_or_else(String::new, |rise_s| format!(
+                ", rise {rise_s:.3} s ({})",
+                match self.rise_is_estimated {
+                    true => "estimated; or give --tau-rise",
+                    false => "given",
+                }
+            )),
             median(sizes).unwrap_or(f64::NAN),
             match self.start_is_running {
                 true => "in mid-decay: calcium from before is taken off, or inferred",
@@ -225,6 +250,13 @@ impl Calibration {
             );
         }
     }
+}
+
+/// The peak of a spike of gain 1 with this decay and rise per frame.
+pub fn peak(decay: f64, rise: Option<f64>) -> f64 {
+    rise.map_or(1.0, |rise| {
+        Ar2::from_roots(decay, rise).map_or(1.0, Ar2::peak)
+    })
 }
 
 /// The size of each neuron's spikes, and the numbers of those that have the median of the others.

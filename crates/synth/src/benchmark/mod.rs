@@ -2,6 +2,7 @@
 
 mod chaotic_rnn;
 mod lorenz;
+mod session;
 
 use data::{Dataset, Split};
 use ndarray::Array2;
@@ -9,13 +10,14 @@ use serde::{Deserialize, Serialize};
 
 pub use chaotic_rnn::{ChaoticRnnBenchmark, Pulse};
 pub use lorenz::LorenzBenchmark;
+pub use session::{SessionBenchmark, SessionDynamics};
 
 use crate::SynthError;
 use crate::design::TrialDesign;
 use crate::error::{check, check_count, check_positive};
 use crate::observe::Observation;
 
-/// Any benchmark; as text, a TOML table `[lorenz]` or `[chaotic_rnn]`.
+/// Any benchmark; as text, a TOML table `[lorenz]`, `[chaotic_rnn]` or `[session]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Benchmark {
@@ -23,6 +25,8 @@ pub enum Benchmark {
     Lorenz(LorenzBenchmark),
     /// A chaotic network with one input pulse per trial.
     ChaoticRnn(ChaoticRnnBenchmark),
+    /// A recording as a laboratory brings it.
+    Session(SessionBenchmark),
 }
 
 impl Benchmark {
@@ -46,11 +50,22 @@ impl Benchmark {
     /// Simulates the benchmark; the same recipe and seed give the same bits everywhere.
     ///
     /// # Errors
-    /// See [`LorenzBenchmark::simulate`] and [`ChaoticRnnBenchmark::simulate`].
+    /// See [`LorenzBenchmark::simulate`], [`ChaoticRnnBenchmark::simulate`] and
+    /// [`SessionBenchmark::simulate`].
     pub fn simulate(&self, seed: u64) -> Result<Dataset, SynthError> {
         match self {
             Self::Lorenz(benchmark) => benchmark.simulate(seed),
             Self::ChaoticRnn(benchmark) => benchmark.simulate(seed),
+            Self::Session(benchmark) => benchmark.simulate(seed),
+        }
+    }
+
+    /// How its neurons are observed.
+    pub fn observation(&self) -> &Observation {
+        match self {
+            Self::Lorenz(benchmark) => &benchmark.observation,
+            Self::ChaoticRnn(benchmark) => &benchmark.observation,
+            Self::Session(benchmark) => &benchmark.observation,
         }
     }
 }

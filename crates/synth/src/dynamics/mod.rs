@@ -2,6 +2,9 @@
 
 pub(crate) mod chaotic_rnn;
 pub(crate) mod lorenz;
+pub(crate) mod pulsed;
+pub(crate) mod ring;
+pub(crate) mod switching;
 
 /// Classical fourth-order Runge–Kutta steps of dx/dt = f(x).
 pub(crate) struct Rk4 {

@@ -1,0 +1,528 @@
+//! Does a fit foresee what it was not shown, and better than the simplest estimates do?
+
+use anyhow::Result;
+use metrics::{Comparison, bits_per_spike, shared_rhythm_hz};
+use ndarray::{Array2, Array3, Axis, s};
+use serde::{Deserialize, Serialize};
+use zoo::{ModelConfig, Posterior};
+
+use crate::held_out::HeldOut;
+use crate::observations::Observations;
+use crate::pieces::{Cut, Piece};
+use crate::simple::{Activity, Deconvolver, N_COMPONENTS, Observed, Told, whole_frames};
+
+/// Neurons are hidden a tenth at a time, until so many were or all have been.
+const N_GROUPS: usize = 10;
+const N_HIDDEN: usize = 20;
+/// Posterior samples that are averaged: a score needs no more.
+const N_SAMPLES: usize = 8;
+/// Training windows explained by so much more than held-out ones are learned by heart.
+const OVERFIT_RATIO: f64 = 1.25;
+const OVERFIT_LEAST: f64 = 0.03;
+
+/// Co-smoothing: a tenth of the neurons is hidden from the model, which infers their rates in held-out
+/// frames from the other neurons; these are compared with what was recorded of the hidden. No second
+/// training is needed, and a model that only copies its input scores nothing.
+///
+/// # Source
+/// Macke et al. 2011 and Pei, Ye et al. 2021 for co-smoothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proof {
+    /// What scores are.
+    pub measure: Measure,
+    /// Neurons that were hidden.
+    pub n_hidden: usize,
+    /// The model's score, the mean over hidden neurons in held-out frames.
+    pub model: f64,
+    /// The same in as many windows or trials that training saw.
+    pub in_training: f64,
+    /// What needs no model, the best first.
+    pub rivals: Vec<Rival>,
+    /// Frequency, Hz, at which all neurons rise and fall together: such a rhythm is foreseen well, and
+    /// proves nothing.
+    pub shared_rhythm_hz: Option<f64>,
+}
+
+/// What a score of co-smoothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Squared correlation of recorded fluorescence and the calcium that the rates let expect.
+    FluorescenceR2,
+    /// Bits per spike above a constant rate.
+    BitsPerSpike,
+}
+
+/// A simple estimate, foreseen by a regression from held-in to hidden neurons on training frames.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rival {
+    /// What it is.
+    pub name: String,
+    /// Its score.
+    pub score: f64,
+    /// The model's score less this one, over the standard error of that difference among neurons.
+    pub lead_in_errors: f64,
+}
+
+/// How the model stands to its best rival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Better by two standard errors.
+    Beats,
+    /// Neither.
+    Equals,
+    /// Worse by two standard errors.
+    FallsShort,
+}
+
+impl Proof {
+    /// How the model stands to the best of what needs none; none if there is nothing to compare with.
+    pub fn standing(&self) -> Option<Standing> {
+        let lead = self.rivals.first()?.lead_in_errors;
+        Some(match lead {
+            lead if lead > 2.0 => Standing::Beats,
+            lead if lead < -2.0 => Standing::FallsShort,
+            _ => Standing::Equals,
+        })
+    }
+
+    /// Whether training windows are explained much better than held-out ones.
+    pub fn is_overfit(&self) -> bool {
+        let (seen, unseen) = (self.in_training, self.model.max(0.0));
+        seen > OVERFIT_RATIO * unseen && seen > unseen + OVERFIT_LEAST
+    }
+
+    /// One line: the scores, and whether the model is worth having.
+    pub fn verdict(&self) -> String {
+        let Self {
+            n_hidden, model, ..
+        } = self;
+        let measure = match self.measure {
+            Measure::FluorescenceR2 => "r2 of fluorescence",
+            Measure::BitsPerSpike => "bits per spike",
+        };
+        let scores = format!(
+            "co-smoothing ({n_hidden} neurons hidden in turn, held-out frames, {measure}): the model {model:.3}"
+        );
+        match (self.rivals.first(), self.standing()) {
+            (Some(Rival { name, score, .. }), Some(standing)) => {
+                let verdict = match standing {
+                    Standing::Beats => "the model is better",
+                    Standing::Equals => "no difference that can be told",
+                    Standing::FallsShort => "the model is worse: take those, or train longer",
+                };
+                format!("{scores}, {name} {score:.3}: {verdict}")
+            }
+            _ => scores,
+        }
+    }
+
+    /// What makes the verdict worth less.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.is_overfit() {
+            warnings.push(format!(
+                "co-smoothing is {:.3} in windows that training saw and {:.3} in held-out ones: the model has learned them by heart (a longer recording, shorter `windows`, a smaller `[model.dynamics]` or more `l2` helps)",
+                self.in_training, self.model
+            ));
+        }
+        if let Some(hz) = self.shared_rhythm_hz {
+            warnings.push(format!(
+                "all neurons rise and fall together at {hz:.2} Hz, as no neurons do: light, breath or a scanner; rates hold it as spikes, and co-smoothing foresees it and proves nothing (filter it out of the traces)"
+            ));
+        }
+        warnings
+    }
+}
+
+/// What was recorded of hidden neurons in some pieces, and how it follows from their rates.
+struct Trial<'a> {
+    observations: &'a Observations,
+    pieces: Vec<Piece>,
+    hidden: Vec<usize>,
+    /// Decay and rise per frame of each hidden neuron; none for counts.
+    kernels: Option<Vec<[f64; 2]>>,
+    /// Mean count per frame on training frames, `[hidden]`, for counts.
+    usual: Vec<f32>,
+}
+
+impl Observations {
+    /// Scores `model`, and what it must beat.
+    ///
+    /// # Errors
+    /// Values that the model cannot read; too few frames or neurons to regress on.
+    pub(crate) fn prove(
+        &self,
+        config: &ModelConfig,
+        model: &dyn Posterior,
+        held_out: &HeldOut,
+        seed: u64,
+    ) -> Result<Option<Proof>> {
+        let n_neurons = self.recording.n_neurons();
+        if n_neurons < 2 {
+            return Ok(None);
+        }
+        let valid = held_out.valid(&self.cut)?;
+        let train = held_out.train(&self.cut)?;
+        let stride = train.len().div_ceil(valid.len()).max(1);
+        let train: Vec<Piece> = train.into_iter().step_by(stride).collect();
+        let everything = Cut::trials(&self.recording);
+        let seen = self.seen(held_out, everything.dim());
+        let kernels = self.kernels(model);
+        let simple = Simple::of(self, everything, seen)?;
+        let (mut own, mut trained, mut rivals) = (Vec::new(), Vec::new(), Vec::new());
+        for hidden in groups(n_neurons) {
+            let trial = |pieces: &[Piece]| Trial {
+                observations: self,
+                pieces: pieces.to_vec(),
+                kernels: kernels
+                    .as_ref()
+                    .map(|all| hidden.iter().map(|&n| all[n]).collect()),
+                usual: simple.usual(&hidden),
+                hidden: hidden.clone(),
+            };
+            let (unseen, seen) = (trial(&valid), trial(&train));
+            own.extend(unseen.score_model(config, model, seed)?);
+            trained.extend(seen.score_model(config, model, seed)?);
+            rivals.push(simple.score(&unseen)?);
+        }
+        Ok(Some(Proof {
+            measure: match kernels {
+                Some(_) => Measure::FluorescenceR2,
+                None => Measure::BitsPerSpike,
+            },
+            n_hidden: own.len(),
+            model: mean(&own),
+            in_training: mean(&trained),
+            rivals: ranked(&own, rivals),
+            shared_rhythm_hz: shared_rhythm_hz(simple.observed.view(), self.recording.dt_s),
+        }))
+    }
+
+    /// `[trial, time]`, true where training sees.
+    fn seen(
+        &self,
+        held_out: &HeldOut,
+        (n_trials, n_frames, _): (usize, usize, usize),
+    ) -> Array2<bool> {
+        let mut seen = Array2::from_elem((n_trials, n_frames), false);
+        for (trial, spans) in held_out.seen(&self.cut).into_iter().enumerate() {
+            for span in spans {
+                seen.slice_mut(s![trial, span]).fill(true);
+            }
+        }
+        seen
+    }
+
+    /// Decay and rise per frame of each neuron, as learned or calibrated; none for counts.
+    fn kernels(&self, model: &dyn Posterior) -> Option<Vec<[f64; 2]>> {
+        let calcium = self.calibration()?.calcium();
+        let neurons = model.calcium().unwrap_or_default();
+        if neurons.is_empty() {
+            let rise = calcium.rise.unwrap_or(0.0);
+            let known = calcium.neurons.iter();
+            return Some(known.map(|neuron| [neuron.g, rise]).collect());
+        }
+        let learned = neurons.iter().cycle().take(self.recording.n_neurons());
+        Some(
+            learned
+                .map(|neuron| [neuron.decay, neuron.rise.unwrap_or(0.0)])
+                .collect(),
+        )
+    }
+}
+
+impl Trial<'_> {
+    /// The score of each hidden neuron by the model.
+    fn score_model(
+        &self,
+        config: &ModelConfig,
+        model: &dyn Posterior,
+        seed: u64,
+    ) -> Result<Vec<f64>> {
+        let read = self
+            .observations
+            .read_without(config, &self.pieces, &self.hidden)?;
+        let inferred = model.posterior_mean(read.view(), N_SAMPLES, seed)?;
+        self.score(inferred.rates_hz.select(Axis(2), &self.hidden))
+    }
+
+    /// The score of each hidden neuron, 0 for one that cannot be scored, of rates
+    /// `[piece, time, hidden]` in Hz.
+    fn score(&self, rates_hz: Array3<f32>) -> Result<Vec<f64>> {
+        let dt_s = self.observations.recording.dt_s as f32;
+        let came = self.observations.values(&self.pieces);
+        let came = came.select(Axis(2), &self.hidden);
+        let mut expected = rates_hz * dt_s;
+        let scores = match &self.kernels {
+            None => bits_per_spike(expected.view(), came.view(), &self.usual)?,
+            Some(kernels) => {
+                for (mut neuron, kernel) in expected.axis_iter_mut(Axis(2)).zip(kernels) {
+                    for mut piece in neuron.outer_iter_mut() {
+                        to_calcium(piece.iter_mut(), *kernel);
+                    }
+                }
+                let fits = Comparison::new(expected.view(), came.view())?.per_neuron();
+                fits.into_iter().map(|fit| Some(fit?.r2)).collect()
+            }
+        };
+        Ok(scores.into_iter().map(Option::unwrap_or_default).collect())
+    }
+}
+
+/// Activity that needs no model, everything about it that does not depend on who is hidden.
+struct Simple {
+    observed: Array3<f32>,
+    seen: Array2<bool>,
+    counts: bool,
+    /// Each with its smoothed self.
+    activities: Vec<(Activity, Array3<f32>)>,
+}
+
+impl Simple {
+    fn of(observations: &Observations, observed: Array3<f32>, seen: Array2<bool>) -> Result<Self> {
+        let calibration = observations.calibration();
+        let input = Observed {
+            values: observed.view(),
+            dt_s: observations.recording.dt_s,
+            tau_s: calibration.map(|calibration| calibration.tau_s),
+            spike_size: calibration.map(|calibration| &calibration.spike_size[..]),
+        };
+        let by = match calibration {
+            Some(_) => &[Deconvolver::Oasis, Deconvolver::Network][..],
+            None => &[Deconvolver::Counts],
+        };
+        let mut activities = Vec::new();
+        for &by in by {
+            let activity = Activity::of(input, by)?;
+            let sd_s = activity.best_width_s(seen.view())?;
+            let smooth = activity.smoothed(sd_s);
+            activities.push((activity, smooth));
+        }
+        Ok(Self {
+            counts: calibration.is_none(),
+            activities,
+            observed,
+            seen,
+        })
+    }
+
+    /// Mean count per frame on training frames.
+    fn usual(&self, hidden: &[usize]) -> Vec<f32> {
+        if !self.counts {
+            return vec![0.0; hidden.len()];
+        }
+        let mean = |&neuron: &usize| {
+            let values = self.observed.index_axis(Axis(2), neuron);
+            let seen = values.iter().zip(&self.seen);
+            let seen = seen.filter(|(x, seen)| **seen && x.is_finite());
+            let (n, sum) = seen.fold((0.0_f32, 0.0), |(n, sum), (x, _)| (n + 1.0, sum + x));
+            sum / n.max(1.0)
+        };
+        hidden.iter().map(mean).collect()
+    }
+
+    /// Scores of each hidden neuron by each rival, with its name.
+    fn score(&self, trial: &Trial<'_>) -> Result<Vec<(String, Vec<f64>)>> {
+        let mut scores = Vec::new();
+        for (activity, smooth) in &self.activities {
+            let by = activity.by.name();
+            for (n_components, name) in [
+                (usize::MAX, format!("smoothed {by}")),
+                (
+                    N_COMPONENTS,
+                    format!("{N_COMPONENTS} components of smoothed {by}"),
+                ),
+            ] {
+                let frames = whole_frames(smooth.view(), self.seen.view());
+                let told = Told::by(
+                    smooth.view(),
+                    activity.values(),
+                    &frames,
+                    &trial.hidden,
+                    n_components,
+                )?;
+                let (n_pieces, n_bins) =
+                    (trial.pieces.len(), trial.observations.cut.piece_length());
+                let mut rates = Array3::from_elem((n_pieces, n_bins, trial.hidden.len()), f32::NAN);
+                for (piece, mut rates) in trial.pieces.iter().zip(rates.outer_iter_mut()) {
+                    let frames: Vec<(usize, usize)> = piece
+                        .visible
+                        .clone()
+                        .map(|bin| (piece.trial, bin))
+                        .collect();
+                    let expected = told.expected(smooth.view(), &frames)?;
+                    let first = piece.visible.start - piece.start;
+                    rates
+                        .slice_mut(s![first..first + frames.len(), ..])
+                        .assign(&expected.mapv(|rate| rate.max(0.0)));
+                }
+                scores.push((name, trial.score(rates)?));
+            }
+        }
+        Ok(scores)
+    }
+}
+
+/// Groups of neurons to hide, each spread over all.
+fn groups(n_neurons: usize) -> Vec<Vec<usize>> {
+    let n_groups = N_GROUPS.min(n_neurons);
+    let mut groups = Vec::new();
+    let mut n_hidden = 0;
+    for group in 0..n_groups {
+        if n_hidden >= N_HIDDEN {
+            break;
+        }
+        let hidden: Vec<usize> = (group..n_neurons).step_by(n_groups).collect();
+        n_hidden += hidden.len();
+        groups.push(hidden);
+    }
+    groups
+}
+
+/// Counts per frame become the calcium that they let expect, from what was always there before.
+/// What is missing goes on as before.
+fn to_calcium<'a>(counts: impl Iterator<Item = &'a mut f32>, [decay, rise]: [f64; 2]) {
+    let mut state: Option<(f64, f64)> = None;
+    let mut last = 0.0;
+    for count in counts {
+        if count.is_finite() {
+            last = f64::from(*count);
+        } else if state.is_none() {
+            continue;
+        }
+        let (risen, calcium) = state.unwrap_or_else(|| {
+            let risen = last / (1.0 - rise).max(1e-9);
+            (risen, risen / (1.0 - decay).max(1e-9))
+        });
+        let risen = rise * risen + last;
+        let calcium = decay * calcium + risen;
+        state = Some((risen, calcium));
+        *count = calcium as f32;
+    }
+}
+
+fn mean(scores: &[f64]) -> f64 {
+    scores.iter().sum::<f64>() / scores.len().max(1) as f64
+}
+
+/// Rivals over all groups, the best first.
+fn ranked(own: &[f64], groups: Vec<Vec<(String, Vec<f64>)>>) -> Vec<Rival> {
+    let mut all: Vec<(String, Vec<f64>)> = Vec::new();
+    for (place, (name, scores)) in groups
+        .into_iter()
+        .flat_map(|group| group.into_iter().enumerate())
+    {
+        match all.get_mut(place) {
+            Some((_, known)) => known.extend(scores),
+            None => all.push((name, scores)),
+        }
+    }
+    let mut rivals: Vec<Rival> = all
+        .into_iter()
+        .map(|(name, scores)| {
+            let leads: Vec<f64> = own
+                .iter()
+                .zip(&scores)
+                .map(|(own, score)| own - score)
+                .collect();
+            let lead = mean(&leads);
+            let variance = leads.iter().map(|l| (l - lead).powi(2)).sum::<f64>();
+            let n = leads.len() as f64;
+            let error = (variance / (n - 1.0).max(1.0) / n).sqrt().max(1e-12);
+            Rival {
+                name,
+                score: mean(&scores),
+                lead_in_errors: lead / error,
+            }
+        })
+        .collect();
+    rivals.sort_by(|a, b| b.score.total_cmp(&a.score));
+    rivals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proof(model: f64, in_training: f64, lead: f64) -> Proof {
+        Proof {
+            measure: Measure::FluorescenceR2,
+            n_hidden: 24,
+            model,
+            in_training,
+            rivals: vec![Rival {
+                name: "8 components of smoothed OASIS".into(),
+                score: 0.3,
+                lead_in_errors: lead,
+            }],
+            shared_rhythm_hz: None,
+        }
+    }
+
+    #[test]
+    fn groups_hide_a_tenth_and_enough() {
+        assert_eq!(groups(3), [vec![0], vec![1], vec![2]]);
+        let many = groups(300);
+        assert_eq!((many.len(), many[0].len()), (1, 30));
+        let some = groups(30);
+        assert_eq!((some.len(), some[0].len()), (7, 3));
+        let mut all: Vec<usize> = some.concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 21);
+    }
+
+    #[test]
+    fn constant_rates_leave_calcium_where_it_was() {
+        let mut counts = [f32::NAN, 0.5, 0.5, f32::NAN, 0.5];
+        to_calcium(counts.iter_mut(), [0.9, 0.5]);
+        assert!(counts[0].is_nan());
+        assert!(
+            counts[1..].iter().all(|c| (c - 10.0).abs() < 1e-5),
+            "{counts:?}"
+        );
+        // An impulse decays by the decay and rises by the rise.
+        let mut impulse = [0.0, 1.0, 0.0, 0.0];
+        to_calcium(impulse.iter_mut(), [0.9, 0.5]);
+        let wanted = [0.0, 1.0, 1.4, 1.51];
+        assert!(
+            impulse
+                .iter()
+                .zip(wanted)
+                .all(|(a, b)| (a - b).abs() < 1e-6)
+        );
+    }
+
+    #[test]
+    fn a_verdict_says_who_is_better_and_what_it_is_worth() {
+        assert_eq!(proof(0.4, 0.4, 3.0).standing(), Some(Standing::Beats));
+        assert!(proof(0.31, 0.3, 0.4).verdict().contains("no difference"));
+        let worse = proof(0.02, 0.3, -9.0);
+        assert!(worse.verdict().contains("0.020") && worse.verdict().contains("worse"));
+        let warnings = worse.warnings();
+        assert!(
+            warnings.len() == 1 && warnings[0].contains("by heart"),
+            "{warnings:?}"
+        );
+        assert!(proof(0.3, 0.31, 0.0).warnings().is_empty());
+    }
+
+    #[test]
+    fn leads_are_weighed_by_how_much_they_differ_among_neurons() {
+        let group = |scores: [f64; 2]| {
+            vec![
+                ("a".to_owned(), scores.to_vec()),
+                ("b".to_owned(), vec![0.0; 2]),
+            ]
+        };
+        let rivals = ranked(
+            &[0.5, 0.7, 0.6, 0.4],
+            vec![group([0.4, 0.6]), group([0.5, 0.5])],
+        );
+        assert_eq!(rivals[0].name, "a");
+        assert!((rivals[0].score - 0.5).abs() < 1e-12);
+        // Leads of 0.1, 0.1, 0.1 and -0.1: mean 0.05, SD 0.1, error 0.05.
+        assert!((rivals[0].lead_in_errors - 1.0).abs() < 1e-9);
+    }
+}

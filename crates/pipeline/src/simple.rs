@@ -1,0 +1,428 @@
+//! What a model must beat: smoothed deconvolved activity, and its principal components.
+
+use std::ops::Range;
+
+use anyhow::{Context, Result};
+use calcium::oasis::Ar1Problem;
+use calcium::{Ar1, Automatic, CalciumError, Discretisation, Inference};
+use metrics::{PrincipalComponents, Ridge, smoothed};
+use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3, Axis, s};
+use rayon::prelude::*;
+
+/// Components that are kept, as many as a fit has factors by default.
+pub const N_COMPONENTS: usize = 8;
+/// Widths of the Gaussian from which one is chosen, seconds.
+const WIDTHS_S: [f64; 5] = [0.05, 0.1, 0.2, 0.4, 0.8];
+/// Frames that components and regressions are fitted on, at most.
+const MAX_FRAMES: usize = 20_000;
+/// Penalty of a regression, per variance of a feature.
+const PENALTY: f64 = 1e-3;
+
+/// How spikes are taken out of fluorescence without a model of the population.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deconvolver {
+    /// OASIS: nonnegative spikes under AR(1).
+    Oasis,
+    /// The spike network.
+    Network,
+    /// None: the values are spike counts.
+    Counts,
+}
+
+/// Spikes per second that one neuron's own trace shows, unsmoothed, `[trial, time, neuron]`; NaN without
+/// data.
+#[derive(Clone, Debug)]
+pub struct Activity {
+    /// What they were taken out by.
+    pub by: Deconvolver,
+    values: Array3<f32>,
+    dt_s: f64,
+}
+
+/// A recording whose activity is looked at: values as observed, NaN behind the end of a shorter trial.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// `[trial, time, neuron]`.
+    pub values: ArrayView3<'a, f32>,
+    /// Seconds per frame.
+    pub dt_s: f64,
+    /// Decay time of the indicator, seconds, where it is known.
+    pub tau_s: Option<f64>,
+    /// Fluorescence of one spike of each neuron, where it is known: OASIS's spikes are in these units.
+    pub spike_size: Option<&'a [f32]>,
+}
+
+impl Deconvolver {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Oasis => "OASIS",
+            Self::Network => "network",
+            Self::Counts => "counts",
+        }
+    }
+}
+
+impl Activity {
+    /// Deconvolves every neuron, in parallel. A trace that shows nothing has no activity.
+    ///
+    /// # Errors
+    /// A frame interval that is none, naming the neuron.
+    pub fn of(observed: Observed<'_>, by: Deconvolver) -> Result<Self> {
+        let Observed { values, dt_s, .. } = observed;
+        let spans = spans(values);
+        let n_neurons = values.len_of(Axis(2));
+        let traces: Vec<Vec<f32>> = (0..n_neurons)
+            .into_par_iter()
+            .map(|neuron| {
+                let trace: Vec<f32> = spans
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(trial, span)| values.slice(s![trial, ..span.len(), neuron]))
+                    .copied()
+                    .collect();
+                let found = match trace.iter().any(|x| x.is_finite()) {
+                    true => observed.deconvolved(by, neuron, &trace, &spans),
+                    false => Ok(vec![0.0; trace.len()]),
+                };
+                found.with_context(|| format!("neuron {neuron}"))
+            })
+            .collect::<Result<_>>()?;
+        let mut activity = Array3::from_elem(values.dim(), f32::NAN);
+        for (neuron, trace) in traces.iter().enumerate() {
+            let is_silent = values
+                .index_axis(Axis(2), neuron)
+                .iter()
+                .all(|x| x.is_nan());
+            for (trial, span) in spans.iter().enumerate() {
+                for (bin, &spikes) in trace[span.clone()].iter().enumerate() {
+                    if is_silent || values[[trial, bin, neuron]].is_finite() {
+                        activity[[trial, bin, neuron]] = spikes / dt_s as f32;
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            by,
+            values: activity,
+            dt_s,
+        })
+    }
+
+    /// Spikes per second, unsmoothed, `[trial, time, neuron]`.
+    pub fn values(&self) -> ArrayView3<'_, f32> {
+        self.values.view()
+    }
+
+    /// Smoothed by a Gaussian of `sd_s` seconds, `[trial, time, neuron]`.
+    pub fn smoothed(&self, sd_s: f64) -> Array3<f32> {
+        smoothed(self.values.view(), sd_s / self.dt_s)
+    }
+
+    /// The width of the Gaussian, seconds, at which the activity of nine neurons in ten tells most of the
+    /// tenth's: components and regression of the first half of the frames in `train`, scored on the second.
+    ///
+    /// # Shapes
+    /// `train`: `[trial, time]`.
+    /// # Errors
+    /// Too few frames to regress on.
+    pub fn best_width_s(&self, train: ArrayView2<'_, bool>) -> Result<f64> {
+        let mut best = (f64::NEG_INFINITY, WIDTHS_S[2]);
+        for sd_s in WIDTHS_S.into_iter().filter(|sd_s| *sd_s >= 0.4 * self.dt_s) {
+            let smooth = self.smoothed(sd_s);
+            let frames = whole_frames(smooth.view(), train);
+            let (first, second) = frames.split_at(frames.len() / 2);
+            let hidden = one_in_ten(smooth.len_of(Axis(2)));
+            if hidden.len() == smooth.len_of(Axis(2)) {
+                break;
+            }
+            let (features, targets) = (smooth.view(), self.values());
+            let told = Told::by(features, targets, first, &hidden, N_COMPONENTS)?;
+            let score = told.score(features, targets, second)?;
+            if score > best.0 {
+                best = (score, sd_s);
+            }
+        }
+        Ok(best.1)
+    }
+}
+
+impl Observed<'_> {
+    /// Spikes of a neuron, trials laid end to end.
+    fn deconvolved(
+        &self,
+        by: Deconvolver,
+        neuron: usize,
+        trace: &[f32],
+        spans: &[Range<usize>],
+    ) -> Result<Vec<f32>, CalciumError> {
+        let starts: Vec<usize> = spans.iter().map(|span| span.start).collect();
+        match by {
+            Deconvolver::Counts => Ok(trace.to_vec()),
+            Deconvolver::Network => {
+                let inference = Inference::new(self.dt_s)?.with_trials(&starts);
+                Ok(inference.infer(trace)?.expected)
+            }
+            Deconvolver::Oasis => {
+                let mut automatic = Automatic::new(self.dt_s)?;
+                if let Some(tau_s) = self.tau_s {
+                    automatic = automatic.with_typical_tau(tau_s)?;
+                }
+                let estimates = automatic.estimate_trials(trace, &starts)?;
+                let tau_s = self.tau_s.unwrap_or(estimates.tau_s);
+                let ar = Ar1::from_tau(tau_s, self.dt_s, Discretisation::Exact)?;
+                let problem = Ar1Problem::new(ar);
+                let above = estimates.above_baseline(trace);
+                let mut spikes = Vec::with_capacity(trace.len());
+                for span in spans {
+                    spikes.extend(problem.deconvolve(&above[span.clone()])?.spikes);
+                }
+                let size = self.spike_size.map_or(1.0, |sizes| sizes[neuron]);
+                for spikes in &mut spikes {
+                    *spikes /= size;
+                }
+                Ok(spikes)
+            }
+        }
+    }
+}
+
+/// What principal components of some neurons' activity tell of that of others.
+pub(crate) struct Told {
+    shown: Vec<usize>,
+    hidden: Vec<usize>,
+    components: PrincipalComponents,
+    n_components: usize,
+    ridge: Ridge,
+}
+
+impl Told {
+    /// The first components of `features` of all neurons but the `hidden`, and a regression from them to `targets`
+    /// of the hidden, both fitted in these `frames` where the targets are known.
+    pub(crate) fn by(
+        features: ArrayView3<'_, f32>,
+        targets: ArrayView3<'_, f32>,
+        frames: &[(usize, usize)],
+        hidden: &[usize],
+        n_components: usize,
+    ) -> Result<Self> {
+        let is_hidden = |neuron: &usize| hidden.contains(neuron);
+        let shown: Vec<usize> = (0..features.len_of(Axis(2)))
+            .filter(|neuron| !is_hidden(neuron))
+            .collect();
+        let samples = gather(features, frames, &shown);
+        let components = PrincipalComponents::of(samples.view())?;
+        let n_components = n_components.min(shown.len());
+        let places = projected(&components, samples.view(), n_components)?;
+        let wanted = gather(targets, frames, hidden);
+        let known: Vec<usize> = (0..frames.len())
+            .filter(|&row| wanted.row(row).iter().all(|x| x.is_finite()))
+            .collect();
+        let [places, wanted] = [places, wanted].map(|array| array.select(Axis(0), &known));
+        let ridge = Ridge::fit(places.view(), wanted.view(), PENALTY)?;
+        Ok(Self {
+            shown,
+            hidden: hidden.to_vec(),
+            components,
+            n_components,
+            ridge,
+        })
+    }
+
+    /// What is expected of the hidden in these frames, `[frame, hidden]`.
+    pub(crate) fn expected(
+        &self,
+        features: ArrayView3<'_, f32>,
+        frames: &[(usize, usize)],
+    ) -> Result<Array2<f32>> {
+        let samples = gather(features, frames, &self.shown);
+        let places = projected(&self.components, samples.view(), self.n_components)?;
+        Ok(self.ridge.predict(places.view())?)
+    }
+
+    /// Mean over the hidden of the squared correlation of what is expected and what came.
+    fn score(
+        &self,
+        features: ArrayView3<'_, f32>,
+        targets: ArrayView3<'_, f32>,
+        frames: &[(usize, usize)],
+    ) -> Result<f64> {
+        let expected = self.expected(features, frames)?.insert_axis(Axis(0));
+        let came = gather(targets, frames, &self.hidden).insert_axis(Axis(0));
+        let fits = metrics::Comparison::new(expected.view(), came.view())?.per_neuron();
+        let r2 = fits.iter().map(|fit| fit.map_or(0.0, |fit| fit.r2));
+        Ok(r2.sum::<f64>() / self.hidden.len().max(1) as f64)
+    }
+}
+
+/// The activity as its first components hold it, fitted on the frames in `train`,
+/// `[trial, time, neuron]`; NaN where a neuron is.
+///
+/// # Errors
+/// Fewer than two frames in which all neurons have a value.
+pub fn of_components(
+    smooth: ArrayView3<'_, f32>,
+    train: ArrayView2<'_, bool>,
+) -> Result<Array3<f32>> {
+    let neurons: Vec<usize> = (0..smooth.len_of(Axis(2))).collect();
+    let samples = gather(smooth, &whole_frames(smooth, train), &neurons);
+    let components = PrincipalComponents::of(samples.view())
+        .context("principal components of the activity on training frames")?;
+    let mut held = Array3::from_elem(smooth.dim(), f32::NAN);
+    for (mut to, from) in held.outer_iter_mut().zip(smooth.outer_iter()) {
+        for (mut to, from) in to.outer_iter_mut().zip(from.outer_iter()) {
+            if from.iter().all(|x| x.is_finite()) {
+                to.assign(&components.reconstruct(from, N_COMPONENTS)?);
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// Frames of `within` in which every neuron has a value; evenly chosen ones, if there are very many.
+pub(crate) fn whole_frames(
+    values: ArrayView3<'_, f32>,
+    within: ArrayView2<'_, bool>,
+) -> Vec<(usize, usize)> {
+    let n_within = within.iter().filter(|is_in| **is_in).count();
+    let frames = within.indexed_iter().filter(|(_, is_in)| **is_in);
+    frames
+        .step_by(n_within.div_ceil(MAX_FRAMES).max(1))
+        .map(|(frame, _)| frame)
+        .filter(|&(trial, bin)| {
+            values
+                .slice(s![trial, bin, ..])
+                .iter()
+                .all(|x| x.is_finite())
+        })
+        .collect()
+}
+
+/// `[frame, neuron]`.
+pub(crate) fn gather(
+    values: ArrayView3<'_, f32>,
+    frames: &[(usize, usize)],
+    neurons: &[usize],
+) -> Array2<f32> {
+    Array2::from_shape_fn((frames.len(), neurons.len()), |(row, column)| {
+        let (trial, bin) = frames[row];
+        values[[trial, bin, neurons[column]]]
+    })
+}
+
+fn projected(
+    components: &PrincipalComponents,
+    samples: ArrayView2<'_, f32>,
+    n: usize,
+) -> Result<Array2<f32>> {
+    let mut places = Array2::zeros((samples.nrows(), n));
+    for (mut to, sample) in places.outer_iter_mut().zip(samples.outer_iter()) {
+        let place: Array1<f64> = components.project(sample)?;
+        to.iter_mut()
+            .zip(&place)
+            .for_each(|(to, &x)| *to = x as f32);
+    }
+    Ok(places)
+}
+
+/// Every tenth neuron, at least one.
+fn one_in_ten(n_neurons: usize) -> Vec<usize> {
+    (0..n_neurons)
+        .filter(|neuron| neuron % 10 == 4 % n_neurons)
+        .collect()
+}
+
+/// Where each trial lies in the trace of all, without what is missing behind its end.
+fn spans(values: ArrayView3<'_, f32>) -> Vec<Range<usize>> {
+    let mut next = 0;
+    values
+        .outer_iter()
+        .map(|trial| {
+            let is_there = |&t: &usize| trial.row(t).iter().any(|x| x.is_finite());
+            let last = (0..trial.nrows()).rfind(is_there);
+            let span = next..next + last.map_or(0, |last| last + 1);
+            next = span.end;
+            span
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::Comparison;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    /// Counts of twenty neurons with rates of one shared sine, 4 Hz and 20 frames per second, and the rates.
+    fn population(n_frames: usize) -> [Array3<f32>; 2] {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let rates = Array3::from_shape_fn((2, n_frames, 20), |(trial, t, neuron)| {
+            let phase = 0.2 * t as f32 + trial as f32;
+            4.0 * (1.0 + 0.9 * (phase.sin() * if neuron % 2 == 0 { 1.0 } else { -1.0 }))
+        });
+        let counts = rates.mapv(|rate| {
+            let n = (0..10)
+                .filter(|_| rng.random::<f32>() < rate / 200.0)
+                .count();
+            n as f32
+        });
+        [counts, rates]
+    }
+
+    fn observed(values: &Array3<f32>) -> Observed<'_> {
+        Observed {
+            values: values.view(),
+            dt_s: 0.05,
+            tau_s: None,
+            spike_size: None,
+        }
+    }
+
+    fn r2(estimate: &Array3<f32>, rates: &Array3<f32>) -> f64 {
+        let comparison = Comparison::new(estimate.view(), rates.view()).unwrap();
+        comparison.about_means().unwrap().r2
+    }
+
+    #[test]
+    fn smoothing_finds_rates_and_components_more_of_them() {
+        let [counts, rates] = population(400);
+        let activity = Activity::of(observed(&counts), Deconvolver::Counts).unwrap();
+        let train = Array2::from_shape_fn((2, 400), |(trial, _)| trial == 0);
+        let sd_s = activity.best_width_s(train.view()).unwrap();
+        assert!((0.1..=0.4).contains(&sd_s), "{sd_s}");
+        let smooth = activity.smoothed(sd_s);
+        let held = of_components(smooth.view(), train.view()).unwrap();
+        let [raw, smooth, held] =
+            [activity.smoothed(0.0), smooth, held].map(|estimate| r2(&estimate, &rates));
+        assert!(raw < 0.5 * smooth && smooth < held, "{raw} {smooth} {held}");
+        assert!(held > 0.8, "{held}");
+    }
+
+    #[test]
+    fn gaps_ends_and_neurons_without_data_are_borne() {
+        let [mut counts, _] = population(200);
+        counts.slice_mut(s![1, 150.., ..]).fill(f32::NAN);
+        counts.slice_mut(s![0, 30..33, ..]).fill(f32::NAN);
+        counts.slice_mut(s![.., .., 7]).fill(f32::NAN);
+        let activity = Activity::of(observed(&counts), Deconvolver::Counts).unwrap();
+        let train = Array2::from_elem((2, 200), true);
+        let smooth = activity.smoothed(0.2);
+        let held = of_components(smooth.view(), train.view()).unwrap();
+        let is_there = |trial: usize, t: usize| held[[trial, t, 3]].is_finite();
+        assert!(is_there(0, 31) && is_there(1, 149) && !is_there(1, 150));
+        assert!(smooth[[0, 10, 7]] == 0.0);
+    }
+
+    #[test]
+    fn one_neuron_has_no_others_but_a_rate() {
+        let [counts, _] = population(100);
+        let one = counts.slice(s![.., .., ..1]).to_owned();
+        let activity = Activity::of(observed(&one), Deconvolver::Counts).unwrap();
+        let train = Array2::from_elem((2, 100), true);
+        assert!(activity.best_width_s(train.view()).unwrap() > 0.0);
+        let held = of_components(activity.smoothed(0.2).view(), train.view()).unwrap();
+        assert!(held.iter().all(|x| x.is_finite()));
+    }
+}
