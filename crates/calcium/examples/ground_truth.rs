@@ -8,7 +8,10 @@
 //! r50, r200: correlation with the true counts per frame, both smoothed with a Gaussian of 50 or 200 ms SD; means over
 //! neurons with five spikes and more. Shift: the one with the largest r50, positive where spikes come late; sum: inferred over
 //! true number of spikes; both medians over neurons. Within 50 and 90 %: how often the true number of spikes in 2 s lies
-//! in the interval that mean and variance give.
+//! in the interval of that probability. OASIS: r50 and r200 of `Automatic`.
+//!
+//! Means over sets are printed of all of them and of those with even and with odd numbers: what was chosen on one half is to be
+//! reported on the other.
 //!
 //! # Source
 //! Rupprecht et al. 2021, "A database and deep learning toolbox for noise-optimized, generalized spike inference from
@@ -24,9 +27,9 @@ use data::Arrays;
 /// Shortest segment and longest recording of a neuron, s.
 const SECONDS: (f64, f64) = (8.0, 180.0);
 const LEAST_SPIKES: f64 = 5.0;
-/// Bins in which intervals are checked, s, and their half widths in SDs.
+/// Bins in which intervals are checked, s, and their probabilities.
 const COVERED_S: f64 = 2.0;
-const HALF_WIDTHS: [f64; 2] = [0.674_49, 1.644_85];
+const LEVELS: [f64; 2] = [0.5, 0.9];
 
 /// A neuron on the frames of the score.
 #[derive(Default)]
@@ -60,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{folder}: no .npz files, nothing to score; get the ground-truth database");
         return Ok(());
     }
-    let mut means = Vec::new();
+    let mut means: Vec<SetMeans> = Vec::new();
     for path in paths {
         let neurons = neurons(&Arrays::read(&path)?, rate_hz)?;
         let scores = neurons.iter().map(score).collect::<Result<Vec<_>, _>>()?;
@@ -69,22 +72,60 @@ fn main() -> Result<(), Box<dyn Error>> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        println!("{name:40} {}", line(&scores));
-        means.push([
-            mean(&scores, |s| s.r50),
-            mean(&scores, |s| s.r200),
-            mean(&old(&neurons)?, |s| s.r50),
-        ]);
+        let oasis = neurons.iter().map(oasis).collect::<Result<Vec<_>, _>>()?;
+        let set = SetMeans::new(&name, &scores, &oasis);
+        let [_, [r50, r200]] = set.correlations;
+        println!(
+            "{name:40} {}  OASIS r50 {r50:.3}  r200 {r200:.3}",
+            line(&scores)
+        );
+        means.push(set);
     }
-    let over = |i: usize| means.iter().map(|m| m[i]).sum::<f64>() / means.len() as f64;
-    println!(
-        "mean of {} sets: r50 {:.3}  r200 {:.3}  (by `Automatic`: r50 {:.3})",
-        means.len(),
-        over(0),
-        over(1),
-        over(2)
-    );
+    for (half, parity) in [("all", None), ("even", Some(0)), ("odd", Some(1))] {
+        let of_half = |set: &&SetMeans| parity.is_none() || set.parity == parity;
+        let sets: Vec<&SetMeans> = means.iter().filter(of_half).collect();
+        println!("{half:>4}: {}", summary(&sets));
+    }
     Ok(())
+}
+
+/// Means over the neurons of a set.
+struct SetMeans {
+    /// Whether the number of the set is odd; None if its name has none.
+    parity: Option<u32>,
+    /// r50 and r200 of the network and of OASIS.
+    correlations: [[f64; 2]; 2],
+    /// Share of true counts inside each interval.
+    covered: [f64; 2],
+}
+
+impl SetMeans {
+    fn new(name: &str, network: &[Score], oasis: &[Score]) -> Self {
+        let digits: String = name
+            .chars()
+            .skip_while(|c| !c.is_ascii_digit())
+            .take_while(char::is_ascii_digit)
+            .collect();
+        let both = |scores: &[Score]| [mean(scores, |s| s.r50), mean(scores, |s| s.r200)];
+        Self {
+            parity: digits.parse::<u32>().ok().map(|number| number % 2),
+            correlations: [both(network), both(oasis)],
+            covered: covered(network),
+        }
+    }
+}
+
+fn summary(sets: &[&SetMeans]) -> String {
+    let over = |of: &dyn Fn(&SetMeans) -> f64| {
+        sets.iter().map(|set| of(set)).sum::<f64>() / sets.len() as f64
+    };
+    let [[r50, r200], [oasis_50, oasis_200]] =
+        [0, 1].map(|method| [0, 1].map(|i| over(&|set| set.correlations[method][i])));
+    let [within_50, within_90] = [0, 1].map(|i| 100.0 * over(&|set| set.covered[i]));
+    format!(
+        "{:2} sets  r50 {r50:.3}  r200 {r200:.3}  within 50 %: {within_50:.0}, 90 %: {within_90:.0}  OASIS r50 {oasis_50:.3}  r200 {oasis_200:.3}",
+        sets.len()
+    )
 }
 
 fn sets(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
@@ -200,12 +241,9 @@ fn score(neuron: &Neuron) -> Result<Score, calcium::CalciumError> {
 }
 
 /// The same of what `Automatic` finds.
-fn old(neurons: &[Neuron]) -> Result<Vec<Score>, calcium::CalciumError> {
-    let of_neuron = |neuron: &Neuron| {
-        let fit = Automatic::new(1.0 / neuron.rate_hz)?.deconvolve(&neuron.trace)?;
-        Ok(of_activity(neuron, &fit.activity))
-    };
-    neurons.iter().map(of_neuron).collect()
+fn oasis(neuron: &Neuron) -> Result<Score, calcium::CalciumError> {
+    let fit = Automatic::new(1.0 / neuron.rate_hz)?.deconvolve(&neuron.trace)?;
+    Ok(of_activity(neuron, &fit.activity))
 }
 
 fn of_activity(neuron: &Neuron, activity: &[f64]) -> Score {
@@ -240,35 +278,52 @@ fn of_activity(neuron: &Neuron, activity: &[f64]) -> Score {
     }
 }
 
+/// Counts are whole: the part of a count's probability that lies within the central interval counts (the
+/// nonrandomised transform of Czado, Gneiting & Held 2009).
 fn add_coverage(neuron: &Neuron, found: &InferredSpikes<f64>, score: &mut Score) {
     let n = (COVERED_S * neuron.rate_hz) as usize;
     for start in (0..neuron.counts.len().saturating_sub(n)).step_by(n.max(1)) {
         let bin = start..start + n;
         let truth: f64 = neuron.counts[bin.clone()].iter().sum();
-        let expected: f64 = found.expected[bin.clone()].iter().sum();
-        let variance: f64 = found.sd[bin].iter().map(|sd| sd * sd).sum();
-        for (covered, half_width) in score.covered.iter_mut().zip(HALF_WIDTHS) {
-            // Counts are whole: half a spike is within reach always.
-            let reach = (half_width * variance.sqrt()).max(0.5);
-            *covered += f64::from((truth - expected).abs() <= reach);
+        let [below, upto] = distribution(truth, found.count(bin));
+        for (covered, level) in score.covered.iter_mut().zip(LEVELS) {
+            let (low, high) = (0.5 - 0.5 * level, 0.5 + 0.5 * level);
+            let inside = upto.min(high) - below.max(low);
+            *covered += (inside / (upto - below).max(1e-12)).clamp(0.0, 1.0);
         }
         score.n_bins += 1.0;
     }
 }
 
+/// The probability of fewer spikes and that of no more, under the negative binomial of this mean and SD.
+fn distribution(count: f64, [mean, sd]: [f64; 2]) -> [f64; 2] {
+    let mean = mean.max(1e-6);
+    let r = mean * mean / (sd * sd - mean).max(1e-6 * mean);
+    let mut p = (-r * (mean / r).ln_1p()).exp();
+    let (mut below, mut upto) = (0.0, p);
+    for k in 0..count as usize {
+        p *= (k as f64 + r) / (k as f64 + 1.0) * mean / (r + mean);
+        (below, upto) = (upto, upto + p);
+    }
+    [below, upto]
+}
+
+/// Share of all bins inside each interval.
+fn covered(scores: &[Score]) -> [f64; 2] {
+    let n_bins: f64 = scores.iter().map(|s| s.n_bins).sum();
+    [0, 1].map(|i| scores.iter().map(|s| s.covered[i]).sum::<f64>() / n_bins)
+}
+
 fn line(scores: &[Score]) -> String {
     let middle = |of: fn(&Score) -> f64| median(&mut scores.iter().map(of).collect::<Vec<_>>());
-    let n_bins: f64 = scores.iter().map(|s| s.n_bins).sum();
-    let covered = |i: usize| 100.0 * scores.iter().map(|s| s.covered[i]).sum::<f64>() / n_bins;
+    let [within_50, within_90] = covered(scores).map(|share| 100.0 * share);
     format!(
-        "{:3} neurons  r50 {:.3}  r200 {:.3}  shift {:+4.0} ms  sum {:.2}  within 50 %: {:.0}, 90 %: {:.0}  absolute {}",
+        "{:3} neurons  r50 {:.3}  r200 {:.3}  shift {:+4.0} ms  sum {:.2}  within 50 %: {within_50:.0}, 90 %: {within_90:.0}  absolute {}",
         scores.len(),
         mean(scores, |s| s.r50),
         mean(scores, |s| s.r200),
         1000.0 * middle(|s| s.shift_s),
         middle(|s| s.sum),
-        covered(0),
-        covered(1),
         scores.iter().filter(|s| s.is_absolute).count(),
     )
 }

@@ -16,8 +16,9 @@ const TYPICAL_RISE_S: f64 = 0.01;
 const MAX_RISE_S: f64 = 0.2;
 /// Spikes are inferred in frames of about this length; shorter ones are averaged.
 const FRAME_S: f64 = 0.04;
-/// Logarithm of the factor beyond which a decay that is seen contradicts one that is thought.
-const CONTRADICTION: f64 = 0.35;
+/// Logarithms of the factors beyond which a decay that is seen contradicts one that is thought: they meet halfway, or what is
+/// seen is right.
+const CONTRADICTION: (f64, f64) = (0.35, 1.4);
 /// Decays longer than this do not fit into the usual window of the baseline, s.
 const SLOW_S: f64 = 4.0;
 /// Most probable that a spike in a frame is before it is seen.
@@ -32,7 +33,7 @@ const MAX_MEASURED: usize = 100;
 /// 3. Rise and decay are the medians over the traces of what [`kinetics`] finds: they share an indicator.
 ///    tau is the geometric mean of that decay and the typical one, 1 s unless given, since bursts of
 ///    spikes make the spectrum's too long; but from a fifth of the typical one to twice it. Where clear
-///    transients contradict it by a factor of 1.4, their decay counts ([`decay_seen`]).
+///    transients contradict it by a factor of 1.4, the two meet halfway, and by one of four theirs counts ([`decay_seen`]).
 /// 4. Spikes are nonnegative, without L1 penalty or threshold.
 /// 5. Activity is the posterior mean of [`SpikePrior`], for spikes that come at 3 Hz unless given, and
 ///    whose mean size follows from the variance of the trace. It is earlier by the time constant of
@@ -261,9 +262,13 @@ impl Automatic {
         let mut tau_s = self.tau_s(kinetics);
         if let Some(seen_s) = seen(trace, &level, self.dt_s, noise_sd) {
             // The spectrum's answer, bounded by what is typical, gives way where transients contradict it.
-            let is_far = libm::log(seen_s / tau_s).abs() > CONTRADICTION;
+            let contradiction = libm::log(seen_s / tau_s).abs();
+            let is_far = contradiction > CONTRADICTION.0;
             if is_far && self.kinetics.is_none() {
-                tau_s = seen_s;
+                tau_s = match contradiction > CONTRADICTION.1 {
+                    true => seen_s,
+                    false => (seen_s * tau_s).sqrt(),
+                };
             }
             if is_far && self.baseline_window_s.is_none() && seen_s > SLOW_S {
                 // Slow transients want a longer window, under which they are slower still.

@@ -19,6 +19,9 @@ pub use crate::quantile::median;
 
 /// Frames per segment of the power spectrum.
 const SEGMENT: usize = 256;
+/// Power that is less, as a share of what is usual below, is what interpolation leaves: up to a twelfth where it is by straight
+/// lines.
+const NOTHING: f64 = 0.1;
 /// With fewer frames no frequency lies inside the noise band.
 const MIN_FRAMES: usize = 8;
 
@@ -79,7 +82,7 @@ impl BandNoise {
     }
 }
 
-/// Noise from the power in the upper half of the band that has any.
+/// Noise from the power in the upper half of the band that has any; in its middle third where frames were interpolated.
 ///
 /// Interpolation to a higher frame rate leaves nothing above the original Nyquist frequency, where
 /// [`noise_sd`] looks: it then finds too little. Without interpolation the two are the same but for
@@ -95,11 +98,15 @@ pub fn band_noise<T: Sample>(trace: &[T]) -> Result<BandNoise, CalciumError> {
     let power = welch(&samples, n);
     let last = power.len() - 1;
     let limit = band_limit(&power);
-    // At the edge of the band the interpolation's filter has set in.
-    let edge = if limit < last { limit - 2 } else { limit };
+    // Interpolation is a filter that sets in well before the edge of the band: straight lines leave an eighth of the power
+    // at the original Nyquist frequency.
+    let (from, to) = match limit < last {
+        true => (limit / 3, (2 * limit / 3).max(limit / 3 + 1)),
+        false => (limit / 2, limit),
+    };
     Ok(BandNoise {
         limit: limit as f64 / n as f64,
-        sd: mean(&power[limit / 2..edge.max(limit / 2 + 1)]).sqrt(),
+        sd: mean(&power[from..to]).sqrt(),
     })
 }
 
@@ -107,14 +114,14 @@ fn middle(powers: impl IntoIterator<Item = f64>) -> f64 {
     median(powers).expect("a spectrum has a frequency in every band")
 }
 
-/// The first frequency above which there is nothing: all power is a hundredth of what is usual below.
+/// The first frequency above which there is next to nothing: straight lines between frames leave side lobes.
 fn band_limit(power: &[f64]) -> usize {
     let last = power.len() - 1;
     // A few bins may be empty by chance.
     let few = (last / 16).max(4);
     let nothing_above = |&k: &usize| {
         let usual = middle(power[k / 2..=k].iter().copied());
-        power[k + 1..].iter().all(|&above| above < 0.01 * usual)
+        power[k + 1..].iter().all(|&above| above < NOTHING * usual)
     };
     let found = (4..last.saturating_sub(few)).find(nothing_above);
     found.unwrap_or(last)

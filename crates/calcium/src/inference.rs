@@ -1,5 +1,7 @@
 //! A neuron's spikes by the network, from the recording's own trace: counted, sized, and with their uncertainty.
 
+use std::ops::Range;
+
 use crate::estimate::{band_noise, median};
 use crate::network::{LogNormal, SpikeNetwork};
 use crate::oasis::check_trace;
@@ -7,6 +9,10 @@ use crate::{Ar2, CalciumError, Discretisation, NamedIndicator, QuietBaseline, Sa
 
 /// Counts are absolute where the SD of the logarithm of the size of a spike is no larger: a factor of 1.4.
 const ABSOLUTE: f64 = 0.35;
+/// Window of the baseline, s: what moves faster the network has learned to tell from spikes, on what it sees at once.
+const SLOW_S: f64 = 200.0;
+/// So much higher than usual must a jump be: the network knows lower ones.
+const HIGHER_JUMPS: f64 = 2.5;
 /// Expectation that belongs to no spike within this time is forgotten by [`sparse`], s.
 const MEMORY_S: f64 = 0.3;
 
@@ -65,6 +71,20 @@ impl<T> InferredSpikes<T> {
     /// of 1.4, one SD. Otherwise they are right up to a factor, the same for the whole trace.
     pub fn is_absolute(&self) -> bool {
         self.spike_size.log_sd <= ABSOLUTE
+    }
+}
+
+impl<T: Sample> InferredSpikes<T> {
+    /// Mean and SD of the number of spikes in these frames. The SD holds what is not known of the size of a spike: over
+    /// many frames it grows with their number, not with its root.
+    pub fn count(&self, frames: Range<usize>) -> [f64; 2] {
+        let pairs = self.expected[frames.clone()].iter().zip(&self.sd[frames]);
+        let present = pairs.filter(|(mean, _)| !mean.to_f64().is_nan());
+        let (mean, variance) = present.fold((0.0, 0.0), |(mean, variance), (m, sd)| {
+            (mean + m.to_f64(), variance + sd.to_f64().powi(2))
+        });
+        let of_size = mean * self.spike_size.log_sd;
+        [mean, libm::sqrt(variance + of_size * of_size)]
     }
 }
 
@@ -195,10 +215,10 @@ impl Inference {
             return Ok(vec![0.0; trace.len()]);
         }
         let tau_s = self.indicator.map_or(1.0, |known| known.decay_s);
-        let mut problem = QuietBaseline::new(self.dt_s, tau_s)?.with_trials(&self.starts);
-        if let Some(window_s) = self.window_s {
-            problem = problem.with_window(window_s)?;
-        }
+        let problem = QuietBaseline::new(self.dt_s, tau_s)?
+            .with_window(self.window_s.unwrap_or(SLOW_S))?
+            .with_higher_jumps(HIGHER_JUMPS)
+            .with_trials(&self.starts);
         let samples: Vec<f64> = trace.iter().map(|y| y.to_f64()).collect();
         problem.of(&samples, noise_sd)
     }

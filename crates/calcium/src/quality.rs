@@ -7,12 +7,17 @@ use crate::estimate::{median, welch};
 const LEAST_FRAMES: usize = 50;
 /// Transients so many SDs of the noise high are beyond doubt.
 const CLEAR: f64 = 6.0;
+/// Frames that must fall so clearly for anything to be said of why.
+const CLEAR_FALLS: usize = 5;
 /// A detector's range ends where so many frames in a row have the same highest value.
 const CLIPPED: usize = 3;
 /// Neighbouring frames that differ by more wrapped around 16 bits.
 const WRAP: f64 = 60_000.0;
-/// A trace whose noise is smaller, as a share of its transients, was denoised before.
-const DENOISED: f64 = 0.004;
+/// A trace whose noise is smaller, as a share of its transients, or whose frames bend less, as a share of its noise, was
+/// denoised before.
+const DENOISED: (f64, f64) = (0.004, 0.15);
+/// Median of the absolute second difference of white noise, in SDs.
+const BEND_PER_SD: f64 = 0.674_49 * 2.449_49;
 /// The power of a beat, over that of frequencies nearby. By chance the mean of [`SEGMENTS`] spectra
 /// reaches 4 somewhere once in a thousand recordings (Gamma of shape 8, a thousand frequencies).
 const LINE: f64 = 6.0;
@@ -60,10 +65,22 @@ pub fn faults<T: Sample>(trace: &[T], baseline: &[T], noise_sd: f64) -> Vec<Faul
     if down > CLEAR * noise_sd && down > up && !wraps(trace) {
         faults.push(Fault::GoesDown);
     }
-    if high > 0.0 && noise_sd < DENOISED * high {
+    if high > 0.0 && (noise_sd < DENOISED.0 * high || is_smooth_between_onsets(trace, noise_sd)) {
         faults.push(Fault::Denoised);
     }
     faults
+}
+
+/// Whether most frames lie on a smooth curve while a few turn by as much as the noise is said to be: what deconvolution leaves.
+/// Noise bends every frame.
+fn is_smooth_between_onsets<T: Sample>(trace: &[T], noise_sd: f64) -> bool {
+    let bends = trace
+        .windows(3)
+        .map(|w| (w[0].to_f64() - 2.0 * w[1].to_f64() + w[2].to_f64()).abs());
+    // Frames of interpolation lie on straight lines, but bend where the lines meet.
+    let bends = bends.filter(|bend| !bend.is_nan() && *bend > 1e-6 * noise_sd);
+    let usual = median(bends).map(|middle| middle / BEND_PER_SD);
+    usual.is_none_or(|usual| usual < DENOISED.1 * noise_sd)
 }
 
 fn wraps<T: Sample>(trace: &[T]) -> bool {
@@ -154,6 +171,10 @@ pub fn mirrored(above: &[Vec<f64>], noise_sds: &[f64], neuron: usize) -> Option<
     let fall = |t: usize| (-above[neuron][t] / noise_sds[neuron] - 3.0).max(0.0);
     let rise = |other: usize, t: usize| (above[other][t] / noise_sds[other] - 3.0).max(0.0);
     let n = above[neuron].len();
+    let is_clear = |t: &usize| -above[neuron][*t] > CLEAR * noise_sds[neuron];
+    if (0..n).filter(is_clear).count() < CLEAR_FALLS {
+        return None;
+    }
     let falls: f64 = (0..n).map(|t| fall(t).powi(2)).sum();
     let correlation = |other: usize| {
         let rises: f64 = (0..n).map(|t| rise(other, t).powi(2)).sum();

@@ -17,8 +17,10 @@ const LEAST: (f64, usize) = (0.1, 6);
 const KNOTS: usize = 4;
 /// A window has at least so many averaged frames.
 const LEAST_WINDOW: usize = 120;
-/// A jump is so many SDs of the noise high, and keeps at least this share of its height.
-const JUMP: (f64, f64) = (4.0, 0.6);
+/// A jump is so many SDs of the noise high: activity that goes on for a minute lifts levels by less.
+const JUMP: f64 = 10.0;
+/// It keeps at least this share of its height.
+const KEPT: f64 = 0.6;
 /// Levels before and after a jump are those of so many seconds.
 const JUMP_WINDOW_S: f64 = 25.0;
 /// Baselines that vary by less do not change transients to speak of.
@@ -43,6 +45,8 @@ pub struct QuietBaseline {
     window_s: f64,
     starts: Vec<usize>,
     finds_jumps: bool,
+    /// SDs of the noise of averaged frames.
+    least_jump: f64,
 }
 
 /// What transients must be multiplied by where the whole trace dims, as by bleaching: the baseline's median over
@@ -97,6 +101,7 @@ impl QuietBaseline {
             window_s: (15.0 * tau_s).max(60.0),
             starts: vec![0],
             finds_jumps: true,
+            least_jump: JUMP,
         })
     }
 
@@ -109,6 +114,15 @@ impl QuietBaseline {
     pub fn with_window(self, window_s: f64) -> Result<Self, CalciumError> {
         let window_s = duration("window_s", window_s)?;
         Ok(Self { window_s, ..self })
+    }
+
+    /// Only jumps that are so much higher than those that are looked for usually are looked for.
+    #[must_use]
+    pub(crate) fn with_higher_jumps(self, times: f64) -> Self {
+        Self {
+            least_jump: times * JUMP,
+            ..self
+        }
     }
 
     /// Says where trials begin, each of which may have an offset: first frames, ascending.
@@ -218,7 +232,7 @@ impl QuietBaseline {
         let mut jumps: Vec<(usize, f64)> = Vec::new();
         for at in (near..n - near).step_by(step) {
             let height = level(at, at + near) - level(at - near, at);
-            let least = JUMP.0 * bins.noise_sd;
+            let least = self.least_jump * bins.noise_sd;
             if !(height.abs() > least && Self::is_for_good(bins, at, near, height)) {
                 continue;
             }
@@ -238,7 +252,7 @@ impl QuietBaseline {
                 // Drift goes as far, but not at once.
                 let soon = (near / 4).min(at).min(n - at);
                 let at_once = level(at, at + soon) - level(at - soon, at);
-                (soon > 0 && at_once / height > JUMP.1).then_some(at)
+                (soon > 0 && at_once / height > KEPT).then_some(at)
             })
             .collect();
         bins.parts.splice(1..1, starts);
@@ -250,7 +264,7 @@ impl QuietBaseline {
         let level = |from: usize, to: usize| quiet_level(&bins.values[from..to], bins.noise_sd);
         let far_before = level(at.saturating_sub(2 * near), at - near / 2);
         let far_after = level((at + near / 2).min(n - near / 2), (at + 2 * near).min(n));
-        (far_after - far_before) / height > JUMP.1
+        (far_after - far_before) / height > KEPT
     }
 
     /// First frame of each part, and the number of frames.
@@ -286,7 +300,7 @@ fn noise_of(values: &[f64], most: f64) -> f64 {
 fn jump_at(values: &[f64], at: usize, near: usize, height: f64) -> Option<usize> {
     let (from, to) = (at - near, (at + near).min(values.len()));
     let window = &values[from..to];
-    let low = quiet_level(&window[..near / 2], 0.0_f64.max(height.abs() / JUMP.0));
+    let low = quiet_level(&window[..near / 2], 0.0_f64.max(height.abs() / JUMP));
     let mid = low + 0.5 * height;
     // Votes of frames on either side: transients may cross, for a while.
     let side = |y: f64| {

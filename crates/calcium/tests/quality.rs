@@ -1,7 +1,7 @@
 //! Faults of traces are named, and sound traces are left in peace.
 
 use calcium::quality::{Fault, common_beat, faults, mirrored};
-use calcium::{Ar1, Discretisation, decay_seen, dimming};
+use calcium::{Ar1, Discretisation, decay_seen, dimming, estimate};
 
 struct Uniform(u64);
 
@@ -119,6 +119,57 @@ fn the_neighbour_in_the_neuropil_is_named() {
         Some(2)
     );
     assert_eq!(mirrored(&traces, &[1.0; 3], 0), None);
+    // It may have larger transients of its own.
+    let [own, falls, neighbour] = traces;
+    let pairs = own.iter().zip(falls.iter().zip(&neighbour));
+    let both: Vec<f64> = pairs.map(|(a, (b, c))| 2.0 * a + b - c).collect();
+    let found = mirrored(&[own, both, neighbour], &[1.0, 2.5, 1.0], 1);
+    assert_eq!(found.map(|found| found.0), Some(2));
+}
+
+/// What is left of a trace by deconvolution, whatever noise its onsets are taken for.
+#[test]
+fn deconvolved_traces_are_denoised_and_interpolated_ones_are_not() {
+    for (tau_s, seed) in [(0.3, 1), (0.7, 2), (2.0, 3)] {
+        let mut uniform = Uniform(seed);
+        let spikes: Vec<f64> = (0..4000)
+            .map(|_| f64::from(uniform.draw() < 0.05))
+            .collect();
+        let ar = Ar1::from_tau(tau_s, 0.05, Discretisation::Exact).unwrap();
+        let calcium = ar.convolve(&spikes);
+        let noise_sd = estimate::band_noise(&calcium).unwrap().frame_sd();
+        let found = faults(&calcium, &vec![0.0; 4000], noise_sd);
+        assert_eq!(found, [Fault::Denoised], "{tau_s} s");
+    }
+    for (factor, seed) in [(1.5, 4), (2.8, 5), (6.0, 6)] {
+        let slow = neuron(2000, 0.7, 5.0, seed);
+        let fast = interpolated(&slow, factor);
+        let noise_sd = estimate::band_noise(&fast).unwrap().frame_sd();
+        assert_eq!(faults(&fast, &vec![0.0; fast.len()], noise_sd), [], "{factor}");
+    }
+}
+
+/// Straight lines between frames, at `factor` times the rate.
+fn interpolated(trace: &[f64], factor: f64) -> Vec<f64> {
+    let n = ((trace.len() - 1) as f64 * factor) as usize;
+    let at = |t: usize| {
+        let place = t as f64 / factor;
+        let (before, share) = (place as usize, place.fract());
+        trace[before] + share * (trace[before + 1] - trace[before])
+    };
+    (0..n).map(at).collect()
+}
+
+#[test]
+fn noise_is_found_behind_straight_lines() {
+    for factor in [1.7, 2.8, 4.0] {
+        let slow = neuron(3000, 0.7, 4.0, 8);
+        let fast = interpolated(&slow, factor);
+        let found = estimate::band_noise(&fast).unwrap().frame_sd();
+        // Between two frames straight lines average their noise: two thirds of its variance are left.
+        let truth = (2.0_f64 / 3.0).sqrt();
+        assert!((0.7..1.4).contains(&(found / truth)), "{factor}: {found}");
+    }
 }
 
 #[test]

@@ -200,10 +200,8 @@ fn common_lines(signals: &[Option<&Signal>], dt_s: f64, lines: &mut Vec<String>)
             1.0 / period_s
         ));
     }
-    for (place, (neuron, signal)) in present.iter().enumerate() {
-        if signal.faults.contains(&Fault::GoesDown)
-            && let Some((other, correlation)) = mirrored(&above, &noise_sds, place)
-        {
+    for (place, (neuron, _)) in present.iter().enumerate() {
+        if let Some((other, correlation)) = mirrored(&above, &noise_sds, place) {
             lines.push(format!(
                 "neuron {neuron} falls where neuron {} rises (correlation {correlation:.2}): its neuropil holds that neuron (--neuropil with a smaller share)",
                 present[other].0
