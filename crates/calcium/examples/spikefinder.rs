@@ -1,7 +1,8 @@
-//! Scores the automatic settings on recordings with known spikes, as the Spikefinder challenge did.
+//! Scores the network and OASIS on recordings with known spikes, as the Spikefinder challenge did: the correlation in
+//! bins of 40 ms, means over cells.
 //!
 //! `cargo run --release -p calcium --example spikefinder FOLDER`, where FOLDER holds
-//! `N.train.calcium.csv` and `N.train.spikes.csv`: a column per cell, at 100 Hz.
+//! `N.train.calcium.csv` and `N.train.spikes.csv` (or `test`): a column per cell, at 100 Hz. No setting is chosen.
 //!
 //! # Source
 //! Berens et al. 2018, "Community-based benchmarking improves spike rate inference from two-photon
@@ -10,16 +11,11 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use calcium::Automatic;
+use calcium::{Automatic, Inference};
 
 const DT_S: f64 = 0.01;
 /// Frames of 10 ms per bin of 40 ms.
 const BIN: usize = 4;
-/// Settings that compete where they are chosen on all sets but the one they are scored on.
-const SMOOTHINGS_S: [f64; 4] = [0.02, 0.03, 0.05, 0.08];
-const RATES_HZ: [f64; 3] = [1.0, 3.0, 10.0];
-const WINDOWS_S: [f64; 2] = [30.0, 60.0];
-
 /// Cells of one set: fluorescence and spikes.
 struct Set {
     name: String,
@@ -29,22 +25,21 @@ struct Set {
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).ok_or("usage: spikefinder FOLDER")?;
     let sets = sets(Path::new(&folder))?;
-    let usual = Automatic::new(DT_S)?;
-    let by_cell: Vec<Vec<f64>> = sets
-        .iter()
-        .map(|set| scores(set, usual))
-        .collect::<Result<_, _>>()?;
-    for (set, scores) in sets.iter().zip(&by_cell) {
+    let mut all = [Vec::new(), Vec::new()];
+    for set in &sets {
+        let [network, oasis] = [network(set)?, oasis(set)?];
         println!(
-            "set {}: {:.4} over {} cells",
+            "set {}: {:.3} by the network, {:.3} by OASIS, {} cells",
             set.name,
-            mean(scores),
-            scores.len()
+            mean(&network),
+            mean(&oasis),
+            network.len()
         );
+        all[0].extend(network);
+        all[1].extend(oasis);
     }
-    println!("mean over cells: {:.4}", mean(&by_cell.concat()));
-    let held_out = held_out(&sets)?;
-    println!("with settings chosen on the other sets: {held_out:.4}");
+    let [network, oasis] = all.map(|scores| mean(&scores));
+    println!("mean over cells: {network:.3} by the network, {oasis:.3} by OASIS");
     Ok(())
 }
 
@@ -66,8 +61,8 @@ fn sets(folder: &Path) -> Result<Vec<Set>, Box<dyn Error>> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        if let Some(name) = name.strip_suffix(".train.calcium.csv") {
-            let spikes = folder.join(format!("{name}.train.spikes.csv"));
+        if let Some(name) = name.strip_suffix(".calcium.csv") {
+            let spikes = folder.join(format!("{name}.spikes.csv"));
             let cells = columns(&path)?.into_iter().zip(columns(&spikes)?);
             sets.push(Set {
                 name: name.to_owned(),
@@ -112,68 +107,36 @@ fn trimmed(trace: Vec<f64>, spikes: Vec<f64>) -> [Vec<f64>; 2] {
     })
 }
 
-/// Correlation with the spikes for each cell; the cells of a set share their kinetics.
-fn scores(set: &Set, automatic: Automatic) -> Result<Vec<f64>, calcium::CalciumError> {
-    let longest = set
-        .cells
-        .iter()
-        .map(|[trace, _]| trace.len())
-        .max()
-        .unwrap_or(0);
-    let padded: Vec<f64> = set
-        .cells
-        .iter()
-        .flat_map(|[trace, _]| {
-            let missing = longest - trace.len();
-            trace
-                .iter()
-                .copied()
-                .chain(std::iter::repeat_n(f64::NAN, missing))
-        })
-        .collect();
-    let fits = automatic.deconvolve_many(&padded, longest)?;
+/// Correlation with the spikes for each cell, by the network.
+fn network(set: &Set) -> Result<Vec<f64>, calcium::CalciumError> {
+    let inference = Inference::new(DT_S)?;
+    let score = |[trace, spikes]: &[Vec<f64>; 2]| {
+        let found = inference.infer(trace)?;
+        Ok(correlation(&binned(&found.expected), &binned(spikes)))
+    };
+    set.cells.iter().map(score).collect()
+}
+
+/// The same by OASIS; the cells of a set share their kinetics.
+fn oasis(set: &Set) -> Result<Vec<f64>, calcium::CalciumError> {
+    let lengths = set.cells.iter().map(|[trace, _]| trace.len());
+    let longest = lengths.max().unwrap_or(0);
+    let mut padded = Vec::new();
+    for [trace, _] in &set.cells {
+        padded.extend(trace);
+        padded.extend(std::iter::repeat_n(f64::NAN, longest - trace.len()));
+    }
+    let fits = Automatic::new(DT_S)?.deconvolve_many(&padded, longest)?;
     let score = |(fit, [trace, spikes]): (&calcium::AutomaticFit<f64>, &[Vec<f64>; 2])| {
         correlation(&binned(&fit.activity[..trace.len()]), &binned(spikes))
     };
     Ok(fits.iter().zip(&set.cells).map(score).collect())
 }
 
-/// Each set's scores under the settings that are best on the others, over all cells.
-fn held_out(sets: &[Set]) -> Result<f64, calcium::CalciumError> {
-    let mut candidates: Vec<Vec<Vec<f64>>> = Vec::new();
-    for smoothing_s in SMOOTHINGS_S {
-        for rate_hz in RATES_HZ {
-            for window_s in WINDOWS_S {
-                let automatic = Automatic::new(DT_S)?
-                    .with_smoothing(smoothing_s)?
-                    .with_typical_rate(rate_hz)?
-                    .with_baseline_window(window_s)?;
-                let by_set: Result<_, _> = sets.iter().map(|set| scores(set, automatic)).collect();
-                candidates.push(by_set?);
-            }
-        }
-    }
-    let elsewhere = |by_set: &[Vec<f64>], set: usize| {
-        let others = by_set.iter().enumerate().filter(|(other, _)| *other != set);
-        mean(
-            &others
-                .flat_map(|(_, scores)| scores.clone())
-                .collect::<Vec<_>>(),
-        )
-    };
-    let chosen = (0..sets.len()).flat_map(|set| {
-        let best = candidates
-            .iter()
-            .max_by(|a, b| elsewhere(a, set).total_cmp(&elsewhere(b, set)));
-        best.map_or(Vec::new(), |by_set| by_set[set].clone())
-    });
-    Ok(mean(&chosen.collect::<Vec<_>>()))
-}
-
 fn binned(signal: &[f64]) -> Vec<f64> {
     signal
         .chunks_exact(BIN)
-        .map(|bin| bin.iter().sum())
+        .map(|bin| bin.iter().filter(|v| !v.is_nan()).sum())
         .collect()
 }
 

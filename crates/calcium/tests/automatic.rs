@@ -166,7 +166,7 @@ fn many_recordings_are_each_solved_alone() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.starts_with("trace 0: the trace has data in 4 frames"),
+        error.starts_with("trace 0: the trace has 4 frames with data"),
         "{error}"
     );
     let error = Automatic::new(0.0).unwrap_err();

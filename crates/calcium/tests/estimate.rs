@@ -285,7 +285,7 @@ fn the_constraint_is_tight_where_the_baseline_is_at_its_bound() {
 fn bad_input_is_named() {
     let message = |error: CalciumError| error.to_string();
     let error = estimate::noise_sd(&[1.0, NAN, 2.0], Average::Mean).unwrap_err();
-    assert!(message(error).contains("2 frames; estimating noise_sd needs at least 8"));
+    assert!(message(error).contains("2 frames with data; estimating noise_sd needs at least 8"));
     let error = estimate::ar1(&[0.0; 20], 0.0, 10).unwrap_err();
     assert!(message(error).starts_with("the autocovariance gives g = "));
     let error = estimate::percentile_baseline(&[0.0], 3, 101.0).unwrap_err();

@@ -4,7 +4,7 @@ mod uniform;
 
 use calcium::network::grid::MAX_CHUNK;
 use calcium::network::layers::{Architecture, Layers};
-use calcium::network::{NetworkSpikes, SpikeNetwork, WEIGHTS};
+use calcium::network::{NetworkSpikes, SpikeNetwork, WEIGHTS, from_bytes, to_bytes};
 use calcium::{Ar1, CalciumError, Discretisation};
 use uniform::Uniform;
 
@@ -179,16 +179,19 @@ fn bad_arguments_are_refused() {
 
 #[test]
 fn weights_are_written_as_they_are_read() {
-    let layers = Layers::from_bytes(WEIGHTS).unwrap();
-    let again = Layers::from_bytes(&layers.to_bytes().unwrap()).unwrap();
-    assert_eq!(layers.architecture(), again.architecture());
-    assert_eq!(layers.parameters, again.parameters);
+    let members = from_bytes(WEIGHTS).unwrap();
+    let again = from_bytes(&to_bytes(&members).unwrap()).unwrap();
+    assert_eq!(members.len(), again.len());
+    for (layers, again) in members.iter().zip(&again) {
+        assert_eq!(layers.architecture(), again.architecture());
+        assert_eq!(layers.parameters, again.parameters);
+    }
 }
 
 #[test]
 fn what_is_no_network_is_refused() {
-    assert!(Layers::from_bytes(b"not weights").is_err());
-    assert!(Layers::from_bytes(&WEIGHTS[..WEIGHTS.len() - 4]).is_err());
+    assert!(from_bytes(b"not weights").is_err());
+    assert!(from_bytes(&WEIGHTS[..WEIGHTS.len() - 4]).is_err());
     let mut layers = Layers::zeros(Architecture {
         width: 4,
         input_taps: 3,
@@ -197,7 +200,7 @@ fn what_is_no_network_is_refused() {
         dilations: vec![1, 2],
     });
     layers.parameters.fill(0.5);
-    let bytes = layers.to_bytes().unwrap();
+    let bytes = to_bytes(&[layers]).unwrap();
     let text = |from: &str, to: &str| {
         let at = bytes
             .windows(from.len())
@@ -205,9 +208,9 @@ fn what_is_no_network_is_refused() {
             .unwrap();
         let mut changed = bytes.clone();
         changed[at..at + to.len()].copy_from_slice(to.as_bytes());
-        Layers::from_bytes(&changed).unwrap_err().to_string()
+        from_bytes(&changed).unwrap_err().to_string()
     };
     assert!(text("dilations", "delations").contains("dilations"));
     assert!(text("block.1.mix_bias", "block.1.mix_bios").contains("block.1.mix_bias"));
-    assert!(text("\"F32\"", "\"I32\"").contains("in I32"));
+    assert!(text("\"F16\"", "\"I16\"").contains("in I16"));
 }

@@ -145,7 +145,11 @@ fn deconvolved_traces_are_denoised_and_interpolated_ones_are_not() {
         let slow = neuron(2000, 0.7, 5.0, seed);
         let fast = interpolated(&slow, factor);
         let noise_sd = estimate::band_noise(&fast).unwrap().frame_sd();
-        assert_eq!(faults(&fast, &vec![0.0; fast.len()], noise_sd), [], "{factor}");
+        assert_eq!(
+            faults(&fast, &vec![0.0; fast.len()], noise_sd),
+            [],
+            "{factor}"
+        );
     }
 }
 

@@ -12,12 +12,20 @@ use synth::traces::TraceRecipe;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// Root of every random number.
-    pub seed: u64,
     /// SHA-256 of the weights that this recipe made.
     pub weights_sha256: String,
     /// Sizes of the network.
     pub network: NetworkSizes,
+    /// Networks that are averaged.
+    pub members: Vec<Member>,
+}
+
+/// How one of the networks learns.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Root of every random number.
+    pub seed: u64,
     /// How long and how fast to learn.
     pub training: Training,
     /// What the parts of the loss weigh.
@@ -96,12 +104,19 @@ impl Recipe {
     pub fn parse(text: &str) -> Result<Self> {
         let recipe: Self = toml::from_str(text)?;
         recipe.check()?;
-        recipe.traces.validate()?;
+        for member in &recipe.members {
+            member.training.check()?;
+            member.traces.validate()?;
+        }
         Ok(recipe)
     }
 
     fn check(&self) -> Result<()> {
-        let (network, training) = (&self.network, &self.training);
+        let network = &self.network;
+        ensure!(
+            !self.members.is_empty(),
+            "no [[members]]; there must be a network to train"
+        );
         ensure!(
             network.width > 0,
             "network.width = 0; it must be at least 1"
@@ -121,36 +136,6 @@ impl Recipe {
             "network.dilations = {:?}; each block needs one of at least 1",
             network.dilations
         );
-        for (name, value) in [
-            ("steps", training.steps),
-            ("batch", training.batch),
-            ("pool", training.pool),
-            ("reuse", training.reuse),
-        ] {
-            ensure!(value > 0, "training.{name} = 0; it must be at least 1");
-        }
-        ensure!(
-            training.pool.is_multiple_of(training.batch),
-            "training.pool = {} is no multiple of training.batch = {}",
-            training.pool,
-            training.batch
-        );
-        let [shortest, longest] = training.frames;
-        ensure!(
-            (1..=longest).contains(&shortest),
-            "training.frames = [{shortest}, {longest}]; they must ascend from at least 1"
-        );
-        for (name, value) in [
-            ("learning_rate", training.learning_rate),
-            ("clip", training.clip),
-        ] {
-            ensure!(value > 0.0, "training.{name} = {value}; it must be above 0");
-        }
-        ensure!(
-            (0.0..1.0).contains(&training.averaging),
-            "training.averaging = {}; it must be from 0 to below 1",
-            training.averaging
-        );
         Ok(())
     }
 
@@ -165,10 +150,43 @@ impl Recipe {
             dilations: sizes.dilations,
         }
     }
+}
+
+impl Training {
+    fn check(&self) -> Result<()> {
+        for (name, value) in [
+            ("steps", self.steps),
+            ("batch", self.batch),
+            ("pool", self.pool),
+            ("reuse", self.reuse),
+        ] {
+            ensure!(value > 0, "training.{name} = 0; it must be at least 1");
+        }
+        ensure!(
+            self.pool.is_multiple_of(self.batch),
+            "training.pool = {} is no multiple of training.batch = {}",
+            self.pool,
+            self.batch
+        );
+        let [shortest, longest] = self.frames;
+        ensure!(
+            (1..=longest).contains(&shortest),
+            "training.frames = [{shortest}, {longest}]; they must ascend from at least 1"
+        );
+        for (name, value) in [("learning_rate", self.learning_rate), ("clip", self.clip)] {
+            ensure!(value > 0.0, "training.{name} = {value}; it must be above 0");
+        }
+        ensure!(
+            (0.0..1.0).contains(&self.averaging),
+            "training.averaging = {}; it must be from 0 to below 1",
+            self.averaging
+        );
+        Ok(())
+    }
 
     /// Steps that draw from the same pool.
     pub fn steps_per_pool(&self) -> usize {
-        self.training.pool / self.training.batch * self.training.reuse
+        self.pool / self.batch * self.reuse
     }
 }
 

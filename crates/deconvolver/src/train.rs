@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use calcium::network::layers::Layers;
+use calcium::network::layers::{Architecture, Layers};
 use rayon::prelude::*;
 
 use crate::checkpoint;
@@ -13,7 +13,7 @@ use crate::example::{Example, Trace, batch, simulate};
 use crate::gradient::gradient;
 use crate::loss::loss;
 use crate::optimiser::State;
-use crate::recipe::{LossWeights, Recipe, sha256};
+use crate::recipe::{LossWeights, Member, Recipe, sha256};
 use crate::validation::Validation;
 
 /// Time between checkpoints.
@@ -29,14 +29,35 @@ macro_rules! say {
     };
 }
 
-/// Trains the network of a recipe and writes its weights; goes on from the checkpoint beside them.
+/// Trains the networks of a recipe and writes their weights; goes on from the checkpoints beside them.
 pub fn train(recipe: &Recipe, out: &Path) -> Result<()> {
-    let checkpoint = beside(out);
-    let mut state = match checkpoint.exists() {
-        true => checkpoint::open(&checkpoint, recipe.architecture())?,
-        false => State::new(recipe.architecture(), recipe.seed),
+    let members = recipe.members.iter().enumerate();
+    let members: Vec<Layers> = members
+        .map(|(index, member)| {
+            say!("network {} of {}", index + 1, recipe.members.len());
+            train_member(recipe.architecture(), member, &beside(out, index))
+        })
+        .collect::<Result<_>>()?;
+    let bytes = calcium::network::to_bytes(&members)?;
+    checkpoint::write(out, &bytes)?;
+    let digest = sha256(&bytes);
+    let same = match digest == recipe.weights_sha256 {
+        true => "as the recipe says",
+        false => {
+            "not the recipe's weights_sha256: another recipe, or a machine that rounds otherwise"
+        }
     };
-    let validation = Validation::new(&recipe.traces, recipe.seed)?;
+    say!("{}: SHA-256 {digest}, {same}", out.display());
+    Ok(())
+}
+
+/// One network, from its checkpoint on.
+fn train_member(architecture: Architecture, member: &Member, checkpoint: &Path) -> Result<Layers> {
+    let mut state = match checkpoint.exists() {
+        true => checkpoint::open(checkpoint, architecture)?,
+        false => State::new(architecture, member.seed),
+    };
+    let validation = Validation::new(&member.traces, member.seed)?;
     let (start, first) = (Instant::now(), state.step);
     let mut saved = Instant::now();
     let mut pool = Pool::empty();
@@ -45,10 +66,10 @@ pub fn train(recipe: &Recipe, out: &Path) -> Result<()> {
         "{} parameters, from step {first}",
         state.layers.parameters.len()
     );
-    while state.step < recipe.training.steps {
-        let examples = pool.batch(recipe, state.step)?;
-        let (value, gradient) = mean_gradient(&state.layers, &examples, recipe.loss);
-        let norm = state.descend(&gradient, &recipe.training);
+    while state.step < member.training.steps {
+        let examples = pool.batch(member, state.step)?;
+        let (value, gradient) = mean_gradient(&state.layers, &examples, member.loss);
+        let norm = state.descend(&gradient, &member.training);
         ensure!(
             norm.is_finite(),
             "the gradient of step {} is {norm}; take a lower training.learning_rate",
@@ -64,31 +85,21 @@ pub fn train(recipe: &Recipe, out: &Path) -> Result<()> {
             );
             loss_sum = 0.0;
         }
-        let last = state.step == recipe.training.steps;
+        let last = state.step == member.training.steps;
         if last || state.step.is_multiple_of(SCORE_EVERY) {
             say!("{} {}", state.step, validation.scores(&state.averaged()));
         }
         if last || saved.elapsed() > CHECKPOINT_EVERY {
-            checkpoint::save(&state, &checkpoint)?;
+            checkpoint::save(&state, checkpoint)?;
             saved = Instant::now();
         }
     }
-    let bytes = state.averaged().to_bytes()?;
-    checkpoint::write(out, &bytes)?;
-    let digest = sha256(&bytes);
-    let same = match digest == recipe.weights_sha256 {
-        true => "as the recipe says",
-        false => {
-            "not the recipe's weights_sha256: another recipe, or a machine that rounds otherwise"
-        }
-    };
-    say!("{}: SHA-256 {digest}, {same}", out.display());
-    Ok(())
+    Ok(state.averaged())
 }
 
-/// The checkpoint's path.
-fn beside(out: &Path) -> PathBuf {
-    out.with_extension("checkpoint")
+/// The path of a network's checkpoint.
+fn beside(out: &Path, member: usize) -> PathBuf {
+    out.with_extension(format!("{member}.checkpoint"))
 }
 
 /// The traces that steps draw from now.
@@ -106,12 +117,12 @@ impl Pool {
     }
 
     /// The examples of a step, whatever came before it.
-    fn batch(&mut self, recipe: &Recipe, step: usize) -> Result<Vec<Example>> {
-        let training = &recipe.training;
-        let number = step / recipe.steps_per_pool();
+    fn batch(&mut self, member: &Member, step: usize) -> Result<Vec<Example>> {
+        let training = &member.training;
+        let number = step / training.steps_per_pool();
         if self.number != Some(number) {
             let first = number * training.pool;
-            self.traces = simulate(&recipe.traces, recipe.seed, first..first + training.pool)?;
+            self.traces = simulate(&member.traces, member.seed, first..first + training.pool)?;
             self.number = Some(number);
         }
         let steps_per_round = training.pool / training.batch;
@@ -120,7 +131,7 @@ impl Pool {
         let examples = batch(
             &self.traces,
             training.frames,
-            recipe.seed,
+            member.seed,
             at,
             training.batch,
         );
@@ -157,30 +168,32 @@ mod tests {
         let mut recipe = Recipe::parse(text).unwrap();
         recipe.network.width = 8;
         recipe.network.dilations = vec![1, 4];
-        recipe.training.steps = steps;
-        recipe.training.batch = 4;
-        recipe.training.pool = 8;
-        recipe.training.reuse = 2;
-        recipe.training.frames = [100, 300];
+        let training = &mut recipe.members[0].training;
+        training.steps = steps;
+        training.batch = 4;
+        training.pool = 8;
+        training.reuse = 2;
+        training.frames = [100, 300];
         recipe
     }
 
-    fn step(state: &mut State, pool: &mut Pool, recipe: &Recipe) -> f64 {
-        let examples = pool.batch(recipe, state.step).unwrap();
-        let (value, gradient) = mean_gradient(&state.layers, &examples, recipe.loss);
-        state.descend(&gradient, &recipe.training);
+    fn step(state: &mut State, pool: &mut Pool, member: &Member) -> f64 {
+        let examples = pool.batch(member, state.step).unwrap();
+        let (value, gradient) = mean_gradient(&state.layers, &examples, member.loss);
+        state.descend(&gradient, &member.training);
         value
     }
 
     fn run(threads: usize, recipe: &Recipe, interrupted: bool) -> Vec<f32> {
+        let member = &recipe.members[0];
         let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         threads.unwrap().install(|| {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("checkpoint");
-            let mut state = State::new(recipe.architecture(), recipe.seed);
+            let mut state = State::new(recipe.architecture(), member.seed);
             let mut pool = Pool::empty();
-            while state.step < recipe.training.steps {
-                step(&mut state, &mut pool, recipe);
+            while state.step < member.training.steps {
+                step(&mut state, &mut pool, member);
                 if interrupted {
                     checkpoint::save(&state, &path).unwrap();
                     state = checkpoint::open(&path, recipe.architecture()).unwrap();
@@ -202,12 +215,13 @@ mod tests {
     #[test]
     fn the_loss_of_the_same_examples_falls() {
         let recipe = recipe(40);
-        let mut state = State::new(recipe.architecture(), recipe.seed);
-        let examples = Pool::empty().batch(&recipe, 0).unwrap();
+        let member = &recipe.members[0];
+        let mut state = State::new(recipe.architecture(), member.seed);
+        let examples = Pool::empty().batch(member, 0).unwrap();
         let mut losses = Vec::new();
         for _ in 0..40 {
-            let (value, gradient) = mean_gradient(&state.layers, &examples, recipe.loss);
-            state.descend(&gradient, &recipe.training);
+            let (value, gradient) = mean_gradient(&state.layers, &examples, member.loss);
+            state.descend(&gradient, &member.training);
             losses.push(value);
         }
         assert!(losses[39] < losses[0] - 0.2, "{losses:?}");

@@ -12,21 +12,21 @@ use crate::{CalciumError, Sample, error};
 use grid::{Grid, Normalised, WORKING_RATE_HZ};
 use layers::{Layers, N_OUTPUTS, N_TRAITS, Raw, softplus};
 
-pub use weights::WeightsError;
+pub use weights::{WeightsError, from_bytes, to_bytes};
 
 /// The weights that come with the crate.
 pub const WEIGHTS: &[u8] = include_bytes!("../../weights/spikes.safetensors");
 
 static BUNDLED: LazyLock<SpikeNetwork> = LazyLock::new(|| {
-    let layers = Layers::from_bytes(WEIGHTS).expect("the crate's own weights");
-    SpikeNetwork { layers }
+    let members = from_bytes(WEIGHTS).expect("the crate's own weights");
+    SpikeNetwork { members }
 });
 
 /// Infers spikes from fluorescence.
 ///
 /// The trace is brought to 30 frames a second and to a scale of its own, in chunks of at most 200 s
 /// ([`grid`]); gated dilated convolutions see some 6 s before and after each frame and the
-/// statistics of the whole chunk ([`layers`]).
+/// statistics of the whole chunk ([`layers`]). What several networks say is averaged.
 ///
 /// # Example
 /// ```
@@ -47,7 +47,7 @@ static BUNDLED: LazyLock<SpikeNetwork> = LazyLock::new(|| {
 /// ```
 #[derive(Clone, Debug)]
 pub struct SpikeNetwork {
-    layers: Layers,
+    members: Vec<Layers>,
 }
 
 /// What the network found in one trace.
@@ -102,12 +102,6 @@ impl SpikeNetwork {
     #[must_use]
     pub fn bundled() -> &'static Self {
         &BUNDLED
-    }
-
-    /// A network with these weights.
-    #[must_use]
-    pub fn new(layers: Layers) -> Self {
-        Self { layers }
     }
 
     /// Infers the spikes of one trace. Chunks of long traces run in parallel.
@@ -182,16 +176,28 @@ impl SpikeNetwork {
 
     fn infer_chunk(&self, working: &[f32]) -> Option<ChunkSpikes> {
         let chunk = Normalised::of(working)?;
-        let Raw { frames, traits } = self.layers.infer(&chunk);
-        let (pairs, _) = frames.as_chunks::<N_OUTPUTS>();
-        let expected: Vec<f32> = pairs.iter().map(|[mean, _]| softplus(*mean)).collect();
-        let variance = pairs
-            .iter()
-            .zip(&expected)
-            .map(|([_, excess], mean)| mean * (1.0 + softplus(*excess)));
+        let mut expected = vec![0.0; working.len()];
+        let mut variance = vec![0.0; working.len()];
+        let mut traits = [0.0; 2 * N_TRAITS];
+        let share = 1.0 / self.members.len() as f32;
+        for member in &self.members {
+            let Raw {
+                frames,
+                traits: of_member,
+            } = member.infer(&chunk);
+            let (pairs, _) = frames.as_chunks::<N_OUTPUTS>();
+            for (t, [mean, excess]) in pairs.iter().enumerate() {
+                let mean = share * softplus(*mean);
+                expected[t] += mean;
+                variance[t] += mean * (1.0 + softplus(*excess));
+            }
+            for (sum, value) in traits.iter_mut().zip(of_member) {
+                *sum += share * value;
+            }
+        }
         Some(ChunkSpikes {
-            variance: variance.collect(),
             expected,
+            variance,
             traits,
             noise_sd: f64::from(chunk.noise_sd),
             zero: f64::from(chunk.zero),

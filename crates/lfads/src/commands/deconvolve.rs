@@ -9,7 +9,7 @@ use calcium::{CalciumError, Discretisation, INDICATORS, NamedIndicator};
 use clap::ValueEnum;
 use data::{Arrays, Likelihood, Recording, TraceBlocks, TraceStream, Units};
 use model::PROGRESS;
-use ndarray::Array1;
+use ndarray::{Array1, ArrayView1};
 use pipeline::{Layout, heading};
 use rayon::prelude::*;
 use runs::assumption;
@@ -216,25 +216,29 @@ impl Deconvolve {
             if !sound {
                 continue;
             }
-            let solved: Vec<Result<Solved, CalciumError>> = traces
-                .par_iter()
-                .map(|(_, trace)| deconvolution.solve(trace.as_slice().unwrap_or_default(), &[0]))
-                .collect();
-            for ((neuron, _), solved) in traces.into_iter().zip(solved) {
-                let mut solved = solved.with_context(|| {
-                    let path = self.path.display();
-                    format!(
-                        "{path}: neuron {neuron} (`{}`; --leave-out {neuron})",
-                        ids[neuron]
-                    )
-                })?;
-                for (array, trace) in solved.traces.iter().enumerate() {
-                    out.append(array, trace)?;
+            // No more results in memory than are made at a time: a trace may be long.
+            for traces in traces.chunks(rayon::current_num_threads()) {
+                let solve = |(_, trace): &(usize, ArrayView1<'_, f32>)| {
+                    deconvolution.solve(trace.as_slice().unwrap_or_default(), &[0])
+                };
+                let solved: Vec<Result<Solved, CalciumError>> =
+                    traces.par_iter().map(solve).collect();
+                for ((neuron, _), solved) in traces.iter().zip(solved) {
+                    let mut solved = solved.with_context(|| {
+                        let path = self.path.display();
+                        format!(
+                            "{path}: neuron {neuron} (`{}`; --leave-out {neuron})",
+                            ids[*neuron]
+                        )
+                    })?;
+                    for (array, trace) in solved.traces.iter().enumerate() {
+                        out.append(array, trace)?;
+                    }
+                    // They are on the disk.
+                    solved.traces.clear();
+                    all.push(solved);
+                    told.one_more();
                 }
-                // They are on the disk.
-                solved.traces.clear();
-                all.push(solved);
-                told.one_more();
             }
         }
         check.finish().map_err(with_option_names)?;

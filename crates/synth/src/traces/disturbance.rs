@@ -20,6 +20,12 @@ pub struct Disturbances {
     pub drift: Range,
     /// SD of a drift with a correlation time of 60 s, uniform.
     pub slow_drift: Range,
+    /// Share of traces that drift by much more, as when the focus creeps: far above their spikes, but slowly.
+    pub creeping: f64,
+    /// SD of that drift, uniform.
+    pub creep: Range,
+    /// Its correlation time, s, log-uniform.
+    pub creep_s: Range,
     /// Share of traces that bleach: baseline and transients dim together.
     pub bleaching: f64,
     /// Share of the fluorescence lost within a time constant, log-uniform.
@@ -67,6 +73,9 @@ impl Default for Disturbances {
         Self {
             drift: Range([0.0, 1.5]),
             slow_drift: Range([0.0, 3.0]),
+            creeping: 0.15,
+            creep: Range([2.0, 10.0]),
+            creep_s: Range([30.0, 200.0]),
             bleaching: 0.3,
             bleached: Range([0.005, 0.2]),
             bleaching_s: Range([15.0, 600.0]),
@@ -104,6 +113,7 @@ pub(super) struct Scale {
 impl Disturbances {
     pub(super) fn validate(&self) -> Result<(), SynthError> {
         for (field, share) in [
+            ("disturbances.creeping", self.creeping),
             ("disturbances.bleaching", self.bleaching),
             ("disturbances.jumping", self.jumping),
             ("disturbances.moving", self.moving),
@@ -116,6 +126,7 @@ impl Disturbances {
             check_probability(field, share)?;
         }
         for (field, range) in [
+            ("disturbances.creep_s", self.creep_s),
             ("disturbances.bleached", self.bleached),
             ("disturbances.bleaching_s", self.bleaching_s),
             ("disturbances.movements_hz", self.movements_hz),
@@ -132,6 +143,7 @@ impl Disturbances {
         for (field, range) in [
             ("disturbances.drift", self.drift),
             ("disturbances.slow_drift", self.slow_drift),
+            ("disturbances.creep", self.creep),
             ("disturbances.jumps", self.jumps),
             ("disturbances.neuropil", self.neuropil),
             ("disturbances.beat", self.beat),
@@ -180,6 +192,11 @@ impl Disturbances {
         wander(&mut offset, scale.dt_s, 10.0, sd, draws);
         let sd = self.slow_drift.uniform(draws) * unit;
         wander(&mut offset, scale.dt_s, 60.0, sd, draws);
+        if self.creeping > 0.0 && chance(self.creeping, draws) {
+            let sd = self.creep.uniform(draws) * scale.noise_sd;
+            let correlation_s = self.creep_s.log_uniform(draws);
+            wander(&mut offset, scale.dt_s, correlation_s, sd, draws);
+        }
         if chance(self.with_neuropil, draws) {
             let sd = self.neuropil.uniform(draws) * unit;
             let correlation_s = self.neuropil_s.log_uniform(draws);

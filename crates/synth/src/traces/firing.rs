@@ -11,7 +11,7 @@ use crate::seed::Draws;
 ///
 /// The rate is doubly stochastic: log-normal around its mean, correlated in time. Principal cells of
 /// cortex and hippocampus fire at .03 to 6 Hz, log-normally spread (Mizuseki & Buzsáki 2013);
-/// fast-spiking interneurons at some 3 to 40 Hz, more regularly (Markram et al. 2004).
+/// interneurons and motor regions at some 2 to 30 Hz, on average, with strong modulation (Markram et al. 2004).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Firing {
@@ -31,6 +31,8 @@ pub struct Firing {
     pub fast_log_rate_sd: Range,
     /// Share of neurons with bouts of strong firing on top, as stimuli evoke them.
     pub bursting: f64,
+    /// Share of those that fire fast with such bouts.
+    pub fast_bursting: f64,
     /// Bouts a second, uniform.
     pub bursts_hz: Range,
     /// Length of a bout, s, uniform.
@@ -58,10 +60,11 @@ impl Default for Firing {
             mean_rate_hz: Range([0.03, 6.0]),
             log_rate_sd: Range([0.0, 2.5]),
             correlation_s: Range([0.05, 5.0]),
-            fast_spiking: 0.12,
-            fast_rate_hz: Range([3.0, 40.0]),
-            fast_log_rate_sd: Range([0.1, 1.0]),
+            fast_spiking: 0.2,
+            fast_rate_hz: Range([1.5, 30.0]),
+            fast_log_rate_sd: Range([0.1, 1.6]),
             bursting: 0.5,
+            fast_bursting: 0.5,
             bursts_hz: Range([0.02, 0.6]),
             burst_s: Range([0.02, 0.6]),
             burst_rate_hz: Range([5.0, 60.0]),
@@ -88,6 +91,7 @@ impl Firing {
         check_probability("firing.silent", self.silent)?;
         check_probability("firing.fast_spiking", self.fast_spiking)?;
         check_probability("firing.bursting", self.bursting)?;
+        check_probability("firing.fast_bursting", self.fast_bursting)?;
         check_probability("firing.complex", self.complex)?;
         self.mean_rate_hz.check_positive("firing.mean_rate_hz")?;
         self.fast_rate_hz.check_positive("firing.fast_rate_hz")?;
@@ -130,7 +134,11 @@ impl Firing {
         };
         let (mean_hz, log_sd) = (mean.log_uniform(draws), log_sd.uniform(draws));
         let mut times_s = self.renewals(length_s, mean_hz, log_sd, draws);
-        if !fast && chance(self.bursting, draws) {
+        let bursting = match fast {
+            true => self.fast_bursting,
+            false => self.bursting,
+        };
+        if bursting > 0.0 && chance(bursting, draws) {
             self.add_bursts(length_s, &mut times_s, draws);
         }
         if !fast && chance(self.complex, draws) {

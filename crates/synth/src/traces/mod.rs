@@ -71,12 +71,12 @@ pub struct TraceRecipe {
 }
 
 impl Default for TraceRecipe {
-    /// A minute at 5 to 60 Hz, sometimes 1 to 120: from light sheets and many planes to fast line scans.
+    /// One or two minutes at 6 to 60 Hz, sometimes 1 to 120: from light sheets and many planes to fast line scans.
     fn default() -> Self {
         Self {
-            duration_s: Range([60.0, 60.0]),
-            usual_rate_hz: Range([5.0, 60.0]),
-            unusual: 0.2,
+            duration_s: Range([60.0, 140.0]),
+            usual_rate_hz: Range([6.0, 60.0]),
+            unusual: 0.12,
             unusual_rate_hz: Range([1.0, 120.0]),
             exposure: Range([0.1, 1.0]),
             of_trials: 0.15,

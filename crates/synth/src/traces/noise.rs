@@ -41,7 +41,7 @@ impl Default for Noise {
             rate_exponent: Range([0.0, 0.5]),
             shot: 0.4,
             shot_share: Range([0.3, 1.0]),
-            resampled: 0.4,
+            resampled: 0.3,
             stretch: Range([1.0, 3.0]),
             cubic: 0.4,
             smoothed: 0.1,

@@ -4,21 +4,25 @@ use serde::{Deserialize, Serialize};
 
 use super::range::{Range, chance, check_probability};
 use crate::SynthError;
-use crate::error::check_positive;
 use crate::seed::Draws;
 
 /// How indicators respond to spikes. Every trace draws its own.
 ///
-/// Time constants span synthetic dyes (OGB-1: rise of a few ms), GCaMP6f and jGCaMP8 (Chen et al.
-/// 2013; Zhang et al. 2023: 2 to 20 ms), GCaMP6s and red indicators (50 to 150 ms; Dana et al. 2016), and
-/// cold-blooded animals, whose rise takes up to some 400 ms.
+/// Decays span jGCaMP8f (some 0.1 s; Zhang et al. 2023) to GCaMP6s and red indicators (1 s; Chen et al. 2013; Dana et
+/// al. 2016) and cold-blooded animals (3 s). Indicators that bind more tightly rise and decay more slowly, and so do all
+/// of them in the cold: the rise is drawn as a share of the decay, from OGB-1's and jGCaMP8s' hundredth to a third.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Indicators {
-    /// Time constant of the rise, s, log-uniform.
+    /// Whether the rise is drawn as a share of the decay; else as a time.
+    pub rise_follows_decay: bool,
+    /// Time constant of the rise per that of the decay, log-uniform; its end is the largest in any case.
+    pub rise_share: Range,
+    /// Shortest and longest time constant of the rise, s; log-uniform where it does not follow the decay.
     pub rise_s: Range,
-    /// The rise lasts at most this share of the decay.
-    pub max_rise_share: f64,
+    /// Time from a spike to the onset of the rise, per time constant of the rise, uniform: calcium has to come in, to
+    /// spread and to bind several times before anything brightens. How long that takes is hardly known, hence the breadth.
+    pub onset_delay: Range,
     /// Share of indicators that rise in two steps, as by diffusion and then binding.
     pub double_rise: f64,
     /// The second step per first one, uniform.
@@ -54,11 +58,13 @@ pub struct Indicators {
 impl Default for Indicators {
     fn default() -> Self {
         Self {
-            rise_s: Range([0.004, 0.4]),
-            max_rise_share: 0.6,
-            double_rise: 0.3,
-            second_rise: Range([0.2, 0.8]),
-            decay_s: Range([0.1, 3.0]),
+            rise_follows_decay: true,
+            rise_share: Range([0.01, 0.35]),
+            rise_s: Range([0.002, 0.5]),
+            onset_delay: Range([0.0, 0.8]),
+            double_rise: 0.5,
+            second_rise: Range([0.2, 1.0]),
+            decay_s: Range([0.06, 3.0]),
             slow_tail: 0.25,
             tail_share: Range([0.05, 0.35]),
             tail_ratio: Range([2.5, 6.0]),
@@ -70,7 +76,7 @@ impl Default for Indicators {
             variability: Range([0.0, 0.25]),
             spike_dff: Range([0.01, 0.8]),
             snr: Range([0.2, 12.0]),
-            fast_snr: Range([0.1, 4.0]),
+            fast_snr: Range([0.05, 3.0]),
         }
     }
 }
@@ -83,6 +89,8 @@ pub(super) struct Response {
     pub rise_s: f64,
     /// Time constant of the decay but for its tail, s.
     pub decay_s: f64,
+    /// Time from a spike to the onset of the rise, s.
+    delay_s: f64,
     nonlinearity: Nonlinearity,
     variability: f64,
 }
@@ -113,12 +121,17 @@ impl Indicators {
         check_probability("indicators.slow_tail", self.slow_tail)?;
         check_probability("indicators.supralinear", self.supralinear)?;
         check_probability("indicators.saturating", self.saturating)?;
-        check_positive("indicators.max_rise_share", self.max_rise_share)?;
         let shares = "[low, high] with 0 <= low <= high <= 1";
         self.tail_share
             .check_within("indicators.tail_share", [0.0, 1.0], shares)?;
         self.variability
             .check_within("indicators.variability", [0.0, 1.0], shares)?;
+        let delays = "[low, high] with 0 <= low <= high <= 10";
+        self.onset_delay
+            .check_within("indicators.onset_delay", [0.0, 10.0], delays)?;
+        let below_one = "[low, high] with 0 < low <= high <= 0.9";
+        self.rise_share
+            .check_within("indicators.rise_share", [1e-6, 0.9], below_one)?;
         for (field, range) in [
             ("indicators.rise_s", self.rise_s),
             ("indicators.second_rise", self.second_rise),
@@ -139,8 +152,16 @@ impl Indicators {
     /// Draws an indicator.
     pub(super) fn response(&self, draws: &mut Draws) -> Response {
         let decay_s = self.decay_s.log_uniform(draws);
-        let total = self.rise_s.log_uniform(draws);
-        let rise_s = total.min(self.max_rise_share * decay_s);
+        let rise_s = match self.rise_follows_decay {
+            true => {
+                let [shortest, longest] = self.rise_s.0;
+                (self.rise_share.log_uniform(draws) * decay_s).clamp(shortest, longest)
+            }
+            false => self
+                .rise_s
+                .log_uniform(draws)
+                .min(self.rise_share.0[1] * decay_s),
+        };
         let mut rises = vec![rise_s];
         if chance(self.double_rise, draws) {
             let second = self.second_rise.uniform(draws);
@@ -161,6 +182,10 @@ impl Indicators {
             parts: parts(&decays, &rises),
             rise_s,
             decay_s,
+            delay_s: match self.onset_delay.0[1] > 0.0 {
+                true => rise_s * self.onset_delay.uniform(draws),
+                false => 0.0,
+            },
             nonlinearity,
             variability: self.variability.uniform(draws),
         }
@@ -226,14 +251,14 @@ impl Response {
             .map(|[_, tau]| libm::exp(-step_s / tau))
             .collect();
         let mut states = vec![0.0; self.parts.len()];
-        let mut spikes = spikes_s.iter().peekable();
+        let mut onsets = spikes_s.iter().map(|time| time + self.delay_s).peekable();
         let at = |step: usize| {
             let now = (step as f64 + 0.5) * step_s;
             let mut calcium = 0.0;
             for (state, decay) in states.iter_mut().zip(&decays) {
                 *state *= decay;
             }
-            while let Some(&time) = spikes.next_if(|&&time| time <= now) {
+            while let Some(time) = onsets.next_if(|&time| time <= now) {
                 let size = (1.0 + self.variability * draws.normal()).max(0.1);
                 for (state, [weight, tau]) in states.iter_mut().zip(&self.parts) {
                     *state += size * weight * libm::exp((time - now) / tau);
@@ -278,8 +303,15 @@ mod tests {
                 );
             assert!((peak - 1.0).abs() < 0.02, "{index}: peaks at {peak}");
             let delay = at as f64 * step_s - 0.5;
-            let latest = response.rise_s * (2.0 + libm::log(response.decay_s / response.rise_s));
-            assert!(delay < latest, "{index}: peaks after {delay} s");
+            let latest = response.rise_s * (2.8 + libm::log(response.decay_s / response.rise_s));
+            let earliest = response.delay_s;
+            assert!(
+                earliest < delay && delay < latest,
+                "{index}: peaks after {delay} s"
+            );
+            let onset = ((0.5 + response.delay_s) / step_s) as usize;
+            assert!(calcium[..onset].iter().all(|&c| c == 0.0));
+            assert!(response.rise_s <= 0.5 && response.rise_s <= 0.351 * response.decay_s);
             assert!(calcium.iter().all(|&c| c > -1e-6));
             assert!((response.brightness(1.0) - 1.0).abs() < 1e-9);
             assert!(response.brightness(0.0).abs() < 1e-9);
