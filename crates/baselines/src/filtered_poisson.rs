@@ -159,6 +159,13 @@ impl FilteredPoisson {
         Elbo::new().with(Term::Reconstruction, log_prob.neg().div_scalar(n_trials))
     }
 
+    pub fn misfit(&self, x: &Tensor<3>, deep: &DeepDraw, log_density: LogDensity<'_>) -> Tensor<1> {
+        let x = Observed::new(x.clone());
+        let cumulants = self.cumulants(deep.log_rates.clone());
+        let log_prob = x.only_present(log_density(x.values.clone(), cumulants));
+        log_prob.neg().sum_dim(2).sum_dim(0).flatten(0, 2)
+    }
+
     pub fn complete(&self, deep: DeepDraw) -> Draw {
         let cumulants = self.cumulants(deep.log_rates.clone());
         Draw {
@@ -229,6 +236,15 @@ macro_rules! sequential_vae {
             }
 
             fn encode_shallow(&self, _: burn::tensor::Tensor<3>, _: &burn::tensor::Tensor<3>) {}
+
+            fn misfit(
+                &self,
+                x: &burn::tensor::Tensor<3>,
+                deep: &model::DeepDraw,
+            ) -> burn::tensor::Tensor<1> {
+                let log_density = $log_density(model::TermWeights::FULL);
+                self.process.misfit(x, deep, &log_density)
+            }
 
             fn complete(
                 &self,

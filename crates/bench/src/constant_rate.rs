@@ -32,6 +32,7 @@ impl ConstantRateRow {
             dataset_seeds: Vec::new(),
             seeds: Vec::new(),
             metrics: BTreeMap::new(),
+            by_encoder: BTreeMap::new(),
             train_seconds: Vec::new(),
             peak_rss_mb: Vec::new(),
             recoveries: Vec::new(),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, bail};
 use data::Quantity;
-use model::{CalciumModel, TrainConfig};
+use model::{CalciumModel, SearchConfig, TrainConfig};
 use serde::{Deserialize, Serialize};
 use synth::Benchmark;
 use zoo::{ModelConfig, ModelName};
@@ -40,6 +40,9 @@ pub struct Recipe {
 pub struct Evaluation {
     /// Posterior samples averaged for each trial.
     pub n_samples: usize,
+    /// How initial conditions are searched for beyond the encoder's answer.
+    #[serde(default)]
+    pub search: SearchConfig,
 }
 
 /// One row of the table.

@@ -225,6 +225,7 @@ impl FinishedRow<'_> {
             metrics: paper
                 .map(|(&metric, &r2)| (metric, Scores::of_paper(r2)))
                 .collect(),
+            by_encoder: BTreeMap::new(),
             train_seconds: self.each(|run| run.result.train_seconds),
             peak_rss_mb: self.each(|run| run.result.peak_rss_mb),
             recoveries: self.each(|run| run.result.recoveries),
@@ -235,6 +236,9 @@ impl FinishedRow<'_> {
             let scores = row.metrics.entry(metric).or_default();
             scores.r2.push(score.r2);
             scores.cod.push(score.cod);
+        }
+        for (&metric, score) in self.runs.iter().flat_map(|run| &run.result.by_encoder) {
+            row.by_encoder.entry(metric).or_default().push(score.r2);
         }
         row
     }

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use calcium::estimate::median;
 use data::Split;
 use metrics::Fit;
-use model::{Checkpoints, NeuronCalcium, TrainData};
+use model::{Checkpoints, NeuronCalcium, SearchConfig, TrainData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ use runs::store::{RunDir, Store};
 use zoo::{ModelConfig, Setting, Trained, Training};
 
 /// Runs with another layout of `result.json` must not be reused.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// Probabilities of the credible intervals whose coverage is reported.
 pub const LEVELS: [f64; 2] = [0.5, 0.9];
 /// Fewer samples do not tell the ends of an interval.
@@ -46,6 +46,8 @@ pub struct Session<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
     pub metrics: BTreeMap<Metric, Fit>,
+    /// The same by the encoder's answer alone, without the search for initial conditions.
+    pub by_encoder: BTreeMap<Metric, Fit>,
     /// Seconds of training, over all resumptions.
     pub train_seconds: f64,
     /// Peak memory of the process that finished the run.
@@ -129,9 +131,11 @@ impl Session<'_> {
             Some(reading) => &*reading,
             None => reading.insert(RowReading::of(row, self.data)?),
         };
-        let trained = self.fit(row, seed, dir, reading)?;
-        let inference = reading.complete(self.infer(&trained, &reading.observed, seed)?);
+        let mut trained = self.fit(row, seed, dir, reading)?;
         let dataset = &self.data.dataset;
+        let by_encoder = self.by_encoder(&mut trained, &reading.observed, seed)?;
+        let inference = self.infer(&trained, &reading.observed, &by_encoder, seed)?;
+        let inference = reading.complete(inference);
         let example = match row.config {
             ModelConfig::LadderLfads(_) | ModelConfig::CountLadder(_) => {
                 evaluate::example(&inference, dataset)?
@@ -140,6 +144,7 @@ impl Session<'_> {
         };
         Ok(RunResult {
             metrics: evaluate::scores(&inference, dataset)?,
+            by_encoder: evaluate::scores(&by_encoder, dataset)?,
             train_seconds: trained.seconds,
             peak_rss_mb: memory.megabytes(),
             recoveries: trained.recoveries,
@@ -171,17 +176,42 @@ impl Session<'_> {
             seed,
             device: &self.device,
             checkpoints: Some(Checkpoints::new(&folder, &of)),
+            search: self.evaluation.search,
         };
         let (setting, observed) = (&reading.setting, &reading.observed);
         Ok(row.config.fit(setting, observed, training, &mut observer)?)
     }
 
-    /// Posterior means.
-    fn infer(&self, trained: &Trained, observed: &TrainData, seed: u64) -> Result<Inference> {
+    /// Posterior means by the encoder's answer alone.
+    fn by_encoder(
+        &self,
+        trained: &mut Trained,
+        observed: &TrainData,
+        seed: u64,
+    ) -> Result<Inference> {
         let n_samples = self.evaluation.n_samples;
-        let model = &trained.model;
-        Ok(Inference {
+        let model = &mut trained.model;
+        model.set_search(SearchConfig::NONE);
+        let inference = Inference {
             train_factors: model.posterior_factors(observed.train(), n_samples, seed)?,
+            valid: model.posterior_mean(observed.valid(), n_samples, seed)?,
+        };
+        model.set_search(self.evaluation.search);
+        Ok(inference)
+    }
+
+    /// Posterior means by the search. The map from factors to latents is that of the train trials, which
+    /// the encoder knows.
+    fn infer(
+        &self,
+        trained: &Trained,
+        observed: &TrainData,
+        by_encoder: &Inference,
+        seed: u64,
+    ) -> Result<Inference> {
+        let (model, n_samples) = (&trained.model, self.evaluation.n_samples);
+        Ok(Inference {
+            train_factors: by_encoder.train_factors.clone(),
             valid: model.posterior_mean(observed.valid(), n_samples, seed)?,
         })
     }

@@ -54,6 +54,8 @@ pub struct TableRow {
     pub dataset_seeds: Vec<Option<u64>>,
     pub seeds: Vec<u64>,
     pub metrics: BTreeMap<Metric, Scores>,
+    /// r² by the encoder's answer alone, without the search for initial conditions.
+    pub by_encoder: BTreeMap<Metric, Vec<f64>>,
     pub train_seconds: Vec<f64>,
     pub peak_rss_mb: Vec<Option<f64>>,
     /// Restarts after NaN, and resets of a collapsed deep level.
@@ -97,6 +99,8 @@ impl Table {
         page += &grid(&self.cod_cells());
         page += "\nSpread over runs; share of the true rates within the credible intervals; error of the decay time, where learned or told wrong.\n\n";
         page += &grid(&self.spread_cells());
+        page += "\nThe r² of the first table by the encoder's answer alone, without the search for initial conditions.\n\n";
+        page += &grid(&self.encoder_cells());
         page.push('\n');
         self.provenance(&mut page);
         page
@@ -148,6 +152,20 @@ impl Table {
             }
             let errors: Vec<f64> = row.tau_error.iter().flatten().copied().collect();
             cells.push(mean_and_sd(&errors, 3));
+            cells
+        });
+        std::iter::once(header).chain(rows).collect()
+    }
+
+    fn encoder_cells(&self) -> Vec<Vec<String>> {
+        let mut header = labels();
+        header.extend(Metric::ALL.map(|metric| format!("{} r²", metric.title())));
+        let rows = self.rows.iter().map(|row| {
+            let mut cells = row.labels();
+            cells.extend(Metric::ALL.map(|metric| {
+                let r2 = row.by_encoder.get(&metric).map_or(&[][..], Vec::as_slice);
+                mean_and_sd(r2, 3)
+            }));
             cells
         });
         std::iter::once(header).chain(rows).collect()
@@ -264,6 +282,7 @@ mod tests {
                 dataset_seeds: vec![Some(1), Some(1)],
                 seeds: vec![1, 2],
                 metrics: BTreeMap::from([(Metric::Lorenz, scores)]),
+                by_encoder: BTreeMap::from([(Metric::Lorenz, vec![0.7, 0.8])]),
                 train_seconds: vec![10.0, 30.0],
                 peak_rss_mb: vec![None, None],
                 recoveries: vec![0, 1],
@@ -288,6 +307,7 @@ mod tests {
                 "dataset_seeds": [1, 1],
                 "seeds": [1, 2],
                 "metrics": {"lorenz": {"paper": 0.978, "r2": [0.95, 0.97], "cod": [0.9, 0.9]}},
+                "by_encoder": {"lorenz": [0.7, 0.8]},
                 "train_seconds": [10.0, 30.0],
                 "peak_rss_mb": [null, null],
                 "recoveries": [0, 1],
@@ -310,6 +330,8 @@ mod tests {
         let cells: Vec<&str> = spread.split('|').map(str::trim).collect();
         assert_eq!(cells[4], "0.950", "{page}");
         assert_eq!(cells[8..12], ["1", "0.50 ± 0.14", "–", "0.050"], "{page}");
+        let encoder = page.lines().nth(24).unwrap_or_default();
+        assert!(encoder.contains("0.750 ± 0.071"), "{page}");
     }
 
     #[test]

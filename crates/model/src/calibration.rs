@@ -5,47 +5,42 @@ use ndarray::{Array3, ArrayView3, Zip};
 
 use crate::batch::add_to_trials;
 use crate::error::ModelError;
-use crate::infer::sample_deep;
+use crate::infer::Inference;
 use crate::pass::DropoutMode;
 use crate::vae::SequentialVae;
 
-/// How much of `rates_hz`, the true rates, lies within the central credible intervals of each
-/// probability in `levels`, the model having seen `x`; both `[trial, time, neuron]`.
-///
-/// The samples are drawn with the generator's dropout of the training, which makes their spread
-/// that of the generative model's weights too (Gal & Ghahramani 2016). The initial condition alone
-/// is too sure of itself: the generator that follows it is deterministic.
-///
-/// # Errors
-/// [`ModelError::Data`] for empty or infinite observations or rates of another shape,
-/// [`ModelError::Config`] for no samples.
-pub fn rate_coverage<M: SequentialVae>(
-    model: &M,
-    x: ArrayView3<'_, f32>,
-    rates_hz: ArrayView3<'_, f32>,
-    n_samples: usize,
-    seed: u64,
-    levels: &[f64],
-) -> Result<Vec<f64>, ModelError> {
-    if x.dim() != rates_hz.dim() {
-        return Err(ModelError::Data(format!(
-            "the observations are {:?} and the true rates {:?} in [trial, time, neuron]",
-            x.dim(),
-            rates_hz.dim()
-        )));
-    }
-    let mut ranks = Ranks::of(rates_hz);
-    sample_deep(
-        model,
-        x,
-        n_samples,
-        seed,
-        DropoutMode::Generator,
-        |first, draw| {
+impl<M: SequentialVae> Inference<'_, M> {
+    /// How much of `rates_hz`, the true rates, lies within the central credible intervals of each
+    /// probability in `levels`, the model having seen `x`; both `[trial, time, neuron]`.
+    ///
+    /// The samples are drawn with the generator's dropout of the training, which makes their spread
+    /// that of the generative model's weights too (Gal & Ghahramani 2016). The initial condition
+    /// alone is too sure of itself: the generator that follows it is deterministic.
+    ///
+    /// # Errors
+    /// [`ModelError::Data`] for empty or infinite observations or rates of another shape,
+    /// [`ModelError::Config`] for no samples.
+    pub fn rate_coverage(
+        &self,
+        x: ArrayView3<'_, f32>,
+        rates_hz: ArrayView3<'_, f32>,
+        n_samples: usize,
+        seed: u64,
+        levels: &[f64],
+    ) -> Result<Vec<f64>, ModelError> {
+        if x.dim() != rates_hz.dim() {
+            return Err(ModelError::Data(format!(
+                "the observations are {:?} and the true rates {:?} in [trial, time, neuron]",
+                x.dim(),
+                rates_hz.dim()
+            )));
+        }
+        let mut ranks = Ranks::of(rates_hz);
+        self.sample_deep(x, n_samples, seed, DropoutMode::Generator, |first, draw| {
             ranks.add(first, draw.log_rates.exp());
-        },
-    )?;
-    Ok(levels.iter().map(|&level| ranks.coverage(level)).collect())
+        })?;
+        Ok(levels.iter().map(|&level| ranks.coverage(level)).collect())
+    }
 }
 
 /// The rank of the truth among posterior samples, value by value: 0 if all samples lie above

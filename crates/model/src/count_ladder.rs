@@ -13,7 +13,7 @@ use crate::dynamics::{DeepDraw, DeepInput, DeepPass, Dynamics, DynamicsConfig};
 use crate::elbo::{Elbo, Term};
 use crate::error::{ModelError, require};
 use crate::indicator::FluorStatistics;
-use crate::lfads::log_rates_from_counts;
+use crate::lfads::{log_rates_from_counts, poisson_misfit, poisson_misfits};
 use crate::noise::{Noise, Stream};
 use crate::pass::Pass;
 use crate::vae::{Draw, SequentialVae};
@@ -277,6 +277,20 @@ impl SequentialVae for CountLadder {
 
     fn encode_shallow(&self, x: Tensor<3>, _: &Tensor<3>) -> Tensor<3> {
         x
+    }
+
+    fn evidence(&self, x: &Tensor<3>, _: &Tensor<3>, deep: &DeepDraw, _: &mut Noise) -> Tensor<3> {
+        let log_counts = deep.log_rates.clone().add_scalar(self.log_dt);
+        let [counts, _] = self.smooth_shallow(x, &log_counts);
+        counts
+    }
+
+    fn misfit(&self, counts: &Tensor<3>, deep: &DeepDraw) -> Tensor<1> {
+        poisson_misfit(deep.log_rates.clone(), counts, self.log_dt)
+    }
+
+    fn misfits(&self, counts: &Tensor<3>, runs: &DeepDraw) -> Tensor<2> {
+        poisson_misfits(runs.log_rates.clone(), counts, self.log_dt)
     }
 
     fn complete(&self, x: &Tensor<3>, deep: DeepDraw, noise: &mut Noise) -> Draw {

@@ -286,6 +286,25 @@ impl Dynamics {
         }
     }
 
+    /// The states that follow on `ic`, `[trial, ic]`: `[time, trial, ic]`. None where the generator does
+    /// not start from the initial condition itself.
+    pub(crate) fn states(&self, ic: Tensor<2>, n_bins: usize) -> Option<Tensor<3>> {
+        if self.ic_to_state.is_some() {
+            return None;
+        }
+        let every_unit = Tensor::eye(self.config.n_generator, &ic.device());
+        let (w_rec, b_rec) = (self.w_rec.val(), self.b_rec.val());
+        let spec = self.config.generator_spec();
+        Some(gru_generate(
+            ic, w_rec, b_rec, every_unit, n_bins, spec, None,
+        ))
+    }
+
+    /// KL(Q(g₀|x) ‖ P(g₀)) of each trial, `[trial]`, in nats.
+    pub(crate) fn surprise(&self, ic: &DiagonalGaussian<2>) -> Tensor<1> {
+        ic.kl_of_rows(&self.ic_prior)
+    }
+
     fn l2(&self) -> Tensor<1> {
         let n_hidden = self.config.n_generator;
         let squares = self.w_rec.val().square().mean_dim(0);
@@ -369,6 +388,23 @@ pub struct DeepDraw {
 }
 
 impl DeepDraw {
+    /// What one trial has, as if `n_trials` had it.
+    pub(crate) fn of_trial(&self, trial: usize, n_trials: usize) -> Self {
+        let each = |x: &Tensor<3>| {
+            let [n_bins, _, n_last] = x.dims();
+            let one = x.clone().narrow(1, trial, 1);
+            one.expand([n_bins, n_trials, n_last])
+        };
+        let initial = self.initial_factors.clone().narrow(0, trial, 1);
+        let n_factors = initial.dims()[1];
+        Self {
+            initial_factors: initial.expand([n_trials, n_factors]),
+            factors: each(&self.factors),
+            log_rates: each(&self.log_rates),
+            n_lead_in: self.n_lead_in,
+        }
+    }
+
     /// The same without the bins that lead in.
     #[must_use]
     pub fn observed(self) -> Self {

@@ -30,6 +30,12 @@ impl<const D: usize> DiagonalGaussian<D> {
         }
     }
 
+    /// Next to nothing but `mean`: a width of 10⁻¹³.
+    pub(crate) fn at(mean: Tensor<D>) -> Self {
+        let log_variance = Tensor::full(mean.dims(), -60.0, &mean.device());
+        Self { mean, log_variance }
+    }
+
     /// A reparameterised sample, mean + e^{½ log-variance} ε (Kingma & Welling 2014).
     pub fn sample(&self, noise: &mut Noise) -> Tensor<D> {
         self.at_noise(noise.normal(self.mean.dims()))
@@ -40,8 +46,18 @@ impl<const D: usize> DiagonalGaussian<D> {
         self.mean.clone() + self.log_variance.clone().mul_scalar(0.5).exp() * epsilon
     }
 
+    /// What [`DiagonalGaussian::from_parameters`] splits.
+    pub(crate) fn parameters(&self) -> Tensor<D> {
+        Tensor::cat(vec![self.mean.clone(), self.log_variance.clone()], D - 1)
+    }
+
     /// KL(self ‖ prior), summed over every axis; in nats.
     pub fn kl(&self, prior: &Prior) -> Tensor<1> {
+        self.kl_terms(prior).sum().mul_scalar(0.5)
+    }
+
+    /// Twice the divergence, element by element.
+    fn kl_terms(&self, prior: &Prior) -> Tensor<D> {
         let mut shape = [1; D];
         shape[D - 1] = prior.mean.dims()[0];
         let prior_mean = prior.mean.val().reshape(shape);
@@ -50,7 +66,15 @@ impl<const D: usize> DiagonalGaussian<D> {
         let difference = self.mean.clone() - prior_mean;
         let log_ratio = prior_log_variance - self.log_variance.clone();
         let spread = (self.log_variance.clone().exp() + difference.square()) * precision;
-        (log_ratio + spread - 1.0).sum().mul_scalar(0.5)
+        log_ratio + spread - 1.0
+    }
+}
+
+impl DiagonalGaussian<2> {
+    /// KL(self ‖ prior) of each row, `[row]`, in nats.
+    pub(crate) fn kl_of_rows(&self, prior: &Prior) -> Tensor<1> {
+        let terms = self.kl_terms(prior).sum_dim(1);
+        terms.squeeze_dim::<1>(1).mul_scalar(0.5)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::{ModelError, require};
 use crate::gaussian::{DiagonalGaussian, Prior};
 use crate::indicator::{FluorStatistics, Indicator};
 use crate::layers::{Gru, Linear, delay, innovations, normal_weight};
-use crate::lfads::log_rates_from_counts;
+use crate::lfads::{log_rates_from_counts, poisson_misfit, poisson_misfits};
 use crate::noise::{Noise, Stream};
 use crate::observed::Observed;
 use crate::pass::Pass;
@@ -191,6 +191,8 @@ struct ShallowDraw {
     calcium: Tensor<3>,
 }
 
+/// Samples averaged into the spikes that a search for the initial conditions explains.
+const N_EVIDENCE: usize = 8;
 /// Innovations that the skip connection reads per bin: its own, the next and the one after.
 const SKIP_LEADS: usize = 3;
 
@@ -482,6 +484,31 @@ impl SequentialVae for Ladder {
 
     fn encode_shallow(&self, x: Tensor<3>, input: &Tensor<3>) -> ShallowEncoded {
         self.shallow.encode(x, input, None)
+    }
+
+    /// Spikes, the mean of a few samples.
+    fn evidence(
+        &self,
+        _: &Tensor<3>,
+        shallow: &ShallowEncoded,
+        deep: &DeepDraw,
+        noise: &mut Noise,
+    ) -> Tensor<3> {
+        let (initial, factors) = (&deep.initial_factors, &deep.factors);
+        let mut draw = || {
+            let factors = factors.clone();
+            self.shallow.draw(shallow, initial.clone(), factors, noise)
+        };
+        let sum = (1..N_EVIDENCE).fold(draw().spikes, |sum, _| sum + draw().spikes);
+        sum.div_scalar(N_EVIDENCE as f64)
+    }
+
+    fn misfit(&self, spikes: &Tensor<3>, deep: &DeepDraw) -> Tensor<1> {
+        poisson_misfit(deep.log_rates.clone(), spikes, self.log_dt)
+    }
+
+    fn misfits(&self, spikes: &Tensor<3>, runs: &DeepDraw) -> Tensor<2> {
+        poisson_misfits(runs.log_rates.clone(), spikes, self.log_dt)
     }
 
     fn complete(&self, shallow: &ShallowEncoded, deep: DeepDraw, noise: &mut Noise) -> Draw {

@@ -52,6 +52,33 @@ pub fn log_rates_from_counts(mean_counts: &[f32], dt_s: f64) -> Vec<f32> {
         .collect()
 }
 
+/// −log p(counts | λ) of each trial, `[trial]`, without the factorials; NaN: no count.
+pub(crate) fn poisson_misfit(log_rates: Tensor<3>, counts: &Tensor<3>, log_dt: f64) -> Tensor<1> {
+    let counts = Observed::new(counts.clone());
+    let log_means = log_rates.add_scalar(log_dt);
+    let negative = log_means.clone().exp() - counts.values.clone() * log_means;
+    let negative = counts.only_present(negative);
+    negative.sum_dim(2).sum_dim(0).flatten(0, 2)
+}
+
+/// The same of each trial under the rates of several runs, `[time, run, neuron]`: `[trial, run]`.
+pub(crate) fn poisson_misfits(log_rates: Tensor<3>, counts: &Tensor<3>, log_dt: f64) -> Tensor<2> {
+    let Observed { values, present } = Observed::new(counts.clone());
+    let log_means = flat(log_rates.add_scalar(log_dt));
+    let means = log_means.clone().exp();
+    let expected = match present {
+        Some(present) => flat(present).matmul(means.transpose()),
+        None => means.sum_dim(1).transpose(),
+    };
+    expected - flat(values).matmul(log_means.transpose())
+}
+
+/// `[time, trial, neuron]` → `[trial, time·neuron]`.
+fn flat(x: Tensor<3>) -> Tensor<2> {
+    let [n_bins, n_trials, n_neurons] = x.dims();
+    x.swap_dims(0, 1).reshape([n_trials, n_bins * n_neurons])
+}
+
 /// LFADS: counts ~ Poisson(λ_t dt), log λ_t = W f_t + b.
 #[derive(Module, Debug)]
 pub struct Lfads {
@@ -94,6 +121,14 @@ impl SequentialVae for Lfads {
     }
 
     fn encode_shallow(&self, _: Tensor<3>, _: &Tensor<3>) {}
+
+    fn misfit(&self, counts: &Tensor<3>, deep: &DeepDraw) -> Tensor<1> {
+        poisson_misfit(deep.log_rates.clone(), counts, self.log_dt)
+    }
+
+    fn misfits(&self, counts: &Tensor<3>, runs: &DeepDraw) -> Tensor<2> {
+        poisson_misfits(runs.log_rates.clone(), counts, self.log_dt)
+    }
 
     fn complete(&self, (): &(), deep: DeepDraw, _: &mut Noise) -> Draw {
         deep.into()

@@ -24,12 +24,13 @@ mod observed;
 mod optimizer;
 mod pass;
 mod schedule;
+mod search;
 pub mod train;
 mod vae;
 
 pub use batch::TrainData;
 pub use calcium_model::{CalciumModel, NeuronCalcium, TrialStart};
-pub use calibration::{Ranks, rate_coverage};
+pub use calibration::Ranks;
 pub use controller::{ControllerConfig, InferredInputs, InputPriorKind};
 pub use count_ladder::{CountLadder, CountLadderConfig};
 pub use dynamics::{DeepDraw, DeepInput, DeepPass, DeepPosterior, Dynamics, DynamicsConfig};
@@ -38,13 +39,14 @@ pub use error::ModelError;
 pub use gaussian::{DiagonalGaussian, Prior};
 pub use identity::Difference;
 pub use indicator::{FluorStatistics, Indicator};
-pub use infer::{Inferred, InputPosterior, posterior_factors, posterior_mean, sample_posterior};
+pub use infer::{Inference, Inferred, InputPosterior, posterior_mean, sample_posterior};
 pub use ladder::{Ladder, LadderConfig};
 pub use lfads::{Lfads, LfadsConfig, log_rates_from_counts};
 pub use noise::{Noise, Stream};
 pub use observed::Observed;
 pub use pass::{DropoutMode, Pass, Stage, Task};
 pub use schedule::{LearningRate, WarmUp};
+pub use search::{KnownStates, SearchConfig};
 pub use train::{
     Checkpoints, Fitted, Observer, TrainConfig, Training, check_checkpoint, fit, load_weights,
 };

@@ -26,6 +26,8 @@ pub enum Stream {
     Spikes,
     /// Posterior samples of the batch that begins with this trial.
     Posterior(usize),
+    /// The search for the initial conditions of the batch that begins with this trial.
+    Search(usize),
 }
 
 impl Stream {
@@ -38,6 +40,7 @@ impl Stream {
             Self::Validation => [3, 0],
             Self::Spikes => [4, 0],
             Self::Posterior(first_trial) => [5, first_trial as u64],
+            Self::Search(first_trial) => [6, first_trial as u64],
         }
     }
 }
@@ -257,6 +260,8 @@ mod tests {
             Stream::Spikes,
             Stream::Posterior(0),
             Stream::Posterior(1),
+            Stream::Search(0),
+            Stream::Search(1),
         ];
         let of = |stream| Noise::new(1, stream, &Device::flex()).normals(4);
         for (index, stream) in streams.into_iter().enumerate() {

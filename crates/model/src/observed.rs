@@ -8,7 +8,7 @@ pub struct Observed {
     /// The observations.
     pub values: Tensor<3>,
     /// Ones where something was observed, zeros elsewhere; absent if nothing is missing.
-    present: Option<Tensor<3>>,
+    pub(crate) present: Option<Tensor<3>>,
 }
 
 impl Observed {

@@ -42,17 +42,16 @@ impl From<DeepDraw> for Draw {
 /// What the encoders of all levels make of a batch; samples start from here.
 #[derive(Clone, Debug)]
 pub struct Encoded<S> {
-    n_bins: usize,
-    n_lead_in: usize,
-    deep: DeepPosterior,
-    shallow: S,
+    pub(crate) n_bins: usize,
+    pub(crate) n_lead_in: usize,
+    pub(crate) deep: DeepPosterior,
+    pub(crate) shallow: S,
 }
 
 impl<S> Encoded<S> {
     /// A sample of the deep level.
-    fn generate(&self, dynamics: &Dynamics, noise: &mut Noise) -> DeepDraw {
-        let n_bins = (self.n_bins, self.n_lead_in);
-        dynamics.generate(&self.deep, n_bins, &mut Pass::plain(noise))
+    pub(crate) fn generate(&self, dynamics: &Dynamics, pass: &mut Pass<'_>) -> DeepDraw {
+        dynamics.generate(&self.deep, (self.n_bins, self.n_lead_in), pass)
     }
 }
 
@@ -80,6 +79,33 @@ pub trait SequentialVae: Module + 'static {
 
     /// What encoders beside the deep level's make of the data and of [`Self::deep_input`].
     fn encode_shallow(&self, x: Tensor<3>, input: &Tensor<3>) -> Self::Shallow;
+
+    /// What the rates are judged by, `[time, trial, neuron]`: the observations or, where these come
+    /// from spikes, what is to be expected of those under the rates of `deep`.
+    fn evidence(
+        &self,
+        x: &Tensor<3>,
+        _shallow: &Self::Shallow,
+        _deep: &DeepDraw,
+        _noise: &mut Noise,
+    ) -> Tensor<3> {
+        x.clone()
+    }
+
+    /// −log p(evidence | deep) of each trial, but for what does not depend on the deep level:
+    /// `[trial]`.
+    fn misfit(&self, evidence: &Tensor<3>, deep: &DeepDraw) -> Tensor<1>;
+
+    /// The same of each trial under each of several runs: `[trial, run]`.
+    fn misfits(&self, evidence: &Tensor<3>, runs: &DeepDraw) -> Tensor<2> {
+        let [_, n_trials, _] = evidence.dims();
+        let n_runs = runs.initial_factors.dims()[0];
+        let of_run = |run| {
+            self.misfit(evidence, &runs.of_trial(run, n_trials))
+                .unsqueeze()
+        };
+        Tensor::cat((0..n_runs).map(of_run).collect(), 0).transpose()
+    }
 
     /// The rest of a posterior sample, given the deep level's part of it.
     fn complete(&self, shallow: &Self::Shallow, deep: DeepDraw, noise: &mut Noise) -> Draw;
@@ -140,20 +166,14 @@ pub trait SequentialVae: Module + 'static {
 
     /// One posterior sample.
     fn draw(&self, encoded: &Encoded<Self::Shallow>, noise: &mut Noise) -> Draw {
-        let deep = encoded.generate(self.dynamics(), noise);
+        let deep = encoded.generate(self.dynamics(), &mut Pass::plain(noise));
         self.complete(&encoded.shallow, deep, noise)
     }
 
     /// One posterior sample to be averaged; see [`Self::complete_mean`].
     fn draw_mean(&self, encoded: &Encoded<Self::Shallow>, all: bool, noise: &mut Noise) -> Draw {
-        let deep = encoded.generate(self.dynamics(), noise);
+        let deep = encoded.generate(self.dynamics(), &mut Pass::plain(noise));
         self.complete_mean(&encoded.shallow, deep, all, noise)
-    }
-
-    /// A sample of the deep level alone, with dropout as `pass` says.
-    fn draw_deep(&self, x: Tensor<3>, pass: &mut Pass<'_>) -> DeepDraw {
-        let input = self.deep_input(&x);
-        self.dynamics().pass(input, pass).draw.observed()
     }
 
     /// Applies the constraints that hold after every optimiser step.

@@ -9,8 +9,8 @@ use common::{
 };
 use model::train::{Event, Observer, StepReport};
 use model::{
-    CountLadderConfig, Draw, Fitted, LearningRate, ModelError, SequentialVae, Term, TrainConfig,
-    TrainData, WarmUp, fit, posterior_mean, sample_posterior,
+    CountLadderConfig, Draw, Fitted, Inference, LearningRate, ModelError, SequentialVae, Term,
+    TrainConfig, TrainData, WarmUp, fit, posterior_mean, sample_posterior,
 };
 use ndarray::{Array3, ArrayView3, Axis, concatenate};
 
@@ -422,7 +422,8 @@ fn credible_intervals_cover_more_the_wider_they_are() {
         &mut (),
     );
     let model = fitted.unwrap().model;
-    let coverage = |rates| model::rate_coverage(&model, data.valid(), rates, 50, 1, &[0.5, 0.9]);
+    let inference = Inference::new(&model);
+    let coverage = |rates| inference.rate_coverage(data.valid(), rates, 50, 1, &[0.5, 0.9]);
     let covered = coverage(truth.view()).unwrap();
     assert!(0.0 < covered[0] && covered[0] < covered[1], "{covered:?}");
     // Rates that no sample comes near are in no interval.

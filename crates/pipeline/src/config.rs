@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use model::TrainConfig;
+use model::{SearchConfig, TrainConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 use zoo::{ModelConfig, ModelName};
@@ -39,6 +39,8 @@ pub struct FitConfig {
     pub held_out: f64,
     /// Posterior samples averaged for each trial.
     pub n_samples: usize,
+    /// How initial conditions are searched for beyond the encoder's answer.
+    pub search: SearchConfig,
     /// Windows that a continuous recording is cut into.
     pub windows: WindowConfig,
     /// Units of one spike, baseline, decay.
@@ -55,6 +57,7 @@ impl Default for FitConfig {
             seed: 1,
             held_out: 0.2,
             n_samples: 64,
+            search: SearchConfig::default(),
             windows: WindowConfig::default(),
             calibration: CalibrationConfig::default(),
             model: Table::new(),

@@ -128,6 +128,7 @@ impl Prepared {
             seed: record.config.seed,
             device,
             checkpoints: Some(Checkpoints::new(&folder, &of)),
+            search: record.config.search,
         };
         let mut observer = InFolder {
             lock: &run.lock,

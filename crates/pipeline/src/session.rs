@@ -149,8 +149,8 @@ pub fn infer(
     let calcium = calibration.map(Calibration::calcium);
     let setting = Setting::of_sizes(n_neurons, calcium, record.source.dt_s);
     let config = &record.model_config;
-    let of = record.identity()?;
-    let model = config.load(&setting, device, &folder.weights(), &of)?;
+    let (of, search) = (record.identity()?, record.config.search);
+    let model = config.load(&setting, device, &folder.weights(), &of, search)?;
     let windows = record.config.windows;
     let observations = Observations::new(recording, windows, calibrated, record.model)?;
     let seed = record.config.seed;

@@ -5,8 +5,8 @@ use std::path::Path;
 use burn::tensor::Device;
 use model::train::{Event, Observer, ValidationReport};
 use model::{
-    Checkpoints, Inferred, LfadsConfig, ModelError, NeuronCalcium, SequentialVae, TrainConfig,
-    TrainData, fit, load_weights, posterior_factors, posterior_mean, rate_coverage,
+    Checkpoints, Inference, Inferred, KnownStates, LfadsConfig, ModelError, NeuronCalcium,
+    SearchConfig, SequentialVae, TrainConfig, TrainData, fit, load_weights,
 };
 use ndarray::{Array3, ArrayView3};
 use serde_json::Value;
@@ -14,6 +14,9 @@ use serde_json::Value;
 use crate::config::ModelConfig;
 use crate::error::ZooError;
 use crate::reading::Setting;
+
+/// Beside the weights: the initial conditions of training.
+const STATES: &str = "states.ckpt";
 
 impl ModelConfig {
     /// Checks the settings, so that nothing is trained in vain.
@@ -44,7 +47,8 @@ impl ModelConfig {
         self.with_model(setting, seed, device, task)
     }
 
-    /// The model with the averaged weights of a checkpoint of the training that is called `of`.
+    /// The model with the averaged weights of a checkpoint of the training that is called `of`; it
+    /// infers by `search`, from the states that training left beside it.
     ///
     /// # Errors
     /// As [`ModelConfig::check`] and [`model::load_weights`].
@@ -54,8 +58,14 @@ impl ModelConfig {
         device: &Device,
         checkpoint: &Path,
         of: &Value,
+        search: SearchConfig,
     ) -> Result<Box<dyn Posterior>, ZooError> {
-        self.with_model(setting, 0, device, Load { checkpoint, of })
+        let task = Load {
+            checkpoint,
+            of,
+            search,
+        };
+        self.with_model(setting, 0, device, task)
     }
 
     fn with_model<T: ModelTask>(
@@ -102,6 +112,8 @@ pub struct Training<'a> {
     pub device: &'a Device,
     /// Where to resume from and to keep checkpoints.
     pub checkpoints: Option<Checkpoints<'a>>,
+    /// How the trained model will infer.
+    pub search: SearchConfig,
 }
 
 /// A finished training.
@@ -122,7 +134,7 @@ pub struct Trained {
 
 /// A trained model, whichever it is.
 pub trait Posterior: Send {
-    /// Posterior means of `x`, `[trial, time, neuron]`; see [`model::posterior_mean`].
+    /// Posterior means of `x`, `[trial, time, neuron]`; see [`Inference::posterior_mean`].
     ///
     /// # Errors
     /// As there.
@@ -133,7 +145,7 @@ pub trait Posterior: Send {
         seed: u64,
     ) -> Result<Inferred, ModelError>;
 
-    /// The factors alone, `[trial, time, factor]`; see [`model::posterior_factors`].
+    /// The factors alone, `[trial, time, factor]`; see [`Inference::posterior_factors`].
     ///
     /// # Errors
     /// As there.
@@ -144,7 +156,7 @@ pub trait Posterior: Send {
         seed: u64,
     ) -> Result<Array3<f32>, ModelError>;
 
-    /// How much of the true rates lies within credible intervals; see [`model::rate_coverage`].
+    /// How much of the true rates lies within credible intervals; see [`Inference::rate_coverage`].
     ///
     /// # Errors
     /// As there.
@@ -157,18 +169,34 @@ pub trait Posterior: Send {
         levels: &[f64],
     ) -> Result<Vec<f64>, ModelError>;
 
+    /// Has all that follows inferred by another search.
+    fn set_search(&mut self, search: SearchConfig);
+
     /// What the model knows of each neuron's calcium; see [`SequentialVae::calcium`].
     fn calcium(&self) -> Option<Vec<NeuronCalcium>>;
 }
 
-impl<M: SequentialVae> Posterior for M {
+/// A trained model, how it infers, and the states from which it may.
+struct Ready<M> {
+    model: M,
+    search: SearchConfig,
+    known: KnownStates,
+}
+
+impl<M: SequentialVae> Ready<M> {
+    fn inference(&self) -> Result<Inference<'_, M>, ModelError> {
+        Inference::new(&self.model).searching(self.search, &self.known)
+    }
+}
+
+impl<M: SequentialVae> Posterior for Ready<M> {
     fn posterior_mean(
         &self,
         x: ArrayView3<'_, f32>,
         n_samples: usize,
         seed: u64,
     ) -> Result<Inferred, ModelError> {
-        posterior_mean(self, x, n_samples, seed)
+        self.inference()?.posterior_mean(x, n_samples, seed)
     }
 
     fn posterior_factors(
@@ -177,7 +205,7 @@ impl<M: SequentialVae> Posterior for M {
         n_samples: usize,
         seed: u64,
     ) -> Result<Array3<f32>, ModelError> {
-        posterior_factors(self, x, n_samples, seed)
+        self.inference()?.posterior_factors(x, n_samples, seed)
     }
 
     fn rate_coverage(
@@ -188,11 +216,16 @@ impl<M: SequentialVae> Posterior for M {
         seed: u64,
         levels: &[f64],
     ) -> Result<Vec<f64>, ModelError> {
-        rate_coverage(self, x, rates_hz, n_samples, seed, levels)
+        let inference = self.inference()?;
+        inference.rate_coverage(x, rates_hz, n_samples, seed, levels)
+    }
+
+    fn set_search(&mut self, search: SearchConfig) {
+        self.search = search;
     }
 
     fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
-        SequentialVae::calcium(self)
+        self.model.calcium()
     }
 }
 
@@ -228,6 +261,7 @@ impl ModelTask for Fit<'_> {
             config,
             seed,
             checkpoints,
+            search,
             ..
         } = self.training;
         let fitted = fit(
@@ -238,8 +272,17 @@ impl ModelTask for Fit<'_> {
             checkpoints,
             self.observer,
         )?;
+        let known = KnownStates::of(&fitted.model, self.observed.train())?;
+        if let Some(checkpoints) = checkpoints {
+            known.write(&checkpoints.folder().join(STATES))?;
+        }
+        let model = Ready {
+            model: fitted.model,
+            search,
+            known,
+        };
         Ok(Trained {
-            model: Box::new(fitted.model),
+            model: Box::new(model),
             steps: fitted.steps,
             seconds: fitted.seconds,
             recoveries: fitted.recoveries,
@@ -252,16 +295,24 @@ impl ModelTask for Fit<'_> {
 struct Load<'a> {
     checkpoint: &'a Path,
     of: &'a Value,
+    search: SearchConfig,
 }
 
 impl ModelTask for Load<'_> {
     type Output = Box<dyn Posterior>;
 
     fn run<M: SequentialVae>(self, model: M) -> Result<Box<dyn Posterior>, ZooError> {
-        Ok(Box::new(load_weights(
+        let model = load_weights(model, self.checkpoint, Some(self.of))?;
+        let states = self.checkpoint.with_file_name(STATES);
+        // Versions before the search left none.
+        let known = match states.exists() {
+            true => KnownStates::read(&states)?,
+            false => KnownStates::none(&model),
+        };
+        Ok(Box::new(Ready {
             model,
-            self.checkpoint,
-            Some(self.of),
-        )?))
+            search: self.search,
+            known,
+        }))
     }
 }

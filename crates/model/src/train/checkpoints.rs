@@ -45,7 +45,8 @@ impl<'a> Checkpoints<'a> {
         self.every
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
         self.folder
     }
 

@@ -283,6 +283,10 @@ impl SequentialVae for Fragile {
 
     fn encode_shallow(&self, _: Tensor<3>, _: &Tensor<3>) {}
 
+    fn misfit(&self, evidence: &Tensor<3>, deep: &DeepDraw) -> Tensor<1> {
+        self.lfads.misfit(evidence, deep)
+    }
+
     fn complete(&self, shallow: &(), deep: DeepDraw, noise: &mut Noise) -> Draw {
         self.lfads.complete(shallow, deep, noise)
     }
