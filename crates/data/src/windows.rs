@@ -1,5 +1,7 @@
 //! A long recording in overlapping windows, and results per window merged back.
 
+use std::f64::consts::FRAC_PI_2;
+
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Zip, s};
 
 use crate::{DataError, Problem};
@@ -70,8 +72,9 @@ impl Windows {
         Ok(windows)
     }
 
-    /// Merges what was inferred in each window: where windows overlap, their mean, weighted
-    /// by a ramp from each window's ends (a crossfade), so that the result has no steps.
+    /// Merges what was inferred in each window: where windows overlap, their mean. The weights rise
+    /// from next to nothing at a window's ends like sin², so that the result has neither steps nor kinks, and what a
+    /// window says of its first bins counts only where no other says anything.
     ///
     /// `merge(cut(x))` is `x`, to the bit.
     ///
@@ -98,9 +101,11 @@ impl Windows {
         Ok(merged)
     }
 
-    /// Rises by one a bin from either end to a plateau beyond the overlap.
+    /// sin² from either end to a plateau beyond the overlap.
     fn weight(&self, bin: usize) -> f64 {
-        (bin + 1).min(self.length - bin).min(self.overlap + 1) as f64
+        let from_end = (bin + 1).min(self.length - bin) as f64;
+        let phase = (from_end / (self.overlap + 1) as f64).min(1.0);
+        (FRAC_PI_2 * phase).sin().powi(2)
     }
 
     fn check(

@@ -46,12 +46,40 @@ proptest! {
 
 #[test]
 fn a_crossfade_by_hand() {
-    // Two windows of 4 bins share bins 2 and 3: weights 2, 1 against 1, 2 of 3.
+    // Two windows of 4 bins share bins 2 and 3: weights sin² of 60° and 30° against the reverse.
     let windows = Windows::new(6, 4, 2).unwrap();
     let mut values = Array3::zeros((2, 4, 1));
     values.slice_mut(s![1, .., ..]).fill(3.0);
     let merged = windows.merge(values.view()).unwrap();
-    assert_eq!(merged.column(0).to_vec(), [0.0, 0.0, 1.0, 2.0, 3.0, 3.0]);
+    let want = [0.0, 0.0, 0.75, 2.25, 3.0, 3.0];
+    for (got, want) in merged.column(0).iter().zip(want) {
+        assert!((got - want).abs() < 1e-6, "{merged}");
+    }
+}
+
+/// Windows that disagree by up to a whole unit, and whose first bins are worse still.
+#[test]
+fn no_seam_is_seen_where_windows_begin_and_end() {
+    let (n, length) = (800, 100);
+    let windows = Windows::new(n, length, length / 2).unwrap();
+    let starts = windows.starts();
+    let values = Array3::from_shape_fn((starts.len(), length, 1), |(w, bin, _)| {
+        let truth = (std::f64::consts::TAU * (starts[w] + bin) as f64 / 60.0).sin();
+        let offset = (2.4 * w as f64).sin();
+        (truth + offset + 0.5 * (-(bin as f64) / 4.0).exp()) as f32
+    });
+    let merged = windows.merge(values.view()).unwrap();
+    let curvature: Vec<f32> = (1..n - 1)
+        .map(|t| (merged[[t - 1, 0]] - 2.0 * merged[[t, 0]] + merged[[t + 1, 0]]).abs())
+        .collect();
+    let mut sorted = curvature.clone();
+    sorted.sort_by(f32::total_cmp);
+    let median = sorted[sorted.len() / 2];
+    let seams = starts[1..].iter().flat_map(|&start| [start, start - 1 + length / 2]);
+    for seam in seams.flat_map(|seam| seam - 2..=seam + 2) {
+        let at_seam = curvature[seam - 1];
+        assert!(at_seam <= 3.0 * median, "bin {seam}: {at_seam}, median {median}");
+    }
 }
 
 #[test]

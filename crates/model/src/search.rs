@@ -5,10 +5,10 @@ use std::path::Path;
 
 use burn::optim::Optimizer;
 use burn::tensor::{Bytes, Tensor, TensorData};
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView3, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{check_observations, host, time_major};
+use crate::batch::{TrainData, excerpts, host};
 use crate::checkpoint::Checkpoint;
 use crate::dynamics::{DeepDraw, DeepPosterior};
 use crate::error::{ModelError, require};
@@ -50,7 +50,7 @@ impl Default for SearchConfig {
     fn default() -> Self {
         Self {
             n_steps: 100,
-            n_starts: 2,
+            n_starts: 1,
             learning_rate: 0.03,
         }
     }
@@ -79,23 +79,16 @@ impl SearchConfig {
 pub struct KnownStates(Array2<f32>);
 
 impl KnownStates {
-    /// The means of Q(g₀|x) of trials `x`, `[trial, time, neuron]`, and where the generator goes from
-    /// there: any of its states may be another trial's first. Of many trials some are taken, in
-    /// regular order.
-    ///
-    /// # Errors
-    /// [`ModelError::Data`] for empty or infinite observations.
-    pub fn of<M: SequentialVae>(model: &M, x: ArrayView3<'_, f32>) -> Result<Self, ModelError> {
-        check_observations("the observation array", x)?;
+    /// The means of Q(g₀|x) of what training saw, and where the generator goes from there: any of its
+    /// states may be another trial's first. Of many trials some are taken, in regular order.
+    pub fn of<M: SequentialVae>(model: &M, data: &TrainData) -> Self {
         let model = model.valid();
         let device = device_of(&model);
         let n_ic = model.dynamics().config().n_ic;
-        let (n_trials, n_bins, _) = x.dim();
-        let n_taken = n_trials.min(MAX_TRIALS);
-        let trials: Vec<usize> = (0..n_taken).map(|i| i * n_trials / n_taken).collect();
+        let n_bins = data.n_bins();
         let mut states = Array2::zeros((0, n_ic));
-        for batch in trials.chunks(BATCH) {
-            let input = model.deep_input(&time_major(x, batch, &device));
+        for batch in data.spread(MAX_TRIALS).chunks(BATCH) {
+            let input = model.deep_input(&excerpts(data.train(), batch, n_bins, &device));
             let ic = model.dynamics().encode(input.values).ic.mean;
             append(&mut states, &host(&ic));
             let Some(run) = model.dynamics().states(ic, n_bins) else {
@@ -112,7 +105,7 @@ impl KnownStates {
                 append(&mut states, &run[row(trial, part)]);
             }
         }
-        Ok(Self(states))
+        Self(states)
     }
 
     /// None: a search starts from the encoder's mean alone.

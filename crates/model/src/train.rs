@@ -23,7 +23,7 @@ use ndarray::{Array3, ArrayView3};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::batch::{TrainData, shuffled};
+use crate::batch::{Excerpt, TrainData};
 use crate::elbo::TermWeights;
 use crate::error::ModelError;
 use crate::infer::{device_of, mean_spikes};
@@ -293,8 +293,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         let seed = self
             .seed
             .wrapping_add((self.state.divergences as u64) << 32);
-        let train = self.data.train();
-        let order = shuffled(train.dim().0, seed, self.state.epoch);
+        let order = self.data.epoch(seed, self.state.epoch);
         let batches = order.chunks(self.config.batch_size);
         for trials in batches.skip(self.state.epoch_steps) {
             if self.finished() {
@@ -312,7 +311,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         }
     }
 
-    fn step(&mut self, trials: &[usize], seed: u64) -> Result<StepReport, NonFinite> {
+    fn step(&mut self, trials: &[Excerpt], seed: u64) -> Result<StepReport, NonFinite> {
         self.update_task();
         let step = self.state.step;
         let weights = self.weights();
@@ -325,6 +324,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
                 .at(step, self.state.n_steps, self.state.plateau.decays);
         let batch = Batch {
             x: self.data.train(),
+            n_bins: self.data.n_bins(),
             task: self.task.as_ref().map(|spikes| spikes.view()),
             weights,
             seed,

@@ -34,7 +34,7 @@ fn log_likelihood(counts: ArrayView3<'_, f32>, rates_hz: &Array3<f32>) -> f64 {
 fn it_explains_the_trials_better_than_the_encoder_and_always_the_same() {
     let data = counts();
     let model = trained(&data);
-    let known = KnownStates::of(&model, data.train()).unwrap();
+    let known = KnownStates::of(&model, &data);
     let rates = |n_steps: usize, n_starts: usize| {
         let config = SearchConfig {
             n_steps,
@@ -101,7 +101,7 @@ fn agree<M: SequentialVae>(model: &M, x: Array3<f32>) {
 fn states_are_kept_and_those_of_another_model_refused() {
     let data = counts();
     let model = lfads(&Device::flex());
-    let known = KnownStates::of(&model, data.train()).unwrap();
+    let known = KnownStates::of(&model, &data);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("states.ckpt");
     known.write(&path).unwrap();

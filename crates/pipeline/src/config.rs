@@ -72,7 +72,7 @@ impl Default for FitConfig {
 pub struct WindowConfig {
     /// Frames per window.
     pub length: usize,
-    /// Frames that neighbours share.
+    /// Frames that neighbours share: what is inferred fades from one window into the next over them.
     pub overlap: usize,
 }
 
@@ -80,7 +80,7 @@ impl Default for WindowConfig {
     fn default() -> Self {
         Self {
             length: 100,
-            overlap: 20,
+            overlap: 50,
         }
     }
 }
@@ -195,6 +195,7 @@ impl FitConfig {
                 })?;
         model.dynamics().validate()?;
         training.validate()?;
+        self.search.validate()?;
         self.check()?;
         infinity_as_text(&mut self.training);
         Ok(Resolved {
@@ -357,6 +358,7 @@ mod tests {
         let defaults = FitConfig::default();
         assert_eq!(config.calibration, defaults.calibration);
         assert_eq!(config.windows, defaults.windows);
+        assert_eq!(config.search, defaults.search);
         let (seed, held_out, n_samples) = (config.seed, config.held_out, config.n_samples);
         assert_eq!(
             (seed, held_out, n_samples),

@@ -15,7 +15,7 @@ use toml::Table;
 use zoo::{ModelName, Posterior, Setting, Trained, Training};
 
 use crate::calibration::Calibrated;
-use crate::config::FitConfig;
+use crate::config::{FitConfig, StartConfig};
 use crate::factor_axes::FactorAxes;
 use crate::held_out::HeldOut;
 use crate::observations::Observations;
@@ -63,7 +63,12 @@ impl Prepared {
                 "{model} knows of no rise, and `tau_rise_s` is {rise_s}: leave it out, or take count-ladder or oasis-lfads"
             );
         }
-        let cut = Cut::new(&recording, config.windows)?;
+        let may_cut = config.calibration.start != StartConfig::Rest;
+        let cut = Cut::new(&recording, may_cut, config.windows)?;
+        if cut.is_cut() && may_cut {
+            // A window within a trial starts with what earlier spikes have left.
+            config.calibration.start = StartConfig::Running;
+        }
         let tau_s = config.calibration.tau_s.or(recording.tau_s);
         let guard_s = tau_s.unwrap_or(config.calibration.typical_tau_s);
         let held_out = HeldOut::choose(&recording, &cut, &config, guard_s)?;
@@ -241,7 +246,7 @@ fn say_what_training_sees(cut: &Cut, held_out: &HeldOut) {
     let percent = |n: usize| 100.0 * n as f64 / n_frames as f64;
     tracing::info!(
         "{n_pieces} {} of {n_bins} frames; training sees {:.0}% of the frames ({n_seen} of {n_frames}); held out: {}, {:.0}%",
-        match cut.is_continuous() {
+        match cut.is_cut() {
             true => "windows",
             false => "trials",
         },

@@ -46,10 +46,14 @@ impl HeldOut {
         guard_s: f64,
     ) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        let n_pieces = cut.dim().0;
+        let n_trials = cut.lengths().len();
         if let Some(n_train) = recording.n_train {
-            return Ok(Self::Trials((n_train..n_pieces).collect()));
+            return Ok(Self::Trials((n_train..n_trials).collect()));
         }
+        let n_pieces = match cut.is_continuous() {
+            true => cut.dim().0,
+            false => n_trials,
+        };
         if n_pieces < 2 {
             anyhow::bail!(
                 "{}: {n_pieces} trial or window in all; at least 2 are needed, one to train and one to hold out: record longer, or choose shorter `windows`",
@@ -123,14 +127,27 @@ impl HeldOut {
             for span in spans {
                 match cut.is_continuous() {
                     true => pieces.extend(cut.windows_within(span)?),
-                    false => pieces.push(cut.whole(trial)),
+                    false => pieces.extend(cut.pieces_of(trial)),
                 }
             }
         }
-        if pieces.is_empty() {
-            anyhow::bail!("nothing is left to train on; hold out less, or record longer");
+        something_left(pieces)
+    }
+
+    /// The stretches of frames that training sees, each as one piece.
+    ///
+    /// # Errors
+    /// If nothing is left to train on.
+    pub fn stretches(&self, cut: &Cut) -> Result<Vec<Piece>> {
+        let mut pieces = Vec::new();
+        for (trial, spans) in self.seen(cut).into_iter().enumerate() {
+            pieces.extend(spans.into_iter().map(|visible| Piece {
+                trial,
+                start: visible.start,
+                visible,
+            }));
         }
-        Ok(pieces)
+        something_left(pieces)
     }
 
     /// The pieces that it is validated on.
@@ -139,7 +156,10 @@ impl HeldOut {
     /// None for the recording of the cut.
     pub fn valid(&self, cut: &Cut) -> Result<Vec<Piece>> {
         match self {
-            Self::Trials(trials) => Ok(trials.iter().map(|&trial| cut.whole(trial)).collect()),
+            Self::Trials(trials) => {
+                let pieces = trials.iter().flat_map(|&trial| cut.pieces_of(trial));
+                Ok(pieces.collect())
+            }
             Self::Blocks { blocks, .. } => {
                 let mut pieces = Vec::new();
                 for &[first, end] in blocks {
@@ -185,6 +205,13 @@ impl HeldOut {
     }
 }
 
+fn something_left(pieces: Vec<Piece>) -> Result<Vec<Piece>> {
+    if pieces.is_empty() {
+        anyhow::bail!("nothing is left to train on; hold out less, or record longer");
+    }
+    Ok(pieces)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -205,7 +232,7 @@ mod tests {
             let length = length.min(n_frames);
             let overlap = ((length - 1) as f64 * overlap_share) as usize;
             let windows = WindowConfig { length, overlap };
-            let cut = Cut::of(vec![n_frames], true, windows).unwrap();
+            let cut = Cut::of(vec![n_frames], true, true, windows).unwrap();
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let held_out = HeldOut::in_blocks(&cut, share, guard, &mut rng);
             let HeldOut::Blocks { guard, .. } = held_out else { panic!("trials") };
@@ -215,6 +242,11 @@ mod tests {
                 prop_assert!(piece.start + cut.piece_length() <= n_frames);
                 shown[piece.visible].fill(true);
             }
+            let mut stretched = vec![false; n_frames];
+            for piece in held_out.stretches(&cut).unwrap() {
+                stretched[piece.visible].fill(true);
+            }
+            prop_assert_eq!(&stretched, &shown);
             let frames = held_out.frames(&cut);
             let mut scored = vec![false; n_frames];
             for piece in held_out.valid(&cut).unwrap() {

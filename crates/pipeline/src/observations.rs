@@ -49,8 +49,11 @@ impl Observations {
         {
             calibrated.find_calcium(&recording)?;
         }
+        let may_cut = calibrated
+            .as_ref()
+            .is_none_or(|c| c.calibration.start_is_running);
         Ok(Self {
-            cut: Cut::new(&recording, windows)?,
+            cut: Cut::new(&recording, may_cut, windows)?,
             recording,
             calibrated,
         })
@@ -61,7 +64,9 @@ impl Observations {
         self.calibrated.as_ref().map(|c| &c.calibration)
     }
 
-    /// What the model is trained and validated on, and what it must know of it.
+    /// What the model is trained and validated on, and what it must know of it. Where windows are cut of
+    /// something longer, training sees excerpts at random places, if the model can infer the calcium
+    /// with which an excerpt starts; else windows at fixed ones.
     ///
     /// # Errors
     /// Values that the model cannot read; nothing left to train on.
@@ -70,10 +75,20 @@ impl Observations {
         model: &ModelConfig,
         held_out: &HeldOut,
     ) -> Result<(TrainData, Setting)> {
-        let train = self.read(model, &held_out.train(&self.cut)?)?.reading;
+        let pieces = match self.starts_anywhere() {
+            true => held_out.stretches(&self.cut)?,
+            false => held_out.train(&self.cut)?,
+        };
+        let train = self.read(model, &pieces)?.reading;
         let valid = self.read(model, &held_out.valid(&self.cut)?)?.reading;
         let setting = train.setting();
-        Ok((TrainData::new(train.values, valid.values)?, setting))
+        Ok((TrainData::excerpts_of(train.values, valid.values)?, setting))
+    }
+
+    /// Whether any frame of the recording may be the first that the model sees.
+    fn starts_anywhere(&self) -> bool {
+        let has_calcium = |calibrated: &Calibrated| calibrated.has_calcium();
+        self.cut.is_cut() && !self.calibrated.as_ref().is_some_and(has_calcium)
     }
 
     /// Pieces as the model reads them where it sees nothing of the neurons in `hidden`,
@@ -119,11 +134,9 @@ impl Observations {
     pub(crate) fn values(&self, pieces: &[Piece]) -> Array3<f32> {
         let trials = self.recording.stretches();
         let firsts = self.firsts();
-        let shape = (
-            pieces.len(),
-            self.cut.piece_length(),
-            self.recording.n_neurons(),
-        );
+        let longest = pieces.iter().map(|piece| piece.visible.end - piece.start);
+        let length = longest.fold(self.cut.piece_length(), usize::max);
+        let shape = (pieces.len(), length, self.recording.n_neurons());
         let mut values = Array3::from_elem(shape, f32::NAN);
         for (piece, mut values) in pieces.iter().zip(values.outer_iter_mut()) {
             for frame in piece.visible.clone() {

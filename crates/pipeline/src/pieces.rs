@@ -4,15 +4,21 @@ use std::ops::Range;
 
 use anyhow::Result;
 use data::{Recording, Traces, Windows};
-use ndarray::{Array3, ArrayView2, ArrayView3, Axis, s};
+use ndarray::{Array3, ArrayView2, ArrayView3, s};
 
 use crate::config::WindowConfig;
 
-/// How a recording is cut: its trials, padded with missing frames, or windows of a long one.
+/// Trials longer than so many windows are cut into windows too.
+const LONG: usize = 2;
+
+/// How a recording is cut: its trials, padded with missing frames, or windows of long ones.
 #[derive(Clone, Debug)]
 pub struct Cut {
     lengths: Vec<usize>,
-    windows: Option<Windows>,
+    /// Of each trial; a trial that is not cut is one window.
+    windows: Vec<Windows>,
+    is_continuous: bool,
+    is_cut: bool,
     config: WindowConfig,
 }
 
@@ -28,49 +34,54 @@ pub struct Piece {
 }
 
 impl Cut {
-    /// Trials as they are; a continuous recording in windows, or whole if it is shorter than one.
+    /// Trials as they are, or in windows where they are long and `may_cut`: where each starts from rest, a
+    /// window within it would not. A continuous recording in windows, or whole if it is shorter than one.
     ///
     /// # Errors
     /// An overlap that is not shorter than the window.
-    pub fn new(recording: &Recording, config: WindowConfig) -> Result<Self> {
+    pub fn new(recording: &Recording, may_cut: bool, config: WindowConfig) -> Result<Self> {
         let stretches = recording.stretches();
         let lengths = stretches.iter().map(ArrayView2::nrows).collect();
         let is_continuous = matches!(recording.traces, Traces::Continuous(_));
-        Self::of(lengths, is_continuous, config)
+        Self::of(lengths, is_continuous, may_cut, config)
     }
 
     /// The same of trials of these lengths, or of one continuous recording.
     pub(crate) fn of(
         lengths: Vec<usize>,
         is_continuous: bool,
+        may_cut: bool,
         config: WindowConfig,
     ) -> Result<Self> {
-        let windows = match is_continuous {
-            true => {
-                let length = config.length.min(lengths[0]);
-                Some(Windows::new(lengths[0], length, config.overlap)?)
-            }
-            false => None,
+        let longest = lengths.iter().copied().max().unwrap_or_default();
+        let is_cut = is_continuous || may_cut && longest > LONG * config.length;
+        let windows = |&length: &usize| match is_cut && length > config.length {
+            true => Windows::new(length, config.length, config.overlap),
+            false => Windows::new(length, length, 0),
         };
         Ok(Self {
+            windows: lengths.iter().map(windows).collect::<Result<_, _>>()?,
             lengths,
-            windows,
+            is_continuous,
+            is_cut,
             config,
         })
     }
 
     /// Pieces, and frames in each.
     pub fn dim(&self) -> (usize, usize) {
-        let n_pieces = match &self.windows {
-            Some(windows) => windows.starts().len(),
-            None => self.lengths.len(),
-        };
-        (n_pieces, self.piece_length())
+        let n_pieces = self.windows.iter().map(|windows| windows.starts().len());
+        (n_pieces.sum(), self.piece_length())
     }
 
     /// Whether the recording is one long one.
     pub fn is_continuous(&self) -> bool {
-        self.windows.is_some()
+        self.is_continuous
+    }
+
+    /// Whether pieces are windows of something longer.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Frames of each trial.
@@ -80,39 +91,29 @@ impl Cut {
 
     /// Frames of a piece.
     pub fn piece_length(&self) -> usize {
-        match &self.windows {
-            Some(_) => self.config.length.min(self.lengths[0]),
-            None => self.lengths.iter().copied().max().unwrap_or_default(),
+        let longest = self.lengths.iter().copied().max().unwrap_or_default();
+        match self.is_cut {
+            true => self.config.length.min(longest),
+            false => longest,
         }
     }
 
     /// All pieces, each showing all that it has.
     pub fn pieces(&self) -> Vec<Piece> {
-        let length = self.piece_length();
-        match &self.windows {
-            Some(windows) => {
-                let starts = windows.starts().iter();
-                starts
-                    .map(|&start| Piece {
-                        trial: 0,
-                        start,
-                        visible: start..start + length,
-                    })
-                    .collect()
-            }
-            None => (0..self.lengths.len())
-                .map(|trial| self.whole(trial))
-                .collect(),
-        }
+        let trials = 0..self.lengths.len();
+        trials.flat_map(|trial| self.pieces_of(trial)).collect()
     }
 
-    /// A trial as one piece.
-    pub fn whole(&self, trial: usize) -> Piece {
-        Piece {
+    /// Those of one trial.
+    pub fn pieces_of(&self, trial: usize) -> Vec<Piece> {
+        let windows = &self.windows[trial];
+        let length = self.piece_length().min(self.lengths[trial]);
+        let piece = |&start: &usize| Piece {
             trial,
-            start: 0,
-            visible: 0..self.lengths[trial],
-        }
+            start,
+            visible: start..start + length,
+        };
+        windows.starts().iter().map(piece).collect()
     }
 
     /// Windows that together show `span` of a continuous recording and nothing else; where it is
@@ -156,18 +157,65 @@ impl Cut {
     }
 
     /// `[trial, time, column]` from `[piece, time, column]` of [`Cut::pieces`]: windows crossfaded
-    /// into one trial.
+    /// into their trials, NaN where a trial has ended.
     ///
     /// # Errors
     /// Pieces of another shape.
     pub fn merge(&self, pieces: ArrayView3<'_, f32>) -> Result<Array3<f32>> {
-        if let Some(windows) = &self.windows {
-            return Ok(windows.merge(pieces)?.insert_axis(Axis(0)));
-        }
-        let mut trials = pieces.to_owned();
-        for (mut trial, &length) in trials.outer_iter_mut().zip(&self.lengths) {
-            trial.slice_mut(s![length.., ..]).fill(f32::NAN);
+        let longest = self.lengths.iter().copied().max().unwrap_or_default();
+        let shape = (self.lengths.len(), longest, pieces.dim().2);
+        let mut trials = Array3::from_elem(shape, f32::NAN);
+        let mut first = 0;
+        for (trial, mut merged) in trials.outer_iter_mut().enumerate() {
+            let (windows, n_frames) = (&self.windows[trial], self.lengths[trial]);
+            let end = first + windows.starts().len();
+            let length = self.piece_length().min(n_frames);
+            let own = pieces.slice(s![first..end, ..length, ..]);
+            merged.slice_mut(s![..n_frames, ..]).assign(&windows.merge(own)?);
+            first = end;
         }
         Ok(trials)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOWS: WindowConfig = WindowConfig {
+        length: 10,
+        overlap: 5,
+    };
+
+    /// What each piece shows of frames that hold their number, and NaN behind.
+    fn read(cut: &Cut) -> Array3<f32> {
+        let pieces = cut.pieces();
+        Array3::from_shape_fn((pieces.len(), cut.piece_length(), 1), |(index, bin, _)| {
+            let Piece { trial, start, visible } = &pieces[index];
+            match visible.contains(&(start + bin)) {
+                true => (1000 * trial + start + bin) as f32,
+                false => f32::NAN,
+            }
+        })
+    }
+
+    #[test]
+    fn long_trials_are_cut_and_put_together_again_and_short_ones_left() {
+        for (lengths, n_pieces, length) in [
+            (vec![25, 7, 31], 4 + 1 + 6, 10),
+            (vec![12, 20], 2, 20),
+        ] {
+            let cut = Cut::of(lengths.clone(), false, true, WINDOWS).unwrap();
+            assert_eq!(cut.dim(), (n_pieces, length));
+            let merged = cut.merge(read(&cut).view()).unwrap();
+            for ((trial, bin, _), &value) in merged.indexed_iter() {
+                match bin < lengths[trial] {
+                    true => assert_eq!(value, (1000 * trial + bin) as f32),
+                    false => assert!(value.is_nan()),
+                }
+            }
+        }
+        let whole = Cut::of(vec![25, 7, 31], false, false, WINDOWS).unwrap();
+        assert_eq!(whole.dim(), (3, 31));
     }
 }

@@ -272,7 +272,7 @@ impl ModelTask for Fit<'_> {
             checkpoints,
             self.observer,
         )?;
-        let known = KnownStates::of(&fitted.model, self.observed.train())?;
+        let known = KnownStates::of(&fitted.model, self.observed);
         if let Some(checkpoints) = checkpoints {
             known.write(&checkpoints.folder().join(STATES))?;
         }

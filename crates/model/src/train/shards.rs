@@ -7,7 +7,7 @@ use ndarray::ArrayView3;
 use rayon::prelude::*;
 
 use super::NonFinite;
-use crate::batch::time_major;
+use crate::batch::{Excerpt, excerpts};
 use crate::elbo::{ElboValues, TermWeights};
 use crate::noise::{Noise, Stream};
 use crate::optimizer::add_gradients;
@@ -23,6 +23,8 @@ const MAX_SHARDS: usize = 8;
 pub(super) struct Batch<'a> {
     /// Observations, `[trial, time, neuron]`.
     pub(super) x: ArrayView3<'a, f32>,
+    /// Of each excerpt.
+    pub(super) n_bins: usize,
     /// Spikes as `[trial, time, neuron]`.
     pub(super) task: Task<ArrayView3<'a, f32>>,
     pub(super) weights: TermWeights,
@@ -43,9 +45,9 @@ impl Batch<'_> {
     pub(super) fn gradient<M: SequentialVae>(
         &self,
         model: &M,
-        trials: &[usize],
+        trials: &[Excerpt],
     ) -> Result<BatchGradient, NonFinite> {
-        let forks: Vec<(M, &[usize])> = shards(trials, self.device)
+        let forks: Vec<(M, &[Excerpt])> = shards(trials, self.device)
             .map(|shard| (fork(model), shard))
             .collect();
         let parts: Vec<Result<_, NonFinite>> = forks
@@ -79,7 +81,7 @@ impl Batch<'_> {
     fn loss<M: SequentialVae>(
         &self,
         model: &M,
-        trials: &[usize],
+        trials: &[Excerpt],
         shard: usize,
     ) -> Result<(Tensor<1>, ElboValues), NonFinite> {
         let device = self.device;
@@ -89,8 +91,8 @@ impl Batch<'_> {
             dropout: DropoutMode::Training,
             noise: &mut noise,
         };
-        let task = self.task.map(|spikes| time_major(spikes, trials, device));
-        let elbo = model.elbo(time_major(self.x, trials, device), task, &mut pass);
+        let of = |values| excerpts(values, trials, self.n_bins, device);
+        let elbo = model.elbo(of(self.x), self.task.map(of), &mut pass);
         let terms = elbo.values();
         match terms.non_finite() {
             Some((term, value)) => Err((term.name(), value)),
@@ -101,7 +103,7 @@ impl Batch<'_> {
 
 /// Cuts the trials of a batch into shards of about equal size. They depend on nothing but the
 /// batch; devices that run whole batches in parallel by themselves get one.
-fn shards<'a>(trials: &'a [usize], device: &Device) -> impl Iterator<Item = &'a [usize]> {
+fn shards<'a, T>(trials: &'a [T], device: &Device) -> impl Iterator<Item = &'a [T]> {
     let n = match *device == Device::flex() {
         true => trials.len().div_ceil(SHARD_TRIALS).min(MAX_SHARDS),
         false => 1,
@@ -165,10 +167,12 @@ mod tests {
         let model = model.expect("the configuration is valid");
         let count = |(trial, bin, neuron)| ((7 * trial + 5 * bin + 3 * neuron) % 4) as f32;
         let x = Array3::from_shape_fn((80, 6, 4), count);
-        let trials: Vec<usize> = (0..80).collect();
+        let whole = |trial| Excerpt { trial, first: 0 };
+        let trials: Vec<Excerpt> = (0..80).map(whole).collect();
         assert_eq!(shards(&trials, &device).count(), 3);
         let batch = Batch {
             x: x.view(),
+            n_bins: 6,
             task: Task::Joint,
             weights: TermWeights::FULL,
             seed: 1,
