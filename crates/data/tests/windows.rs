@@ -75,10 +75,15 @@ fn no_seam_is_seen_where_windows_begin_and_end() {
     let mut sorted = curvature.clone();
     sorted.sort_by(f32::total_cmp);
     let median = sorted[sorted.len() / 2];
-    let seams = starts[1..].iter().flat_map(|&start| [start, start - 1 + length / 2]);
+    let seams = starts[1..]
+        .iter()
+        .flat_map(|&start| [start, start - 1 + length / 2]);
     for seam in seams.flat_map(|seam| seam - 2..=seam + 2) {
         let at_seam = curvature[seam - 1];
-        assert!(at_seam <= 3.0 * median, "bin {seam}: {at_seam}, median {median}");
+        assert!(
+            at_seam <= 3.0 * median,
+            "bin {seam}: {at_seam}, median {median}"
+        );
     }
 }
 

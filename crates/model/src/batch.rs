@@ -81,7 +81,10 @@ impl TrainData {
         let (n_trials, n_bins) = (self.train.dim().0, self.n_bins());
         if self.train.dim().1 == n_bins {
             let whole = |trial| Excerpt { trial, first: 0 };
-            return shuffled(n_trials, seed, epoch).into_iter().map(whole).collect();
+            return shuffled(n_trials, seed, epoch)
+                .into_iter()
+                .map(whole)
+                .collect();
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(epoch as u64);
@@ -249,7 +252,9 @@ mod tests {
             assert_eq!(excerpts, data.epoch(7, epoch));
             assert_ne!(excerpts, data.epoch(7, epoch + 1));
             for Excerpt { trial, first } in excerpts {
-                seen[trial][first..first + 10].iter_mut().for_each(|n| *n += 1);
+                seen[trial][first..first + 10]
+                    .iter_mut()
+                    .for_each(|n| *n += 1);
             }
         }
         assert!(seen[0].iter().all(|&n| n > 20), "{seen:?}");
@@ -262,7 +267,9 @@ mod tests {
         let data = data();
         let chosen = [(0, 30), (1, 4)].map(|(trial, first)| Excerpt { trial, first });
         let values = host(&excerpts(data.train(), &chosen, 10, &Device::flex()));
-        let want: Vec<f32> = (0..10).flat_map(|bin| [30.0, 104.0].map(|x| x + bin as f32)).collect();
+        let want: Vec<f32> = (0..10)
+            .flat_map(|bin| [30.0, 104.0].map(|x| x + bin as f32))
+            .collect();
         assert_eq!(values, want);
     }
 

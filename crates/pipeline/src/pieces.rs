@@ -18,7 +18,7 @@ pub struct Cut {
     /// Of each trial; a trial that is not cut is one window.
     windows: Vec<Windows>,
     is_continuous: bool,
-    is_cut: bool,
+    in_windows: bool,
     config: WindowConfig,
 }
 
@@ -63,7 +63,7 @@ impl Cut {
             windows: lengths.iter().map(windows).collect::<Result<_, _>>()?,
             lengths,
             is_continuous,
-            is_cut,
+            in_windows: is_cut,
             config,
         })
     }
@@ -81,7 +81,7 @@ impl Cut {
 
     /// Whether pieces are windows of something longer.
     pub fn is_cut(&self) -> bool {
-        self.is_cut
+        self.in_windows
     }
 
     /// Frames of each trial.
@@ -92,7 +92,7 @@ impl Cut {
     /// Frames of a piece.
     pub fn piece_length(&self) -> usize {
         let longest = self.lengths.iter().copied().max().unwrap_or_default();
-        match self.is_cut {
+        match self.in_windows {
             true => self.config.length.min(longest),
             false => longest,
         }
@@ -171,7 +171,9 @@ impl Cut {
             let end = first + windows.starts().len();
             let length = self.piece_length().min(n_frames);
             let own = pieces.slice(s![first..end, ..length, ..]);
-            merged.slice_mut(s![..n_frames, ..]).assign(&windows.merge(own)?);
+            merged
+                .slice_mut(s![..n_frames, ..])
+                .assign(&windows.merge(own)?);
             first = end;
         }
         Ok(trials)
@@ -191,7 +193,11 @@ mod tests {
     fn read(cut: &Cut) -> Array3<f32> {
         let pieces = cut.pieces();
         Array3::from_shape_fn((pieces.len(), cut.piece_length(), 1), |(index, bin, _)| {
-            let Piece { trial, start, visible } = &pieces[index];
+            let Piece {
+                trial,
+                start,
+                visible,
+            } = &pieces[index];
             match visible.contains(&(start + bin)) {
                 true => (1000 * trial + start + bin) as f32,
                 false => f32::NAN,
@@ -201,18 +207,17 @@ mod tests {
 
     #[test]
     fn long_trials_are_cut_and_put_together_again_and_short_ones_left() {
-        for (lengths, n_pieces, length) in [
-            (vec![25, 7, 31], 4 + 1 + 6, 10),
-            (vec![12, 20], 2, 20),
-        ] {
+        for (lengths, n_pieces, length) in [(vec![25, 7, 31], 4 + 1 + 6, 10), (vec![12, 20], 2, 20)]
+        {
             let cut = Cut::of(lengths.clone(), false, true, WINDOWS).unwrap();
             assert_eq!(cut.dim(), (n_pieces, length));
             let merged = cut.merge(read(&cut).view()).unwrap();
             for ((trial, bin, _), &value) in merged.indexed_iter() {
-                match bin < lengths[trial] {
-                    true => assert_eq!(value, (1000 * trial + bin) as f32),
-                    false => assert!(value.is_nan()),
-                }
+                let want = match bin < lengths[trial] {
+                    true => (1000 * trial + bin) as f32,
+                    false => f32::NAN,
+                };
+                assert_eq!(value.to_bits(), want.to_bits(), "{trial}, {bin}");
             }
         }
         let whole = Cut::of(vec![25, 7, 31], false, false, WINDOWS).unwrap();
