@@ -7,6 +7,7 @@ use burn::optim::Optimizer;
 use burn::tensor::{Bytes, Tensor, TensorData};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::batch::{TrainData, excerpts, host};
 use crate::checkpoint::Checkpoint;
@@ -120,6 +121,7 @@ impl KnownStates {
     pub fn write(&self, path: &Path) -> Result<(), ModelError> {
         let bytes = self.0.iter().flat_map(|value| value.to_le_bytes());
         Checkpoint {
+            identity: Value::Null,
             state: self.0.dim(),
             blobs: vec![("states".into(), Bytes::from_bytes_vec(bytes.collect()))],
         }
