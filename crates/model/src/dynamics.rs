@@ -287,9 +287,9 @@ impl Dynamics {
     }
 
     /// The states that follow on `ic`, `[trial, ic]`: `[time, trial, ic]`. None where the generator does
-    /// not start from the initial condition itself.
+    /// not start from the initial condition itself, or not go on alone.
     pub(crate) fn states(&self, ic: Tensor<2>, n_bins: usize) -> Option<Tensor<3>> {
-        if self.ic_to_state.is_some() {
+        if self.ic_to_state.is_some() || self.controller.is_some() {
             return None;
         }
         let every_unit = Tensor::eye(self.config.n_generator, &ic.device());
@@ -388,7 +388,7 @@ pub struct DeepDraw {
 }
 
 impl DeepDraw {
-    /// What one trial has, as if `n_trials` had it.
+    /// What one trial has but for its inputs, as if `n_trials` had it.
     pub(crate) fn of_trial(&self, trial: usize, n_trials: usize) -> Self {
         let each = |x: &Tensor<3>| {
             let [n_bins, _, n_last] = x.dims();
@@ -401,6 +401,7 @@ impl DeepDraw {
             initial_factors: initial.expand([n_trials, n_factors]),
             factors: each(&self.factors),
             log_rates: each(&self.log_rates),
+            inputs: None,
             n_lead_in: self.n_lead_in,
         }
     }

@@ -494,11 +494,7 @@ impl SequentialVae for Ladder {
         deep: &DeepDraw,
         noise: &mut Noise,
     ) -> Tensor<3> {
-        let (initial, factors) = (&deep.initial_factors, &deep.factors);
-        let mut draw = || {
-            let factors = factors.clone();
-            self.shallow.draw(shallow, initial.clone(), factors, noise)
-        };
+        let mut draw = || self.shallow.draw(shallow, Above::of(deep), noise);
         let sum = (1..N_EVIDENCE).fold(draw().spikes, |sum, _| sum + draw().spikes);
         sum.div_scalar(N_EVIDENCE as f64)
     }

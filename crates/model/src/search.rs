@@ -90,7 +90,7 @@ impl KnownStates {
         let mut states = Array2::zeros((0, n_ic));
         for batch in data.spread(MAX_TRIALS).chunks(BATCH) {
             let input = model.deep_input(&excerpts(data.train(), batch, n_bins, &device));
-            let ic = model.dynamics().encode(input.values).ic.mean;
+            let ic = model.dynamics().encode(input).ic.mean;
             append(&mut states, &host(&ic));
             let Some(run) = model.dynamics().states(ic, n_bins) else {
                 continue;
@@ -191,13 +191,17 @@ impl<'a, M: SequentialVae> Search<'a, M> {
 
     /// Moves Q(g₀|x) of the trials from `first` on, means and widths, to where the bound is best of
     /// what was found. What stands for spikes that are not observed is expected anew of the best so
-    /// far in each round, as in expectation–maximisation.
+    /// far in each round, as in expectation–maximisation. Where inputs are inferred too, which depend on
+    /// where the generator starts, the encoder's answer stays.
     pub(crate) fn refine(
         &self,
         x: &Tensor<3>,
         first: usize,
         mut encoded: Encoded<M::Shallow>,
     ) -> Encoded<M::Shallow> {
+        if encoded.deep.drive.is_some() {
+            return encoded;
+        }
         let mut noise = Noise::new(self.seed, Stream::Search(first), &x.device());
         for round in 0..ROUNDS {
             let best = encoded.deep.ic.clone();
@@ -312,7 +316,11 @@ fn run<M: SequentialVae>(
 ) -> DeepDraw {
     let n_bins = (encoded.n_bins, encoded.n_lead_in);
     let dynamics = model.dynamics();
-    dynamics.generate(&DeepPosterior { ic }, n_bins, &mut Pass::plain(noise))
+    dynamics.generate(
+        &DeepPosterior { ic, drive: None },
+        n_bins,
+        &mut Pass::plain(noise),
+    )
 }
 
 /// Of the ends from several starts, those of all trials one below the other, each trial's best:

@@ -78,7 +78,7 @@ fn agree<M: SequentialVae>(model: &M, x: Array3<f32>) {
     let x = burn::tensor::Tensor::<3>::from_data(values, &Device::flex());
     let input = model.deep_input(&x);
     let n_bins = (shape[0], input.n_lead_in);
-    let posterior = model.dynamics().encode(input.values.clone());
+    let posterior = model.dynamics().encode(input.clone());
     let mut noise = Noise::new(1, Stream::Validation, &Device::flex());
     let runs = model
         .dynamics()
