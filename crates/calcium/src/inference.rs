@@ -314,12 +314,13 @@ fn explained(
 pub fn sparse(expected: &[f64], dt_s: f64) -> Vec<f64> {
     let mut spikes: Vec<f64> = expected.iter().map(|e| 0.0 * e).collect();
     let kept = libm::exp(-dt_s / MEMORY_S);
-    let mut waiting = 0.0;
+    let mut waiting = 0.0_f64;
     // Where the expectation that waits is highest.
     let mut peak: Option<usize> = None;
     for (t, &now) in expected.iter().enumerate() {
         if now.is_nan() {
-            (waiting, peak) = (0.0, None);
+            // What was placed too early stays owed across a gap.
+            (waiting, peak) = (waiting.min(0.0), None);
             continue;
         }
         // What was placed too early is made up for, not forgotten.

@@ -32,17 +32,19 @@ struct Header<S> {
 }
 
 impl<S: Serialize + for<'de> Deserialize<'de>> Checkpoint<S> {
-    /// Writes beside `path`, then renames, so that a reader never sees half a checkpoint; the one that
-    /// was there stays as [`before`].
+    /// Writes beside `path`, then renames, so that a reader never sees half a checkpoint.
     pub fn write(self, path: &Path) -> Result<(), ModelError> {
-        self.try_write(path)
-            .map_err(|error| ModelError::Checkpoint {
-                path: path.to_owned(),
-                problem: format!("cannot be written: {error}"),
-            })
+        self.try_write(path, || Ok(())).map_err(unwritten(path))
     }
 
-    fn try_write(self, path: &Path) -> io::Result<()> {
+    /// The same; the one that was there stays as [`before`].
+    pub fn succeed(self, path: &Path) -> Result<(), ModelError> {
+        self.try_write(path, || keep_the_last(path))
+            .map_err(unwritten(path))
+    }
+
+    /// `make_way` is called when all is on the disk but under another name.
+    fn try_write(self, path: &Path, make_way: impl Fn() -> io::Result<()>) -> io::Result<()> {
         let header = serde_json::to_vec(&Header {
             identity: self.identity,
             state: self.state,
@@ -65,7 +67,7 @@ impl<S: Serialize + for<'de> Deserialize<'de>> Checkpoint<S> {
             write(bytes)?;
         }
         file.write_all(&digest.finalize())?;
-        keep_the_last(path)?;
+        make_way()?;
         file.finish()
     }
 
@@ -139,6 +141,13 @@ impl<S: Serialize + for<'de> Deserialize<'de>> Checkpoint<S> {
     }
 }
 
+fn unwritten(path: &Path) -> impl Fn(io::Error) -> ModelError {
+    move |error| ModelError::Checkpoint {
+        path: path.to_owned(),
+        problem: format!("cannot be written: {error}"),
+    }
+}
+
 /// Where the checkpoint before the one at `path` is kept.
 pub(crate) fn before(path: &Path) -> std::path::PathBuf {
     path.with_file_name("previous.ckpt")
@@ -195,8 +204,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("last.ckpt");
         for state in [1, 2, 3] {
-            checkpoint(state).write(&path).unwrap();
+            checkpoint(state).succeed(&path).unwrap();
         }
+        // What lies beside it, such as the known states, leaves it alone.
+        checkpoint(4)
+            .write(&folder.path().join("states.ckpt"))
+            .unwrap();
         assert_eq!(Checkpoint::<u32>::read(&path).unwrap().state, 3);
         let kept = Checkpoint::<u32>::read(&before(&path)).unwrap();
         assert_eq!(kept.state, 2);

@@ -116,7 +116,7 @@ impl<M: SequentialVae> Trainer<'_, M> {
             },
             blobs,
         }
-        .write(&path)?;
+        .succeed(&path)?;
         (self.counted, self.saved) = (Instant::now(), Instant::now());
         Ok(())
     }
