@@ -4,7 +4,7 @@ use anyhow::Result;
 use data::Recording;
 use model::TrainData;
 use ndarray::{Array3, Axis};
-use zoo::{ModelConfig, ModelName, Reading, Setting};
+use zoo::{ModelConfig, ModelName, Reading, Setting, expected_spikes};
 
 use crate::calibration::{Calibrated, Calibration};
 use crate::config::WindowConfig;
@@ -20,6 +20,9 @@ pub struct Observations {
     pub cut: Cut,
     /// Absent for spike counts.
     calibrated: Option<Calibrated>,
+    /// What the spike network expects, `[trial, time, neuron]`, for a model that reads it: the network looks
+    /// further than a piece.
+    expected: Option<Array3<f32>>,
 }
 
 /// Pieces as a model reads them.
@@ -45,17 +48,25 @@ impl Observations {
     ) -> Result<Self> {
         if let Some(calibrated) = &mut calibrated
             && calibrated.calibration.start_is_running
-            && model != ModelName::CountLadder
+            && !infers_start(model)
         {
             calibrated.find_calcium(&recording)?;
         }
         let may_cut = calibrated
             .as_ref()
             .is_none_or(|c| c.calibration.start_is_running);
+        let expected = match model {
+            ModelName::NetworkLfads => {
+                let trials = Cut::trials(&recording);
+                Some(expected_spikes(trials.view(), recording.dt_s)?)
+            }
+            _ => None,
+        };
         Ok(Self {
             cut: Cut::new(&recording, may_cut, windows)?,
             recording,
             calibrated,
+            expected,
         })
     }
 
@@ -118,6 +129,15 @@ impl Observations {
     }
 
     fn read(&self, model: &ModelConfig, pieces: &[Piece]) -> Result<Pieces> {
+        if let Some(expected) = &self.expected {
+            let shown = self.shown(pieces, |trial, frame, neuron| {
+                expected[[trial, frame, neuron]]
+            });
+            return Ok(Pieces {
+                reading: Reading::of_expected(shown, self.recording.dt_s),
+                before: None,
+            });
+        }
         let calcium = self.calibration().map(Calibration::calcium);
         let mut values = self.values(pieces);
         let before = self.before(pieces);
@@ -134,19 +154,26 @@ impl Observations {
     pub(crate) fn values(&self, pieces: &[Piece]) -> Array3<f32> {
         let trials = self.recording.stretches();
         let firsts = self.firsts();
+        self.shown(pieces, |trial, frame, neuron| {
+            let x = trials[trial][[frame, neuron]];
+            match &self.calibrated {
+                Some(scale) => scale.scaled(neuron, firsts[trial] + frame, x),
+                None => x,
+            }
+        })
+    }
+
+    /// What pieces show of `value` by trial, frame and neuron, `[piece, time, neuron]`; NaN elsewhere.
+    fn shown(&self, pieces: &[Piece], value: impl Fn(usize, usize, usize) -> f32) -> Array3<f32> {
         let longest = pieces.iter().map(|piece| piece.visible.end - piece.start);
         let length = longest.fold(self.cut.piece_length(), usize::max);
         let shape = (pieces.len(), length, self.recording.n_neurons());
         let mut values = Array3::from_elem(shape, f32::NAN);
         for (piece, mut values) in pieces.iter().zip(values.outer_iter_mut()) {
             for frame in piece.visible.clone() {
-                let from = trials[piece.trial].row(frame);
                 let to = values.row_mut(frame - piece.start);
-                for (neuron, (to, &x)) in to.into_iter().zip(from).enumerate() {
-                    *to = match &self.calibrated {
-                        Some(scale) => scale.scaled(neuron, firsts[piece.trial] + frame, x),
-                        None => x,
-                    };
+                for (neuron, to) in to.into_iter().enumerate() {
+                    *to = value(piece.trial, frame, neuron);
                 }
             }
         }
@@ -206,4 +233,10 @@ impl Observations {
         }
         Some(calcium)
     }
+}
+
+/// Whether a piece may start in mid-decay without help: a model that infers with what, or whose spikes come from
+/// longer traces.
+const fn infers_start(model: ModelName) -> bool {
+    matches!(model, ModelName::CountLadder | ModelName::NetworkLfads)
 }

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use anyhow::{Context, Result};
 use calcium::oasis::Ar1Problem;
-use calcium::{Ar1, Automatic, CalciumError, Discretisation, Inference};
+use calcium::{Ar1, Automatic, CalciumError, Discretisation};
 use metrics::{PrincipalComponents, Ridge, smoothed};
 use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3, Axis, s};
 use rayon::prelude::*;
+use zoo::{expected_spikes, spans};
 
 /// Components that are kept, as many as a fit has factors by default.
 pub const N_COMPONENTS: usize = 8;
@@ -70,43 +71,21 @@ impl Activity {
     /// A frame interval that is none, naming the neuron.
     pub fn of(observed: Observed<'_>, by: Deconvolver) -> Result<Self> {
         let Observed { values, dt_s, .. } = observed;
-        let spans = spans(values);
-        let n_neurons = values.len_of(Axis(2));
-        let traces: Vec<Vec<f32>> = (0..n_neurons)
-            .into_par_iter()
-            .map(|neuron| {
-                let trace: Vec<f32> = spans
-                    .iter()
-                    .enumerate()
-                    .flat_map(|(trial, span)| values.slice(s![trial, ..span.len(), neuron]))
-                    .copied()
-                    .collect();
-                let found = match trace.iter().any(|x| x.is_finite()) {
-                    true => observed.deconvolved(by, neuron, &trace, &spans),
-                    false => Ok(vec![0.0; trace.len()]),
-                };
-                found.with_context(|| format!("neuron {neuron}"))
-            })
-            .collect::<Result<_>>()?;
-        let mut activity = Array3::from_elem(values.dim(), f32::NAN);
-        for (neuron, trace) in traces.iter().enumerate() {
-            let is_silent = values
-                .index_axis(Axis(2), neuron)
-                .iter()
-                .all(|x| x.is_nan());
-            for (trial, span) in spans.iter().enumerate() {
-                for (bin, &spikes) in trace[span.clone()].iter().enumerate() {
-                    if is_silent || values[[trial, bin, neuron]].is_finite() {
-                        activity[[trial, bin, neuron]] = spikes / dt_s as f32;
-                    }
-                }
-            }
-        }
-        Ok(Self {
+        let spikes = match by {
+            Deconvolver::Counts => with_silence(values.to_owned()),
+            Deconvolver::Network => expected_spikes(values, dt_s)?,
+            Deconvolver::Oasis => observed.by_oasis()?,
+        };
+        Ok(Self::of_spikes(spikes, by, dt_s))
+    }
+
+    /// Of spikes per frame that are known already, `[trial, time, neuron]`.
+    pub(crate) fn of_spikes(spikes: Array3<f32>, by: Deconvolver, dt_s: f64) -> Self {
+        Self {
             by,
-            values: activity,
+            values: spikes / dt_s as f32,
             dt_s,
-        })
+        }
     }
 
     /// Spikes per second, unsmoothed, `[trial, time, neuron]`.
@@ -148,43 +127,76 @@ impl Activity {
 }
 
 impl Observed<'_> {
-    /// Spikes of a neuron, trials laid end to end.
-    fn deconvolved(
+    /// OASIS's spikes of every neuron, trials laid end to end, `[trial, time, neuron]`; NaN where nothing was recorded.
+    fn by_oasis(&self) -> Result<Array3<f32>> {
+        let spans = spans(self.values);
+        let n_neurons = self.values.len_of(Axis(2));
+        let found: Vec<Vec<f32>> = (0..n_neurons)
+            .into_par_iter()
+            .map(|neuron| {
+                let trials = spans.iter().enumerate();
+                let trace: Vec<f32> = trials
+                    .flat_map(|(trial, span)| self.values.slice(s![trial, ..span.len(), neuron]))
+                    .copied()
+                    .collect();
+                match trace.iter().any(|x| x.is_finite()) {
+                    true => self.spikes_of(neuron, &trace, &spans),
+                    false => Ok(vec![0.0; trace.len()]),
+                }
+                .with_context(|| format!("neuron {neuron}"))
+            })
+            .collect::<Result<_>>()?;
+        let mut spikes = self.values.to_owned();
+        for (found, mut neuron) in found.iter().zip(spikes.axis_iter_mut(Axis(2))) {
+            for (span, mut trial) in spans.iter().zip(neuron.outer_iter_mut()) {
+                let shown = trial.iter_mut().zip(&found[span.clone()]);
+                for (to, &from) in shown.filter(|(to, _)| to.is_finite()) {
+                    *to = from;
+                }
+            }
+        }
+        Ok(with_silence(spikes))
+    }
+
+    fn spikes_of(
         &self,
-        by: Deconvolver,
         neuron: usize,
         trace: &[f32],
         spans: &[Range<usize>],
     ) -> Result<Vec<f32>, CalciumError> {
         let starts: Vec<usize> = spans.iter().map(|span| span.start).collect();
-        match by {
-            Deconvolver::Counts => Ok(trace.to_vec()),
-            Deconvolver::Network => {
-                let inference = Inference::new(self.dt_s)?.with_trials(&starts);
-                Ok(inference.infer(trace)?.expected)
-            }
-            Deconvolver::Oasis => {
-                let mut automatic = Automatic::new(self.dt_s)?;
-                if let Some(tau_s) = self.tau_s {
-                    automatic = automatic.with_typical_tau(tau_s)?;
-                }
-                let estimates = automatic.estimate_trials(trace, &starts)?;
-                let tau_s = self.tau_s.unwrap_or(estimates.tau_s);
-                let ar = Ar1::from_tau(tau_s, self.dt_s, Discretisation::Exact)?;
-                let problem = Ar1Problem::new(ar);
-                let above = estimates.above_baseline(trace);
-                let mut spikes = Vec::with_capacity(trace.len());
-                for span in spans {
-                    spikes.extend(problem.deconvolve(&above[span.clone()])?.spikes);
-                }
-                let size = self.spike_size.map_or(1.0, |sizes| sizes[neuron]);
-                for spikes in &mut spikes {
-                    *spikes /= size;
-                }
-                Ok(spikes)
+        let mut automatic = Automatic::new(self.dt_s)?;
+        if let Some(tau_s) = self.tau_s {
+            automatic = automatic.with_typical_tau(tau_s)?;
+        }
+        let estimates = automatic.estimate_trials(trace, &starts)?;
+        let tau_s = self.tau_s.unwrap_or(estimates.tau_s);
+        let ar = Ar1::from_tau(tau_s, self.dt_s, Discretisation::Exact)?;
+        let problem = Ar1Problem::new(ar);
+        let above = estimates.above_baseline(trace);
+        let mut spikes = Vec::with_capacity(trace.len());
+        for span in spans {
+            spikes.extend(problem.deconvolve(&above[span.clone()])?.spikes);
+        }
+        let size = self.spike_size.map_or(1.0, |sizes| sizes[neuron]);
+        for spikes in &mut spikes {
+            *spikes /= size;
+        }
+        Ok(spikes)
+    }
+}
+
+/// A neuron of which nothing is there has no spikes, where others have frames.
+fn with_silence(mut spikes: Array3<f32>) -> Array3<f32> {
+    let spans = spans(spikes.view());
+    for mut neuron in spikes.axis_iter_mut(Axis(2)) {
+        if neuron.iter().all(|x| x.is_nan()) {
+            for (span, mut trial) in spans.iter().zip(neuron.outer_iter_mut()) {
+                trial.slice_mut(s![..span.len()]).fill(0.0);
             }
         }
     }
+    spikes
 }
 
 /// What principal components of some neurons' activity tell of that of others.
@@ -329,21 +341,6 @@ fn projected(
 fn one_in_ten(n_neurons: usize) -> Vec<usize> {
     (0..n_neurons)
         .filter(|neuron| neuron % 10 == 4 % n_neurons)
-        .collect()
-}
-
-/// Where each trial lies in the trace of all, without what is missing behind its end.
-fn spans(values: ArrayView3<'_, f32>) -> Vec<Range<usize>> {
-    let mut next = 0;
-    values
-        .outer_iter()
-        .map(|trial| {
-            let is_there = |&t: &usize| trial.row(t).iter().any(|x| x.is_finite());
-            let last = (0..trial.nrows()).rfind(is_there);
-            let span = next..next + last.map_or(0, |last| last + 1);
-            next = span.end;
-            span
-        })
         .collect()
 }
 

@@ -15,6 +15,8 @@ pub enum ModelConfig {
     Lfads(LfadsConfig),
     /// OASIS, then LFADS.
     OasisLfads(OasisLfadsConfig),
+    /// The spike network, then LFADS.
+    NetworkLfads(LfadsConfig),
     /// Gaussian LFADS.
     GaussianLfads(GaussianLfadsConfig),
     /// Edgeworth LFADS.
@@ -51,6 +53,7 @@ impl ModelConfig {
         let parsed = match model {
             ModelName::Lfads => table.try_into().map(Self::Lfads),
             ModelName::OasisLfads => table.try_into().map(Self::OasisLfads),
+            ModelName::NetworkLfads => table.try_into().map(Self::NetworkLfads),
             ModelName::GaussianLfads => table.try_into().map(Self::GaussianLfads),
             ModelName::EdgeworthLfads => table.try_into().map(Self::EdgeworthLfads),
             ModelName::LadderLfads => table.try_into().map(Self::LadderLfads),
@@ -67,6 +70,7 @@ impl ModelConfig {
         match self {
             Self::Lfads(_) => ModelName::Lfads,
             Self::OasisLfads(_) => ModelName::OasisLfads,
+            Self::NetworkLfads(_) => ModelName::NetworkLfads,
             Self::GaussianLfads(_) => ModelName::GaussianLfads,
             Self::EdgeworthLfads(_) => ModelName::EdgeworthLfads,
             Self::LadderLfads(_) => ModelName::LadderLfads,
@@ -78,6 +82,7 @@ impl ModelConfig {
     pub const fn dynamics(&self) -> &DynamicsConfig {
         match self {
             Self::Lfads(LfadsConfig { dynamics })
+            | Self::NetworkLfads(LfadsConfig { dynamics })
             | Self::OasisLfads(OasisLfadsConfig { dynamics, .. })
             | Self::GaussianLfads(GaussianLfadsConfig { dynamics, .. })
             | Self::EdgeworthLfads(EdgeworthLfadsConfig { dynamics, .. })

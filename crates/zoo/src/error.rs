@@ -42,6 +42,14 @@ pub enum ZooError {
         /// Be described, or not.
         must: &'static str,
     },
+    /// A trace that the spike network cannot read.
+    #[error("neuron {neuron}")]
+    Trace {
+        /// Its place among the neurons.
+        neuron: usize,
+        /// What is wrong with it.
+        source: CalciumError,
+    },
     /// An indicator that OASIS cannot take.
     #[error(transparent)]
     Calcium(#[from] CalciumError),

@@ -15,6 +15,8 @@ pub enum ModelName {
     Lfads,
     /// LFADS on counts that OASIS deconvolved.
     OasisLfads,
+    /// LFADS on spikes that the spike network expects.
+    NetworkLfads,
     /// LFADS with the first two cumulants of the fluorescence.
     GaussianLfads,
     /// LFADS with the first four.
@@ -27,9 +29,10 @@ pub enum ModelName {
 
 impl ModelName {
     /// Every model.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Lfads,
         Self::OasisLfads,
+        Self::NetworkLfads,
         Self::GaussianLfads,
         Self::EdgeworthLfads,
         Self::LadderLfads,
@@ -41,6 +44,7 @@ impl ModelName {
         match self {
             Self::Lfads => "lfads",
             Self::OasisLfads => "oasis-lfads",
+            Self::NetworkLfads => "network-lfads",
             Self::GaussianLfads => "gaussian-lfads",
             Self::EdgeworthLfads => "edgeworth-lfads",
             Self::LadderLfads => "ladder-lfads",
@@ -51,7 +55,7 @@ impl ModelName {
     /// An earlier name that is still read.
     pub const fn former_name(self) -> Option<&'static str> {
         match self {
-            Self::Lfads | Self::OasisLfads => None,
+            Self::Lfads | Self::OasisLfads | Self::NetworkLfads => None,
             Self::GaussianLfads => Some("gaussian"),
             Self::EdgeworthLfads => Some("edgeworth"),
             Self::LadderLfads => Some("paper-ladder"),
@@ -64,6 +68,7 @@ impl ModelName {
         match self {
             Self::Lfads => "LFADS",
             Self::OasisLfads => "OASIS + LFADS",
+            Self::NetworkLfads => "Spike network + LFADS",
             Self::GaussianLfads => "Gaussian LFADS",
             Self::EdgeworthLfads => "Edgeworth LFADS",
             Self::LadderLfads => "Ladder LFADS, as published",
@@ -76,6 +81,7 @@ impl ModelName {
         match self {
             Self::Lfads => "LFADS on spike counts",
             Self::OasisLfads => "Spike counts by OASIS, then LFADS",
+            Self::NetworkLfads => "Spikes that the spike network expects, then LFADS",
             Self::GaussianLfads => "LFADS with the mean and variance of the fluorescence",
             Self::EdgeworthLfads => "The same with skewness and kurtosis",
             Self::LadderLfads => "Ladder LFADS as published: real-valued spikes from a network",
@@ -85,9 +91,12 @@ impl ModelName {
         }
     }
 
-    /// Whether the model can be told that calcium takes some frames to rise.
+    /// Whether the model can be told that calcium takes some frames to rise, or finds it itself.
     pub const fn knows_rise(self) -> bool {
-        matches!(self, Self::CountLadder | Self::OasisLfads)
+        matches!(
+            self,
+            Self::CountLadder | Self::OasisLfads | Self::NetworkLfads
+        )
     }
 
     /// Whether the model reads spike counts; all others read fluorescence.

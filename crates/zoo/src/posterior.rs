@@ -78,7 +78,7 @@ impl ModelConfig {
         self.check_indicator(setting.calcium())?;
         let (statistics, dt_s) = (setting.statistics(), setting.dt_s());
         match self {
-            Self::Lfads(_) | Self::OasisLfads(_) => {
+            Self::Lfads(_) | Self::OasisLfads(_) | Self::NetworkLfads(_) => {
                 let dynamics = self.dynamics().clone();
                 let config = LfadsConfig { dynamics };
                 task.run(config.init(&statistics.mean_counts, dt_s, seed, device)?)

@@ -5,6 +5,7 @@ use calcium::Ar2;
 use model::{CalciumModel, FluorStatistics, Indicator};
 use ndarray::{Array3, ArrayView3, Axis, s};
 
+use crate::activity::expected_spikes;
 use crate::config::ModelConfig;
 use crate::error::ZooError;
 use crate::name::ModelName;
@@ -22,7 +23,8 @@ pub struct Reading {
 
 impl ModelConfig {
     /// Takes `observed`, `[trial, time, neuron]` in bins of `dt_s` seconds, as the model reads it:
-    /// counts deconvolved where it wants those, anything else as it is.
+    /// counts deconvolved where it wants those, anything else as it is. The spike network, which looks
+    /// seconds far, takes trials end to end; of what was cut, see [`Reading::of_expected`].
     ///
     /// # Units
     /// `observed`: counts per bin for a model of spikes, and then without `calcium`; else
@@ -31,7 +33,7 @@ impl ModelConfig {
     /// # Errors
     /// [`ZooError::CannotKnow`] for an indicator that the model has no place for,
     /// [`ZooError::Indicator`] if it is missing or not wanted, [`ZooError::Calcium`] for values
-    /// that OASIS cannot take.
+    /// that OASIS cannot take, [`ZooError::Trace`] for some that the spike network cannot.
     pub fn read(
         &self,
         observed: Array3<f32>,
@@ -51,6 +53,7 @@ impl ModelConfig {
             (Self::OasisLfads(config), Some(calcium)) => {
                 (deconvolve(observed, calcium, config.s_min)?, true)
             }
+            (Self::NetworkLfads(_), Some(_)) => (expected_spikes(observed.view(), dt_s)?, true),
             _ => (observed, false),
         };
         Ok(Reading {
@@ -66,6 +69,10 @@ impl ModelConfig {
         let Some(calcium) = calcium else {
             return Ok(());
         };
+        if matches!(self, Self::NetworkLfads(_)) {
+            // The network finds out for itself, neuron by neuron.
+            return Ok(());
+        }
         let knows_curve = matches!(self, Self::CountLadder(_));
         // OASIS takes the rise and each neuron's own numbers, but is linear.
         let knows_each = self.name().knows_rise();
@@ -113,6 +120,17 @@ fn deconvolve(
 }
 
 impl Reading {
+    /// Spikes that [`expected_spikes`] found, `[trial, time, neuron]` in bins of `dt_s` seconds, for a model
+    /// of spikes to read.
+    pub fn of_expected(spikes: Array3<f32>, dt_s: f64) -> Self {
+        Self {
+            values: spikes,
+            calcium: None,
+            dt_s,
+            deconvolved: true,
+        }
+    }
+
     /// What the model must know before it is made, measured on all trials.
     pub fn setting(&self) -> Setting {
         self.setting_of(self.values.view())
@@ -130,7 +148,7 @@ impl Reading {
         }
     }
 
-    /// Spikes that were inferred before the model, `[trial, time, neuron]`: counts by OASIS.
+    /// Spikes that were inferred before the model, `[trial, time, neuron]`: counts by OASIS, or expected ones.
     pub fn spikes(&self) -> Option<&Array3<f32>> {
         self.deconvolved.then_some(&self.values)
     }
@@ -228,7 +246,7 @@ mod tests {
     fn config(name: ModelName) -> ModelConfig {
         let text = match name {
             ModelName::OasisLfads => "s_min = 0.5\ndynamics = {}",
-            ModelName::Lfads => "dynamics = {}",
+            ModelName::Lfads | ModelName::NetworkLfads => "dynamics = {}",
             _ => "",
         };
         ModelConfig::parse(name, text.parse().unwrap()).unwrap()
