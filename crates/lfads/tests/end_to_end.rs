@@ -199,7 +199,13 @@ fn a_decay_time_that_is_not_given_is_the_indicators() {
 #[test]
 fn every_model_fits_trials() {
     let lfads = Lfads::new().with_trials();
-    for model in ["count-ladder", "oasis-lfads", "gaussian-lfads", "edgeworth"] {
+    for model in [
+        "count-ladder",
+        "oasis-lfads",
+        "network-lfads",
+        "gaussian-lfads",
+        "edgeworth",
+    ] {
         let value = lfads.json(&format!("fit trials.h5 -o {model} -m {model} -c tiny.toml"));
         assert_eq!(value["calibration"]["start_is_running"], false, "{model}");
         assert_eq!(value["calibration"]["g"], 0.75, "{model}");

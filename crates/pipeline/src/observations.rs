@@ -22,7 +22,7 @@ pub struct Observations {
     calibrated: Option<Calibrated>,
     /// What the spike network expects, `[trial, time, neuron]`, for a model that reads it: the network looks
     /// further than a piece.
-    expected: Option<Array3<f32>>,
+    pub(crate) expected: Option<Array3<f32>>,
 }
 
 /// Pieces as a model reads them.

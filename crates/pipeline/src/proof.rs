@@ -9,7 +9,7 @@ use zoo::{ModelConfig, Posterior};
 use crate::held_out::HeldOut;
 use crate::observations::Observations;
 use crate::pieces::{Cut, Piece};
-use crate::simple::{Activity, Deconvolver, N_COMPONENTS, Observed, Told, whole_frames};
+use crate::simple::{Activity, Deconvolver, N_COMPONENTS, Observed, Shown, whole_frames};
 
 /// Neurons are hidden a tenth at a time, until so many were or all have been.
 const N_GROUPS: usize = 10;
@@ -170,22 +170,28 @@ impl Observations {
         let seen = self.seen(held_out, everything.dim());
         let kernels = self.kernels(model);
         let simple = Simple::of(self, everything, seen)?;
-        let (mut own, mut trained, mut rivals) = (Vec::new(), Vec::new(), Vec::new());
-        for hidden in groups(n_neurons) {
-            let trial = |pieces: &[Piece]| Trial {
+        let trials = |pieces: &[Piece]| -> Vec<Trial<'_>> {
+            let trial = |hidden: Vec<usize>| Trial {
                 observations: self,
                 pieces: pieces.to_vec(),
                 kernels: kernels
                     .as_ref()
                     .map(|all| hidden.iter().map(|&n| all[n]).collect()),
                 usual: simple.usual(&hidden),
-                hidden: hidden.clone(),
+                hidden,
             };
-            let (unseen, seen) = (trial(&valid), trial(&train));
-            own.extend(unseen.score_model(config, model, seed)?);
-            trained.extend(seen.score_model(config, model, seed)?);
-            rivals.push(simple.score(&unseen)?);
-        }
+            groups(n_neurons).into_iter().map(trial).collect()
+        };
+        let of_model = |trials: &[Trial<'_>]| -> Result<Vec<f64>> {
+            let scores = trials
+                .iter()
+                .map(|trial| trial.score_model(config, model, seed));
+            Ok(scores.collect::<Result<Vec<_>>>()?.concat())
+        };
+        let unseen = trials(&valid);
+        let own = of_model(&unseen)?;
+        let trained = of_model(&trials(&train))?;
+        let rivals = simple.rivals(&unseen)?;
         Ok(Some(Proof {
             measure: match kernels {
                 Some(_) => Measure::FluorescenceR2,
@@ -247,6 +253,24 @@ impl Trial<'_> {
         self.score(inferred.rates_hz.select(Axis(2), &self.hidden))
     }
 
+    /// What is expected of the hidden in the frames that each piece shows, `[piece, time, hidden]`.
+    fn foreseen(
+        &self,
+        expected: impl Fn(&[(usize, usize)]) -> Result<Array2<f32>>,
+    ) -> Result<Array3<f32>> {
+        let (n_pieces, n_bins) = (self.pieces.len(), self.observations.cut.piece_length());
+        let mut rates = Array3::from_elem((n_pieces, n_bins, self.hidden.len()), f32::NAN);
+        for (piece, mut rates) in self.pieces.iter().zip(rates.outer_iter_mut()) {
+            let frames = piece.visible.clone().map(|bin| (piece.trial, bin));
+            let frames: Vec<(usize, usize)> = frames.collect();
+            let first = piece.visible.start - piece.start;
+            rates
+                .slice_mut(s![first..first + frames.len(), ..])
+                .assign(&expected(&frames)?);
+        }
+        Ok(rates)
+    }
+
     /// The score of each hidden neuron, 0 for one that cannot be scored, of rates
     /// `[piece, time, hidden]` in Hz.
     fn score(&self, rates_hz: Array3<f32>) -> Result<Vec<f64>> {
@@ -275,8 +299,7 @@ struct Simple {
     observed: Array3<f32>,
     seen: Array2<bool>,
     counts: bool,
-    /// Each with its smoothed self.
-    activities: Vec<(Activity, Array3<f32>)>,
+    activities: Vec<Activity>,
 }
 
 impl Simple {
@@ -292,13 +315,13 @@ impl Simple {
             Some(_) => &[Deconvolver::Oasis, Deconvolver::Network][..],
             None => &[Deconvolver::Counts],
         };
-        let mut activities = Vec::new();
-        for &by in by {
-            let activity = Activity::of(input, by)?;
-            let sd_s = activity.best_width_s(seen.view())?;
-            let smooth = activity.smoothed(sd_s);
-            activities.push((activity, smooth));
-        }
+        let activity = |by: &Deconvolver| match (&observations.expected, by) {
+            (Some(expected), Deconvolver::Network) => {
+                Ok(Activity::of_spikes(expected.clone(), *by, input.dt_s))
+            }
+            _ => Activity::of(input, *by),
+        };
+        let activities = by.iter().map(activity).collect::<Result<_>>()?;
         Ok(Self {
             counts: calibration.is_none(),
             activities,
@@ -322,45 +345,44 @@ impl Simple {
         hidden.iter().map(mean).collect()
     }
 
-    /// Scores of each hidden neuron by each rival, with its name.
-    fn score(&self, trial: &Trial<'_>) -> Result<Vec<(String, Vec<f64>)>> {
-        let mut scores = Vec::new();
-        for (activity, smooth) in &self.activities {
+    /// Scores of the hidden neurons of all trials by each rival, with its name, smoothed by the width that serves it
+    /// best.
+    fn rivals(&self, trials: &[Trial<'_>]) -> Result<Vec<(String, Vec<f64>)>> {
+        let mut rivals = Vec::new();
+        for activity in &self.activities {
             let by = activity.by.name();
-            for (n_components, name) in [
+            let kinds = [
                 (usize::MAX, format!("smoothed {by}")),
                 (
                     N_COMPONENTS,
                     format!("{N_COMPONENTS} components of smoothed {by}"),
                 ),
-            ] {
+            ];
+            let mut best = kinds.map(|(_, name)| (name, Vec::new()));
+            for sd_s in activity.widths_s() {
+                let smooth = activity.smoothed(sd_s);
                 let frames = whole_frames(smooth.view(), self.seen.view());
-                let told = Told::by(
-                    smooth.view(),
-                    activity.values(),
-                    &frames,
-                    &trial.hidden,
-                    n_components,
-                )?;
-                let (n_pieces, n_bins) =
-                    (trial.pieces.len(), trial.observations.cut.piece_length());
-                let mut rates = Array3::from_elem((n_pieces, n_bins, trial.hidden.len()), f32::NAN);
-                for (piece, mut rates) in trial.pieces.iter().zip(rates.outer_iter_mut()) {
-                    let frames: Vec<(usize, usize)> = piece
-                        .visible
-                        .clone()
-                        .map(|bin| (piece.trial, bin))
-                        .collect();
-                    let expected = told.expected(smooth.view(), &frames)?;
-                    let first = piece.visible.start - piece.start;
-                    rates
-                        .slice_mut(s![first..first + frames.len(), ..])
-                        .assign(&expected.mapv(|rate| rate.max(0.0)));
+                let mut scores = [Vec::new(), Vec::new()];
+                for trial in trials {
+                    let shown = Shown::but(&trial.hidden, smooth.view(), &frames)?;
+                    for (scores, n) in scores.iter_mut().zip([usize::MAX, N_COMPONENTS]) {
+                        let told = shown.tell(activity.values(), &trial.hidden, n)?;
+                        let rates_hz = trial.foreseen(|frames| {
+                            let expected = told.expected(smooth.view(), frames)?;
+                            Ok(expected.mapv(|rate| rate.max(0.0)))
+                        })?;
+                        scores.extend(trial.score(rates_hz)?);
+                    }
                 }
-                scores.push((name, trial.score(rates)?));
+                for ((_, best), scores) in best.iter_mut().zip(scores) {
+                    if best.is_empty() || mean(&scores) > mean(best) {
+                        *best = scores;
+                    }
+                }
             }
+            rivals.extend(best);
         }
-        Ok(scores)
+        Ok(rivals)
     }
 }
 
@@ -406,26 +428,13 @@ fn mean(scores: &[f64]) -> f64 {
     scores.iter().sum::<f64>() / scores.len().max(1) as f64
 }
 
-/// Rivals over all groups, the best first.
-fn ranked(own: &[f64], groups: Vec<Vec<(String, Vec<f64>)>>) -> Vec<Rival> {
-    let mut all: Vec<(String, Vec<f64>)> = Vec::new();
-    for (place, (name, scores)) in groups
-        .into_iter()
-        .flat_map(|group| group.into_iter().enumerate())
-    {
-        match all.get_mut(place) {
-            Some((_, known)) => known.extend(scores),
-            None => all.push((name, scores)),
-        }
-    }
-    let mut rivals: Vec<Rival> = all
+/// Rivals and how the model's `own` scores compare with theirs, the best first.
+fn ranked(own: &[f64], rivals: Vec<(String, Vec<f64>)>) -> Vec<Rival> {
+    let mut rivals: Vec<Rival> = rivals
         .into_iter()
         .map(|(name, scores)| {
-            let leads: Vec<f64> = own
-                .iter()
-                .zip(&scores)
-                .map(|(own, score)| own - score)
-                .collect();
+            let pairs = own.iter().zip(&scores);
+            let leads: Vec<f64> = pairs.map(|(own, score)| own - score).collect();
             let lead = mean(&leads);
             let variance = leads.iter().map(|l| (l - lead).powi(2)).sum::<f64>();
             let n = leads.len() as f64;
@@ -510,15 +519,10 @@ mod tests {
 
     #[test]
     fn leads_are_weighed_by_how_much_they_differ_among_neurons() {
-        let group = |scores: [f64; 2]| {
-            vec![
-                ("a".to_owned(), scores.to_vec()),
-                ("b".to_owned(), vec![0.0; 2]),
-            ]
-        };
+        let rival = |name: &str, scores: [f64; 4]| (name.to_owned(), scores.to_vec());
         let rivals = ranked(
             &[0.5, 0.7, 0.6, 0.4],
-            vec![group([0.4, 0.6]), group([0.5, 0.5])],
+            vec![rival("b", [0.0; 4]), rival("a", [0.4, 0.6, 0.5, 0.5])],
         );
         assert_eq!(rivals[0].name, "a");
         assert!((rivals[0].score - 0.5).abs() < 1e-12);

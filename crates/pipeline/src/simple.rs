@@ -12,7 +12,7 @@ use zoo::{expected_spikes, spans};
 
 /// Components that are kept, as many as a fit has factors by default.
 pub const N_COMPONENTS: usize = 8;
-/// Widths of the Gaussian from which one is chosen, seconds.
+/// Widths of a Gaussian, seconds.
 const WIDTHS_S: [f64; 5] = [0.05, 0.1, 0.2, 0.4, 0.8];
 /// Frames that components and regressions are fitted on, at most.
 const MAX_FRAMES: usize = 20_000;
@@ -98,31 +98,10 @@ impl Activity {
         smoothed(self.values.view(), sd_s / self.dt_s)
     }
 
-    /// The width of the Gaussian, seconds, at which the activity of nine neurons in ten tells most of the
-    /// tenth's: components and regression of the first half of the frames in `train`, scored on the second.
-    ///
-    /// # Shapes
-    /// `train`: `[trial, time]`.
-    /// # Errors
-    /// Too few frames to regress on.
-    pub fn best_width_s(&self, train: ArrayView2<'_, bool>) -> Result<f64> {
-        let mut best = (f64::NEG_INFINITY, WIDTHS_S[2]);
-        for sd_s in WIDTHS_S.into_iter().filter(|sd_s| *sd_s >= 0.4 * self.dt_s) {
-            let smooth = self.smoothed(sd_s);
-            let frames = whole_frames(smooth.view(), train);
-            let (first, second) = frames.split_at(frames.len() / 2);
-            let hidden = one_in_ten(smooth.len_of(Axis(2)));
-            if hidden.len() == smooth.len_of(Axis(2)) {
-                break;
-            }
-            let (features, targets) = (smooth.view(), self.values());
-            let told = Told::by(features, targets, first, &hidden, N_COMPONENTS)?;
-            let score = told.score(features, targets, second)?;
-            if score > best.0 {
-                best = (score, sd_s);
-            }
-        }
-        Ok(best.1)
+    /// Widths of a Gaussian to smooth by, seconds: those that are no less than half a frame or so.
+    pub fn widths_s(&self) -> impl Iterator<Item = f64> {
+        let least_s = 0.4 * self.dt_s;
+        WIDTHS_S.into_iter().filter(move |sd_s| *sd_s >= least_s)
     }
 }
 
@@ -199,71 +178,73 @@ fn with_silence(mut spikes: Array3<f32>) -> Array3<f32> {
     spikes
 }
 
-/// What principal components of some neurons' activity tell of that of others.
-pub(crate) struct Told {
-    shown: Vec<usize>,
-    hidden: Vec<usize>,
+/// Principal components of the activity of all neurons but the hidden.
+pub(crate) struct Shown {
+    neurons: Vec<usize>,
     components: PrincipalComponents,
+    frames: Vec<(usize, usize)>,
+    samples: Array2<f32>,
+}
+
+impl Shown {
+    /// Fitted to `features`, `[trial, time, neuron]`, in these `frames`.
+    pub(crate) fn but(
+        hidden: &[usize],
+        features: ArrayView3<'_, f32>,
+        frames: &[(usize, usize)],
+    ) -> Result<Self> {
+        let neurons: Vec<usize> = (0..features.len_of(Axis(2)))
+            .filter(|neuron| !hidden.contains(neuron))
+            .collect();
+        let samples = gather(features, frames, &neurons);
+        Ok(Self {
+            components: PrincipalComponents::of(samples.view())?,
+            neurons,
+            frames: frames.to_vec(),
+            samples,
+        })
+    }
+
+    /// What the first `n` components tell of `targets`, `[trial, time, neuron]`, of the hidden: a regression
+    /// in the frames where those are known.
+    pub(crate) fn tell(
+        &self,
+        targets: ArrayView3<'_, f32>,
+        hidden: &[usize],
+        n: usize,
+    ) -> Result<Told<'_>> {
+        let n_components = n.min(self.neurons.len());
+        let places = projected(&self.components, self.samples.view(), n_components)?;
+        let wanted = gather(targets, &self.frames, hidden);
+        let known: Vec<usize> = (0..self.frames.len())
+            .filter(|&row| wanted.row(row).iter().all(|x| x.is_finite()))
+            .collect();
+        let [places, wanted] = [places, wanted].map(|array| array.select(Axis(0), &known));
+        Ok(Told {
+            shown: self,
+            n_components,
+            ridge: Ridge::fit(places.view(), wanted.view(), PENALTY)?,
+        })
+    }
+}
+
+/// What principal components of some neurons' activity tell of that of others.
+pub(crate) struct Told<'a> {
+    shown: &'a Shown,
     n_components: usize,
     ridge: Ridge,
 }
 
-impl Told {
-    /// The first components of `features` of all neurons but the `hidden`, and a regression from them to `targets`
-    /// of the hidden, both fitted in these `frames` where the targets are known.
-    pub(crate) fn by(
-        features: ArrayView3<'_, f32>,
-        targets: ArrayView3<'_, f32>,
-        frames: &[(usize, usize)],
-        hidden: &[usize],
-        n_components: usize,
-    ) -> Result<Self> {
-        let is_hidden = |neuron: &usize| hidden.contains(neuron);
-        let shown: Vec<usize> = (0..features.len_of(Axis(2)))
-            .filter(|neuron| !is_hidden(neuron))
-            .collect();
-        let samples = gather(features, frames, &shown);
-        let components = PrincipalComponents::of(samples.view())?;
-        let n_components = n_components.min(shown.len());
-        let places = projected(&components, samples.view(), n_components)?;
-        let wanted = gather(targets, frames, hidden);
-        let known: Vec<usize> = (0..frames.len())
-            .filter(|&row| wanted.row(row).iter().all(|x| x.is_finite()))
-            .collect();
-        let [places, wanted] = [places, wanted].map(|array| array.select(Axis(0), &known));
-        let ridge = Ridge::fit(places.view(), wanted.view(), PENALTY)?;
-        Ok(Self {
-            shown,
-            hidden: hidden.to_vec(),
-            components,
-            n_components,
-            ridge,
-        })
-    }
-
+impl Told<'_> {
     /// What is expected of the hidden in these frames, `[frame, hidden]`.
     pub(crate) fn expected(
         &self,
         features: ArrayView3<'_, f32>,
         frames: &[(usize, usize)],
     ) -> Result<Array2<f32>> {
-        let samples = gather(features, frames, &self.shown);
-        let places = projected(&self.components, samples.view(), self.n_components)?;
+        let samples = gather(features, frames, &self.shown.neurons);
+        let places = projected(&self.shown.components, samples.view(), self.n_components)?;
         Ok(self.ridge.predict(places.view())?)
-    }
-
-    /// Mean over the hidden of the squared correlation of what is expected and what came.
-    fn score(
-        &self,
-        features: ArrayView3<'_, f32>,
-        targets: ArrayView3<'_, f32>,
-        frames: &[(usize, usize)],
-    ) -> Result<f64> {
-        let expected = self.expected(features, frames)?.insert_axis(Axis(0));
-        let came = gather(targets, frames, &self.hidden).insert_axis(Axis(0));
-        let fits = metrics::Comparison::new(expected.view(), came.view())?.per_neuron();
-        let r2 = fits.iter().map(|fit| fit.map_or(0.0, |fit| fit.r2));
-        Ok(r2.sum::<f64>() / self.hidden.len().max(1) as f64)
     }
 }
 
@@ -337,13 +318,6 @@ fn projected(
     Ok(places)
 }
 
-/// Every tenth neuron, at least one.
-fn one_in_ten(n_neurons: usize) -> Vec<usize> {
-    (0..n_neurons)
-        .filter(|neuron| neuron % 10 == 4 % n_neurons)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use metrics::Comparison;
@@ -415,7 +389,6 @@ mod tests {
         let one = counts.slice(s![.., .., ..1]).to_owned();
         let activity = Activity::of(observed(&one), Deconvolver::Counts).unwrap();
         let train = Array2::from_elem((2, 100), true);
-        assert!(activity.best_width_s(train.view()).unwrap() > 0.0);
         let held = of_components(activity.smoothed(0.2).view(), train.view()).unwrap();
         assert!(held.iter().all(|x| x.is_finite()));
     }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use super::program::{Program, within};
 use super::{End, Random, Tried, bytes};
 
-const MODELS: [&str; 6] = [
+const MODELS: [&str; 7] = [
     "count-ladder",
     "ladder-lfads",
     "oasis-lfads",
+    "network-lfads",
     "gaussian-lfads",
     "edgeworth-lfads",
     "lfads --dataset spikes",
