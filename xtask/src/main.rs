@@ -3,6 +3,7 @@
 mod bench;
 mod deconvolver;
 mod readme;
+mod recordings;
 mod torture;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ Commands:
                               With --steps: training steps alone, as JSON
   train-deconvolver [OPTIONS] Train the spike network of `lfads deconvolve` on simulated traces, write its weights;
                               an interrupted training goes on
+  recordings [OPTIONS]        Fit recordings as laboratories bring them, by defaults; write results/recordings.md
   torture [OPTIONS]           Kill fits, damage their files, try extremes and hostile files; write results/torture.md
   readme                      Copy tables of results into README.md and results/README.md
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::performance(&args[1..]),
         Some("train-deconvolver") => deconvolver::train(&args[1..]),
         Some("torture") => torture::run(&args[1..]),
+        Some("recordings") => recordings::run(&args[1..]),
         Some("readme") => readme::run(bench::workspace_root()),
         Some("help" | "--help" | "-h") => {
             println!("{USAGE}");

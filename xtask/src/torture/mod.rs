@@ -101,9 +101,7 @@ fn options(args: &[String]) -> Result<(u64, usize), String> {
 }
 
 fn torture(seed: u64, tries: usize) -> Result<bool, String> {
-    let built = cargo()
-        .args(["test", "--workspace", "--no-run", "--bins"])
-        .status();
+    let built = cargo().args(["test", "--workspace", "--no-run"]).status();
     if !built.is_ok_and(|status| status.success()) {
         return Err("error: the program cannot be built".into());
     }
