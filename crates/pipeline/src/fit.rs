@@ -76,13 +76,11 @@ impl Prepared {
         let calibrated = if model.reads_spikes() {
             None
         } else {
-            let (calibration, knows_rise) = (&config.calibration, model.knows_rise());
-            Some(Calibrated::measure(
-                &recording,
-                calibration,
-                &seen,
-                knows_rise,
-            )?)
+            let calibration = &config.calibration;
+            Some(match model {
+                ModelName::NetworkLfads => Calibrated::by_network(&recording, calibration)?,
+                _ => Calibrated::measure(&recording, calibration, &seen, model.knows_rise())?,
+            })
         };
         let measured = measured(&cut, &config, model, calibrated.as_ref(), recording.dt_s);
         let resolved = config.resolve(model, &measured)?;

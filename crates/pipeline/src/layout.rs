@@ -71,6 +71,17 @@ impl Layout {
         part
     }
 
+    /// A trace [`without gaps`](Self::without_gaps) as the long one; NaN in the gaps.
+    pub fn with_gaps(&self, mut trace: impl Iterator<Item = f32>) -> Vec<f32> {
+        let mut long = vec![f32::NAN; self.n_frames()];
+        for (first, length) in self.spans() {
+            for (to, from) in long[first..first + length].iter_mut().zip(&mut trace) {
+                *to = from;
+            }
+        }
+        long
+    }
+
     /// The frames of the trials alone, one after another.
     pub fn without_gaps(&self, trace: Vec<f32>) -> Vec<f32> {
         if self.lengths.len() == 1 {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use data::Recording;
 use model::TrainData;
 use ndarray::{Array3, Axis};
-use zoo::{ModelConfig, ModelName, Reading, Setting, expected_spikes};
+use zoo::{ModelConfig, ModelName, Reading, Setting};
 
 use crate::calibration::{Calibrated, Calibration};
 use crate::config::WindowConfig;
@@ -20,9 +20,6 @@ pub struct Observations {
     pub cut: Cut,
     /// Absent for spike counts.
     calibrated: Option<Calibrated>,
-    /// What the spike network expects, `[trial, time, neuron]`, for a model that reads it: the network looks
-    /// further than a piece.
-    pub(crate) expected: Option<Array3<f32>>,
 }
 
 /// Pieces as a model reads them.
@@ -55,24 +52,22 @@ impl Observations {
         let may_cut = calibrated
             .as_ref()
             .is_none_or(|c| c.calibration.start_is_running);
-        let expected = match model {
-            ModelName::NetworkLfads => {
-                let trials = Cut::trials(&recording);
-                Some(expected_spikes(trials.view(), recording.dt_s)?)
-            }
-            _ => None,
-        };
         Ok(Self {
             cut: Cut::new(&recording, may_cut, windows)?,
             recording,
             calibrated,
-            expected,
         })
     }
 
     /// How its values are scaled, if they are fluorescence.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.calibrated.as_ref().map(|c| &c.calibration)
+    }
+
+    /// The spikes that the network expects, `[trial, time, neuron]`, where the model reads them: it looks further than
+    /// a piece.
+    pub(crate) fn expected(&self) -> Option<&Array3<f32>> {
+        self.calibrated.as_ref()?.expected.as_ref()
     }
 
     /// What the model is trained and validated on, and what it must know of it. Where windows are cut of
@@ -129,7 +124,7 @@ impl Observations {
     }
 
     fn read(&self, model: &ModelConfig, pieces: &[Piece]) -> Result<Pieces> {
-        if let Some(expected) = &self.expected {
+        if let Some(expected) = self.expected() {
             let shown = self.shown(pieces, |trial, frame, neuron| {
                 expected[[trial, frame, neuron]]
             });

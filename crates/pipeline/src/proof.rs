@@ -315,7 +315,7 @@ impl Simple {
             Some(_) => &[Deconvolver::Oasis, Deconvolver::Network][..],
             None => &[Deconvolver::Counts],
         };
-        let activity = |by: &Deconvolver| match (&observations.expected, by) {
+        let activity = |by: &Deconvolver| match (observations.expected(), by) {
             (Some(expected), Deconvolver::Network) => {
                 Ok(Activity::of_spikes(expected.clone(), *by, input.dt_s))
             }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use burn::tensor::Device;
 use calcium::estimate::median;
 use data::{Arrays, Recording, Units};
-use zoo::Setting;
+use zoo::{ModelName, Setting};
 
 use crate::calibration::{Calibrated, Calibration};
 use crate::config::{CalibrationConfig, StartConfig};
@@ -142,7 +142,13 @@ pub fn infer(
                 true => trained.clone(),
                 false => calibration_of(record, trained, &recording),
             };
-            Some(Calibrated::apply(calibration, &recording)?)
+            Some(match record.model {
+                ModelName::NetworkLfads => {
+                    let config = &record.config.calibration;
+                    Calibrated::apply_by_network(calibration, &recording, config)?
+                }
+                _ => Calibrated::apply(calibration, &recording)?,
+            })
         }
     };
     let (n_neurons, calibration) = (recording.n_neurons(), record.calibration.as_ref());
@@ -186,7 +192,11 @@ fn calibration_of(record: &RunRecord, trained: &Calibration, recording: &Recordi
         .iter()
         .map(|trial| std::iter::once(0..trial.nrows()).collect())
         .collect();
-    let now = match Calibrated::measure(&seen, &config, &all, false) {
+    let measured = match record.model {
+        ModelName::NetworkLfads => Calibrated::by_network(&seen, &config),
+        _ => Calibrated::measure(&seen, &config, &all, false),
+    };
+    let now = match measured {
         Ok(measured) => with_lost(trained, &measured.calibration, &present),
         Err(error) => {
             tracing::warn!(

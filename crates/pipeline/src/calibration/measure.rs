@@ -63,20 +63,29 @@ impl Known {
         seen: &[Vec<Range<usize>>],
         knows_rise: bool,
     ) -> Result<Self> {
+        let decay_s = || estimate_tau(recording, config.typical_tau_s, seen);
+        let rise_s = |tau_s| knows_rise.then(|| estimate_rise(recording, tau_s, seen))?;
+        Self::new(recording, config, decay_s, rise_s)
+    }
+
+    /// As the configuration says, else the file, else as estimated; the rise, given the decay.
+    pub fn new(
+        recording: &Recording,
+        config: &CalibrationConfig,
+        decay_s: impl FnOnce() -> Result<f64>,
+        rise_s: impl FnOnce(f64) -> Option<f64>,
+    ) -> Result<Self> {
         let known_tau_s = config.tau_s.or(recording.tau_s);
         let tau_s = match known_tau_s {
             Some(tau_s) => tau_s,
-            None => estimate_tau(recording, config.typical_tau_s, seen)?,
+            None => decay_s()?,
         };
         let is_own_tau = config.tau_s.is_none() && recording.tau_s.is_some();
         let discretisation = match is_own_tau {
             true => assumption::discretisation(recording.discretisation, &recording.path),
             false => Discretisation::default(),
         };
-        let rise_s = match config.tau_rise_s {
-            None if knows_rise => estimate_rise(recording, tau_s, seen),
-            given => given,
-        };
+        let rise_s = config.tau_rise_s.or_else(|| rise_s(tau_s));
         Ok(Self {
             tau_s,
             tau_is_estimated: known_tau_s.is_none(),

@@ -1,5 +1,6 @@
 //! From a recording's fluorescence to units of one spike above a baseline, and back.
 
+mod by_network;
 mod floor;
 mod in_turn;
 mod measure;
@@ -15,6 +16,7 @@ use calcium::oasis::Ar1Problem;
 use calcium::{Ar1, Ar2, CalciumError, Discretisation, dimmed_to, dimming};
 use data::{Recording, Traces, Units};
 use model::{CalciumModel, Indicator, PROGRESS};
+use ndarray::Array3;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +76,8 @@ pub struct Calibrated {
     rolling: Option<Vec<Vec<f32>>>,
     /// The calcium that OASIS finds, in spikes, long traces `[neuron][time]`, if it was asked for.
     calcium: Option<Vec<Vec<f32>>>,
+    /// The spikes that the network expects, `[trial, time, neuron]`, if it was asked.
+    pub expected: Option<Array3<f32>>,
 }
 
 impl Calibrated {
@@ -107,8 +111,10 @@ impl Calibrated {
             let rolling = rolling_baseline(&trace, rolling_window_s, known.tau_s, recording.dt_s)?;
             Neuron::measure(&trace, rolling, &layout, seen, &known, config)
         })?;
-        warn_of_dimming(recording, &neurons);
-        let (spike_size, uncalibrated) = spike_sizes(recording, &neurons)?;
+        let baselines = neurons.iter().map(|n| (&n.rolling[..], n.noise_sd));
+        warn_of_dimming(recording, baselines);
+        let sizes: Vec<Option<f64>> = neurons.iter().map(|neuron| neuron.spike_size).collect();
+        let (spike_size, uncalibrated) = spike_sizes(recording, &sizes)?;
         let start_is_running = match config.start {
             StartConfig::Rest => false,
             StartConfig::Running => true,
@@ -140,6 +146,7 @@ impl Calibrated {
             layout,
             rolling: rolling_window_s.map(|_| neurons.into_iter().map(|n| n.rolling).collect()),
             calcium: None,
+            expected: None,
         })
     }
 
@@ -159,6 +166,7 @@ impl Calibrated {
             calibration,
             layout,
             calcium: None,
+            expected: None,
         })
     }
 
@@ -260,39 +268,38 @@ pub fn peak(decay: f64, rise: Option<f64>) -> f64 {
 }
 
 /// The size of each neuron's spikes, and the numbers of those that have the median of the others.
-fn spike_sizes(recording: &Recording, neurons: &[Neuron]) -> Result<(Vec<f32>, Vec<usize>)> {
-    let measured = neurons.iter().filter_map(|neuron| neuron.spike_size);
-    let usual = median(measured).with_context(|| {
+fn spike_sizes(recording: &Recording, sizes: &[Option<f64>]) -> Result<(Vec<f32>, Vec<usize>)> {
+    let usual = median(sizes.iter().copied().flatten()).with_context(|| {
         format!(
             "{}: no neuron shows spikes by which their size could be measured; give it in a file for --config: `[calibration] spike_size`, in the recording's units",
             recording.path.display()
         )
     })?;
-    let sizes = neurons.iter().map(|neuron| neuron.spike_size);
-    let uncalibrated = (0..neurons.len())
-        .filter(|&neuron| neurons[neuron].spike_size.is_none())
+    let uncalibrated = (0..sizes.len())
+        .filter(|&neuron| sizes[neuron].is_none())
         .collect();
+    let sizes = sizes.iter();
     let sizes = sizes.map(|size| size.unwrap_or(usual) as f32).collect();
     Ok((sizes, uncalibrated))
 }
 
 /// Says so where raw fluorescence dims: transients shrink with it, and one size of a spike no longer holds.
-fn warn_of_dimming(recording: &Recording, neurons: &[Neuron]) {
+fn warn_of_dimming<'a>(
+    recording: &Recording,
+    baselines: impl ExactSizeIterator<Item = (&'a [f32], f64)>,
+) {
     if recording.units != Some(Units::Fluorescence) {
         return;
     }
-    let dimmed: Vec<f64> = neurons
-        .iter()
-        .filter_map(|neuron| {
-            let factors = dimming(&neuron.rolling, neuron.noise_sd)?;
-            Some(dimmed_to(&factors))
-        })
+    let n_neurons = baselines.len();
+    let dimmed: Vec<f64> = baselines
+        .filter_map(|(baseline, noise_sd)| Some(dimmed_to(&dimming(baseline, noise_sd)?)))
         .collect();
     if let Some(middle) = median(dimmed.iter().copied()) {
         tracing::warn!(
             "the baseline falls or drifts in {} of {} neurons, to {:.0}% of its highest in the middle one (bleaching?): transients dim with it and seem to hold fewer spikes; fit dF/F instead",
             dimmed.len(),
-            neurons.len(),
+            n_neurons,
             100.0 * middle
         );
     }

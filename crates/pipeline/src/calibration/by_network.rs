@@ -1,0 +1,185 @@
+//! Calibration by the spike network alone, for models that read its spikes: one look at each trace.
+
+use anyhow::Result;
+use calcium::estimate::median;
+use calcium::network::LogNormal;
+use calcium::{Inference, InferredSpikes};
+use data::Recording;
+use ndarray::ArrayView2;
+
+use super::measure::Known;
+use super::{Calibrated, Calibration, GAP, each_neuron, spike_sizes, warn_of_dimming};
+use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
+use crate::layout::Layout;
+
+/// A decay or a size that the network knows this well, as an SD of its logarithm, counts for the others.
+const KNOWN: f64 = 0.7;
+/// Frames that a rise lasts, for it to be no instant.
+const LEAST_RISE: f64 = 1.5;
+
+impl Calibrated {
+    /// The spikes that the network expects of every neuron, and what it says of kinetics, noise, baseline and the
+    /// size of a spike. It reads held-out frames too: it was trained elsewhere, and learns nothing of one neuron
+    /// from another.
+    ///
+    /// # Errors
+    /// An infinite value; no neuron that shows spikes.
+    pub fn by_network(recording: &Recording, config: &CalibrationConfig) -> Result<Self> {
+        let mut found = Found::of(recording, config)?;
+        let known = Known::new(
+            recording,
+            config,
+            || Ok(found.decay_s().unwrap_or(config.typical_tau_s)),
+            |tau_s| found.rise_s(recording.dt_s, tau_s),
+        )?;
+        let layout = Layout::new(recording, GAP * known.tau_s);
+        let baselines = found.0.iter().map(|n| (&n.baseline[..], n.noise_sd));
+        warn_of_dimming(recording, baselines);
+        let sizes: Vec<Option<f64>> = found.0.iter().map(|n| size_of(n, config)).collect();
+        let (spike_size, uncalibrated) = spike_sizes(recording, &sizes)?;
+        found.count_by(&spike_size);
+        let resting = found.resting();
+        let calibration = Calibration {
+            tau_s: known.tau_s,
+            tau_is_estimated: known.tau_is_estimated,
+            discretisation: known.discretisation,
+            g: known.ar.g(),
+            rise_s: known.rise_s,
+            rise_is_estimated: known.rise_is_estimated,
+            rise: known.rise(),
+            rolling_window_s: None,
+            baseline: resting.clone(),
+            noise_sd: found.0.iter().map(|n| n.noise_sd as f32).collect(),
+            resting,
+            spike_size,
+            uncalibrated,
+            // Its spikes come from whole traces, and windows may start anywhere.
+            start_is_running: config.start != StartConfig::Rest,
+        };
+        Ok(found.with(calibration, layout))
+    }
+
+    /// The same calibration for another recording, of which the network expects spikes of the same sizes.
+    ///
+    /// # Errors
+    /// An infinite value.
+    pub fn apply_by_network(
+        calibration: Calibration,
+        recording: &Recording,
+        config: &CalibrationConfig,
+    ) -> Result<Self> {
+        let mut found = Found::of(recording, config)?;
+        found.count_by(&calibration.spike_size);
+        let layout = Layout::new(recording, GAP * calibration.tau_s);
+        Ok(found.with(calibration, layout))
+    }
+}
+
+/// What the network found, of each neuron.
+struct Found(Vec<InferredSpikes<f32>>);
+
+impl Found {
+    fn of(recording: &Recording, config: &CalibrationConfig) -> Result<Self> {
+        let trials = recording.stretches();
+        let starts = trials.iter().scan(0, |next, trial| {
+            let start = *next;
+            *next += trial.nrows();
+            Some(start)
+        });
+        let mut inference =
+            Inference::new(recording.dt_s)?.with_trials(&starts.collect::<Vec<_>>());
+        inference = match config.baseline {
+            BaselineConfig::Auto => inference,
+            BaselineConfig::Rolling => inference.with_baseline_window(config.baseline_window_s)?,
+            BaselineConfig::Constant => {
+                let n_frames: usize = trials.iter().map(ArrayView2::nrows).sum();
+                inference.with_baseline_window(2.0 * n_frames as f64 * recording.dt_s)?
+            }
+            BaselineConfig::None => inference.without_baseline(),
+        };
+        let found = each_neuron(recording, |neuron| {
+            let trials = trials.iter().flat_map(|trial| trial.column(neuron));
+            let trace: Vec<f32> = trials.copied().collect();
+            match trace.iter().all(|x| x.is_nan()) {
+                true => Ok(lost(trace)),
+                false => inference.infer(&trace),
+            }
+        })?;
+        Ok(Self(found))
+    }
+
+    /// Decay of the indicator, seconds: the median of what the network knows.
+    fn decay_s(&self) -> Option<f64> {
+        let known = self.0.iter().map(|neuron| neuron.decay_s);
+        median(known.filter(|d| d.log_sd < KNOWN).map(|d| d.median))
+    }
+
+    /// Rise of the indicator, seconds, where the decay is known; nothing if it is over within a frame.
+    fn rise_s(&self, dt_s: f64, tau_s: f64) -> Option<f64> {
+        let known = self.0.iter().filter(|neuron| neuron.decay_s.log_sd < KNOWN);
+        let rise_s = median(known.map(|neuron| neuron.rise_s.median))?;
+        (rise_s >= LEAST_RISE * dt_s && rise_s < 0.5 * tau_s).then_some(rise_s)
+    }
+
+    /// Median baseline of each neuron.
+    fn resting(&self) -> Vec<f32> {
+        let middle = |neuron: &InferredSpikes<f32>| {
+            let present = neuron.baseline.iter().copied().map(f64::from);
+            median(present.filter(|b| !b.is_nan())).unwrap_or(0.0) as f32
+        };
+        self.0.iter().map(middle).collect()
+    }
+
+    /// Counts spikes of these sizes: smaller ones are more.
+    fn count_by(&mut self, sizes: &[f32]) {
+        for (neuron, &size) in self.0.iter_mut().zip(sizes) {
+            let factor = neuron.spike_size.median / f64::from(size);
+            if factor.is_finite() {
+                for expected in &mut neuron.expected {
+                    *expected *= factor as f32;
+                }
+            }
+        }
+    }
+
+    fn with(self, calibration: Calibration, layout: Layout) -> Calibrated {
+        let expected = layout.split(self.0.iter().map(|neuron| &neuron.expected[..]));
+        let drift = self.0.iter().zip(&calibration.baseline);
+        let rolling = drift
+            .map(|(neuron, rest)| layout.with_gaps(neuron.baseline.iter().map(|b| b - rest)))
+            .collect();
+        Calibrated {
+            rolling: Some(rolling),
+            calibration,
+            layout,
+            calcium: None,
+            expected: Some(expected),
+        }
+    }
+}
+
+/// The size of a neuron's spikes: as given, else as the network says, if it saw any.
+fn size_of(neuron: &InferredSpikes<f32>, config: &CalibrationConfig) -> Option<f64> {
+    let found = neuron.spike_size.median;
+    let is_known = found.is_finite() && found > 0.0;
+    config.spike_size.or_else(|| is_known.then_some(found))
+}
+
+/// A neuron of which this recording shows nothing.
+fn lost(trace: Vec<f32>) -> InferredSpikes<f32> {
+    let unknown = LogNormal {
+        median: f64::NAN,
+        log_sd: f64::INFINITY,
+    };
+    InferredSpikes {
+        sd: trace.clone(),
+        spikes: trace.clone(),
+        calcium: trace.clone(),
+        baseline: trace.clone(),
+        expected: trace,
+        noise_sd: f64::NAN,
+        rise_s: unknown,
+        decay_s: unknown,
+        spike_size: unknown,
+    }
+}
