@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use data::Likelihood;
+use data::{Likelihood, Recording, Units};
 use model::Device;
 use pipeline::{FitConfig, FitRequest, Locked, Prepared, RunFolder, RunRecord, RunResult};
 use runs::device::DeviceKind;
@@ -33,9 +33,9 @@ pub struct Fit {
     #[arg(short, long, value_name = "RUN")]
     output: PathBuf,
 
-    /// Model
-    #[arg(short, long, value_name = "MODEL", default_value_t = ModelName::CountLadder, value_parser = models())]
-    model: ModelName,
+    /// Model [default: network-lfads, and lfads for spike counts]
+    #[arg(short, long, value_name = "MODEL", value_parser = models())]
+    model: Option<ModelName>,
 
     /// Settings in TOML; the options below win over it
     #[arg(short, long, value_name = "FILE.toml")]
@@ -89,13 +89,14 @@ impl Fit {
         inputs.extend(self.config.as_deref());
         check_folder(&self.output, &RunFolder::FILES, &inputs)?;
         let recording = self.input.open(&self.path)?;
-        let likelihood = match self.model.reads_spikes() {
+        let model = self.model(&recording);
+        let likelihood = match model.reads_spikes() {
             true => Likelihood::Poisson,
             false => Likelihood::Gaussian,
         };
         recording.check(likelihood).map_err(with_option_names)?;
         let request = FitRequest {
-            model: self.model,
+            model,
             config: self.config()?,
             input: serde_json::to_value(&self.input)?,
         };
@@ -112,6 +113,18 @@ impl Fit {
             locked.folder.write_npz()?;
         }
         self.report(session, &fit.record, &result)
+    }
+
+    /// The one that was asked for, else what does best on recordings of known rates.
+    fn model(&self, recording: &Recording) -> ModelName {
+        self.model.unwrap_or_else(|| {
+            let model = match recording.units {
+                Some(Units::SpikeCounts) => ModelName::Lfads,
+                _ => ModelName::NetworkLfads,
+            };
+            tracing::info!("model {model} (--model)");
+            model
+        })
     }
 
     fn complete(
