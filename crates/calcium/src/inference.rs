@@ -11,8 +11,6 @@ use crate::{Ar2, CalciumError, Discretisation, NamedIndicator, QuietBaseline, Sa
 const ABSOLUTE: f64 = 0.35;
 /// Window of the baseline, s: what moves faster the network has learned to tell from spikes, on what it sees at once.
 const SLOW_S: f64 = 200.0;
-/// So much higher than usual must a jump be: the network knows lower ones.
-const HIGHER_JUMPS: f64 = 2.5;
 /// Expectation that belongs to no spike within this time is forgotten by [`sparse`], s.
 const MEMORY_S: f64 = 0.3;
 
@@ -217,7 +215,6 @@ impl Inference {
         let tau_s = self.indicator.map_or(1.0, |known| known.decay_s);
         let problem = QuietBaseline::new(self.dt_s, tau_s)?
             .with_window(self.window_s.unwrap_or(SLOW_S))?
-            .with_higher_jumps(HIGHER_JUMPS)
             .with_trials(&self.starts);
         let samples: Vec<f64> = trace.iter().map(|y| y.to_f64()).collect();
         problem.of(&samples, noise_sd)

@@ -1,5 +1,7 @@
 //! The baseline: the level at which a trace is quiet, found from the noise below it.
 
+use std::ops::Range;
+
 use crate::error::{duration, nonnegative};
 use crate::estimate::median;
 use crate::oasis::check_trace;
@@ -17,12 +19,18 @@ const LEAST: (f64, usize) = (0.1, 6);
 const KNOTS: usize = 4;
 /// A window has at least so many averaged frames.
 const LEAST_WINDOW: usize = 120;
-/// A jump is so many SDs of the noise high: activity that goes on for a minute lifts levels by less.
+/// A jump is so many SDs of the noise high.
 const JUMP: f64 = 10.0;
-/// It keeps at least this share of its height.
+/// It keeps at least this share of its height, and is at first no higher than height per share.
 const KEPT: f64 = 0.6;
 /// Levels before and after a jump are those of so many seconds.
 const JUMP_WINDOW_S: f64 = 25.0;
+/// For so many of these windows a level stays: bouts of activity do not.
+const JUMP_WINDOWS: usize = 4;
+/// Parts of a window that must each have the level: activity pauses, if only for a moment.
+const WINDOW_PARTS: usize = 5;
+/// Parts of a window within which a jump is over.
+const AT_ONCE: usize = 12;
 /// Baselines that vary by less do not change transients to speak of.
 const DIMMED: f64 = 7.0 / 6.0;
 /// SD of a level, in SDs of the noise per root of the frames that it is taken from.
@@ -45,8 +53,6 @@ pub struct QuietBaseline {
     window_s: f64,
     starts: Vec<usize>,
     finds_jumps: bool,
-    /// SDs of the noise of averaged frames.
-    least_jump: f64,
 }
 
 /// What transients must be multiplied by where the whole trace dims, as by bleaching: the baseline's median over
@@ -101,7 +107,6 @@ impl QuietBaseline {
             window_s: (15.0 * tau_s).max(60.0),
             starts: vec![0],
             finds_jumps: true,
-            least_jump: JUMP,
         })
     }
 
@@ -114,15 +119,6 @@ impl QuietBaseline {
     pub fn with_window(self, window_s: f64) -> Result<Self, CalciumError> {
         let window_s = duration("window_s", window_s)?;
         Ok(Self { window_s, ..self })
-    }
-
-    /// Only jumps that are so much higher than those that are looked for usually are looked for.
-    #[must_use]
-    pub(crate) fn with_higher_jumps(self, times: f64) -> Self {
-        Self {
-            least_jump: times * JUMP,
-            ..self
-        }
     }
 
     /// Says where trials begin, each of which may have an offset: first frames, ascending.
@@ -230,10 +226,9 @@ impl QuietBaseline {
         let step = (near / 12).max(1);
         let level = |from: usize, to: usize| quiet_level(&bins.values[from..to], bins.noise_sd);
         let mut jumps: Vec<(usize, f64)> = Vec::new();
-        for at in (near..n - near).step_by(step) {
+        for at in (2 * near..=n - 2 * near).step_by(step) {
             let height = level(at, at + near) - level(at - near, at);
-            let least = self.least_jump * bins.noise_sd;
-            if !(height.abs() > least && Self::is_for_good(bins, at, near, height)) {
+            if !(height.abs() > JUMP * bins.noise_sd && Self::is_for_good(bins, at, near, height)) {
                 continue;
             }
             match jumps.last_mut() {
@@ -249,22 +244,31 @@ impl QuietBaseline {
             .into_iter()
             .filter_map(|(at, height)| {
                 let at = jump_at(&bins.values, at, near, height)?;
-                // Drift goes as far, but not at once.
-                let soon = (near / 4).min(at).min(n - at);
-                let at_once = level(at, at + soon) - level(at - soon, at);
-                (soon > 0 && at_once / height > KEPT).then_some(at)
+                // Drift goes as far, but not at once, and activity further, at once.
+                let soon = (near / AT_ONCE).max(1).min(at).min(n - at);
+                let at_once = (level(at, at + soon) - level(at - soon, at)) / height;
+                (KEPT < at_once && at_once < 1.0 / KEPT).then_some(at)
             })
             .collect();
         bins.parts.splice(1..1, starts);
     }
 
-    /// Whether the level stays: what is activity ends, and what jumps up slowly is drift.
+    /// Whether the level stays: wherever it is looked at on the side where it is high, it is above where it is low.
     fn is_for_good(bins: &Bins, at: usize, near: usize, height: f64) -> bool {
-        let n = bins.values.len();
-        let level = |from: usize, to: usize| quiet_level(&bins.values[from..to], bins.noise_sd);
-        let far_before = level(at.saturating_sub(2 * near), at - near / 2);
-        let far_after = level((at + near / 2).min(n - near / 2), (at + 2 * near).min(n));
-        (far_after - far_before) / height > KEPT
+        let level = |part: Range<usize>| quiet_level(&bins.values[part], bins.noise_sd);
+        let far = JUMP_WINDOWS * near;
+        let before = at.saturating_sub(far)..at - near / 4;
+        let after = at + near / 4..(at + far).min(bins.values.len());
+        let (low, high) = match height > 0.0 {
+            true => (before, after),
+            false => (after, before),
+        };
+        let part = near / WINDOW_PARTS;
+        let parts = (high.start..(high.end + 1).saturating_sub(part)).step_by(part);
+        let lowest = parts
+            .map(|first| level(first..first + part))
+            .fold(f64::INFINITY, f64::min);
+        (lowest - level(low)) / height.abs() > KEPT
     }
 
     /// First frame of each part, and the number of frames.

@@ -135,6 +135,23 @@ fn sessions_that_jump_are_told_apart() {
 }
 
 #[test]
+fn a_long_bout_is_no_jump() {
+    let (hz, n) = (30.0, 5400);
+    let mut uniform = Uniform(21);
+    let busy = |t: usize| (2100..3700).contains(&t);
+    let spikes: Vec<f64> = (0..n)
+        .map(|t| f64::from(uniform.draw() < if busy(t) { 20.0 } else { 0.05 } / hz))
+        .collect();
+    let ar = Ar1::from_tau(1.5, 1.0 / hz, Discretisation::Exact).unwrap();
+    let trace = sum(&noise(n, 20), &ar.convolve(&spikes), 20.0);
+    let found = QuietBaseline::new(1.0 / hz, 1.0).unwrap();
+    let found = found.with_window(200.0).unwrap().of(&trace, 1.0).unwrap();
+    let furthest = found.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
+    // A single spike is 20 high, the bout some 600.
+    assert!(furthest < 12.0, "{furthest}");
+}
+
+#[test]
 fn slow_indicators_keep_their_transients() {
     let (hz, n, tau_s) = (10.0, 12_000, 20.0);
     let calcium = calcium(n, hz, 0.01, tau_s, 11);
