@@ -56,10 +56,20 @@ fn a_motion_artefact_and_silence_leave_every_number_finite_and_are_named() {
     // Thirty frames far below the baseline; a neuron that is silent.
     trace.slice_mut(s![500..530, 1]).mapv_inplace(|x| x - 40.0);
     data::write_npy(&lfads.path("x.npy"), trace.view()).unwrap();
-    let fit = "fit x.npy --rate 20 --units f --tau 0.7 -c tiny.toml -o run";
-    let output = lfads.output(fit);
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{log}");
+    let fit = |options: &str| {
+        let read = "fit x.npy --rate 20 --units f -c tiny.toml";
+        let output = lfads.output(&format!("{read} {options}"));
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{log}");
+        let named = log.contains("neurons 2 (`2`)") && log.contains("--leave-out 2");
+        assert!(named, "{log}");
+    };
+    fit("-o default");
+    let results = Arrays::read(&lfads.path("default/inferred.h5")).unwrap();
+    let spikes = results.require("spikes").unwrap();
+    let of = |neuron: usize| spikes.index_axis(ndarray::Axis(2), neuron).sum();
+    assert!(of(0) > 20.0 && of(2) < 2.0, "{} {}", of(0), of(2));
+    fit("-o run -m count-ladder --tau 0.7");
     let record = record(&lfads, "run");
     let sizes = record["calibration"]["spike_size"].as_array().unwrap();
     let sizes: Vec<f64> = sizes.iter().map(|size| size.as_f64().unwrap()).collect();
@@ -68,11 +78,9 @@ fn a_motion_artefact_and_silence_leave_every_number_finite_and_are_named() {
     }
     let lost = record["calibration"]["uncalibrated"].as_array().unwrap();
     assert_eq!(lost, &[2], "{sizes:?}");
-    assert!(
-        log.contains("neurons 2 (`2`)") && log.contains("--leave-out 2"),
-        "{log}"
-    );
-    lfads.run("report run");
+    for run in ["default", "run"] {
+        lfads.run(&format!("report {run}"));
+    }
 }
 
 #[test]
@@ -81,12 +89,12 @@ fn what_the_user_sets_is_kept_and_contradictions_are_refused() {
     let write = |text: &str| std::fs::write(lfads.path("own.toml"), text).unwrap();
     let own = "trial_start = \"decaying\"\nlearn_calcium = false\n[model.dynamics]";
     write(&TINY.replace("[model.dynamics]", &format!("[model]\n{own}")));
-    lfads.run("fit trials.h5 -o run -c own.toml");
+    lfads.run("fit trials.h5 -o run -m count-ladder -c own.toml");
     let settings = record(&lfads, "run")["model_config"]["count-ladder"].clone();
     assert_eq!(settings["trial_start"], "decaying");
     assert_eq!(settings["learn_calcium"], false);
     write("[calibration]\nstart = \"rest\"\n[model]\ntrial_start = \"decaying\"\n");
-    let output = lfads.output("fit trials.h5 -o other -c own.toml");
+    let output = lfads.output("fit trials.h5 -o other -m count-ladder -c own.toml");
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
     assert!(message.contains("contradict each other"), "{message}");

@@ -30,6 +30,7 @@ impl Observations {
         let recording = &self.recording;
         let mut results = heading(&recording.path, recording.dt_s, &recording.neuron_ids);
         self.add_inferred(&mut results, inferred, pieces)?;
+        self.add_network(&mut results);
         if let Some(calibration) = self.calibration() {
             let learned = model.calcium();
             add_calcium(
@@ -43,6 +44,23 @@ impl Observations {
         let observed = Cut::trials(recording).into_dyn();
         results.insert("observed", &units.unwrap_or_default(), observed);
         Ok(results)
+    }
+
+    /// What the spike network found in whole traces, in place of what windows of it show.
+    fn add_network(&self, results: &mut Arrays) {
+        let (Some(found), Some(calibration)) = (self.network(), self.calibration()) else {
+            return;
+        };
+        let mut calcium = found.calcium.clone();
+        for (mut neuron, size) in calcium.axis_iter_mut(Axis(2)).zip(&calibration.spike_size) {
+            neuron.mapv_inplace(|x| x / size);
+        }
+        let spikes = found.spikes.clone().into_dyn();
+        results.insert("spikes", "counts per frame", spikes);
+        if let Some(fluor) = self.in_units(calcium.clone()) {
+            results.insert("fluor", "as observed", fluor.into_dyn());
+        }
+        results.insert("calcium", "spikes", calcium.into_dyn());
     }
 
     /// Each array is merged and let go before the next.

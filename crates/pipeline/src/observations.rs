@@ -6,7 +6,7 @@ use model::TrainData;
 use ndarray::{Array3, Axis};
 use zoo::{ModelConfig, ModelName, Reading, Setting};
 
-use crate::calibration::{Calibrated, Calibration};
+use crate::calibration::{ByNetwork, Calibrated, Calibration};
 use crate::config::WindowConfig;
 use crate::held_out::HeldOut;
 use crate::pieces::{Cut, Piece};
@@ -64,10 +64,9 @@ impl Observations {
         self.calibrated.as_ref().map(|c| &c.calibration)
     }
 
-    /// The spikes that the network expects, `[trial, time, neuron]`, where the model reads them: it looks further than
-    /// a piece.
-    pub(crate) fn expected(&self) -> Option<&Array3<f32>> {
-        self.calibrated.as_ref()?.expected.as_ref()
+    /// What the spike network found, where the model reads its spikes: it looks further than a piece.
+    pub(crate) fn network(&self) -> Option<&ByNetwork> {
+        self.calibrated.as_ref()?.network.as_ref()
     }
 
     /// What the model is trained and validated on, and what it must know of it. Where windows are cut of
@@ -124,9 +123,9 @@ impl Observations {
     }
 
     fn read(&self, model: &ModelConfig, pieces: &[Piece]) -> Result<Pieces> {
-        if let Some(expected) = self.expected() {
+        if let Some(ByNetwork { spikes, .. }) = self.network() {
             let shown = self.shown(pieces, |trial, frame, neuron| {
-                expected[[trial, frame, neuron]]
+                spikes[[trial, frame, neuron]]
             });
             return Ok(Pieces {
                 reading: Reading::of_expected(shown, self.recording.dt_s),

@@ -344,9 +344,9 @@ impl Simple {
             Some(_) => &[Deconvolver::Oasis, Deconvolver::Network][..],
             None => &[Deconvolver::Counts],
         };
-        let activity = |by: &Deconvolver| match (observations.expected(), by) {
-            (Some(expected), Deconvolver::Network) => {
-                Ok(Activity::of_spikes(expected.clone(), *by, input.dt_s))
+        let activity = |by: &Deconvolver| match (observations.network(), by) {
+            (Some(network), Deconvolver::Network) => {
+                Ok(Activity::of_spikes(network.spikes.clone(), *by, input.dt_s))
             }
             _ => Activity::of(input, *by),
         };

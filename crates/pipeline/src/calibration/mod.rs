@@ -76,8 +76,16 @@ pub struct Calibrated {
     rolling: Option<Vec<Vec<f32>>>,
     /// The calcium that OASIS finds, in spikes, long traces `[neuron][time]`, if it was asked for.
     calcium: Option<Vec<Vec<f32>>>,
-    /// The spikes that the network expects, `[trial, time, neuron]`, if it was asked.
-    pub expected: Option<Array3<f32>>,
+    /// What the spike network found, if it was asked.
+    pub network: Option<ByNetwork>,
+}
+
+/// What the spike network found in whole traces, `[trial, time, neuron]`.
+pub struct ByNetwork {
+    /// The spikes that it expects, per frame.
+    pub spikes: Array3<f32>,
+    /// The fluorescence above the baseline that they explain, in the recording's units.
+    pub calcium: Array3<f32>,
 }
 
 impl Calibrated {
@@ -146,7 +154,7 @@ impl Calibrated {
             layout,
             rolling: rolling_window_s.map(|_| neurons.into_iter().map(|n| n.rolling).collect()),
             calcium: None,
-            expected: None,
+            network: None,
         })
     }
 
@@ -166,7 +174,7 @@ impl Calibrated {
             calibration,
             layout,
             calcium: None,
-            expected: None,
+            network: None,
         })
     }
 
