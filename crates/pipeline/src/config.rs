@@ -25,6 +25,10 @@ fn training_defaults(model: ModelName) -> &'static str {
              learning_rate = { kind = \"cosine\", peak = 0.01, constant_fraction = 0.7, final_fraction = 0.002 }\n\
              warm_up = { shallow_steps = 300, deep_start = 1000, deep_alone = 5000, deep_steps = 1600 }"
         }
+        // Enough on recordings of ten minutes; twice as many gain nothing.
+        ModelName::NetworkLfads => {
+            "n_steps = 2000\nvalidate_every = 25\nwarm_up = { deep_steps = 500 }"
+        }
         _ => "n_steps = 5000\nvalidate_every = 25\nwarm_up = { deep_steps = 800 }",
     }
 }
@@ -66,21 +70,46 @@ impl Default for FitConfig {
     }
 }
 
-/// Windows that a continuous recording is cut into, in frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Windows that a continuous recording is cut into, in frames; what is absent suits the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WindowConfig {
     /// Frames per window.
-    pub length: usize,
+    pub length: Option<usize>,
     /// Frames that neighbours share: what is inferred fades from one window into the next over them.
+    pub overlap: Option<usize>,
+}
+
+/// Windows of so many frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSize {
+    /// Frames per window.
+    pub length: usize,
+    /// Frames that neighbours share.
     pub overlap: usize,
 }
 
-impl Default for WindowConfig {
-    fn default() -> Self {
+impl WindowConfig {
+    /// As the user says, else as suits `model`: one that reads spikes follows dynamics that nothing
+    /// holds to a course better through shorter windows; one that infers calcium needs some decays of it.
+    /// Half of a window overlaps.
+    pub fn size(self, model: ModelName) -> WindowSize {
+        let length = self.length.unwrap_or(match model {
+            ModelName::Lfads | ModelName::NetworkLfads => 50,
+            _ => 100,
+        });
+        WindowSize {
+            length,
+            overlap: self.overlap.unwrap_or(length / 2),
+        }
+    }
+}
+
+impl From<WindowSize> for WindowConfig {
+    fn from(size: WindowSize) -> Self {
         Self {
-            length: 100,
-            overlap: 50,
+            length: Some(size.length),
+            overlap: Some(size.overlap),
         }
     }
 }
@@ -196,7 +225,8 @@ impl FitConfig {
         model.dynamics().validate()?;
         training.validate()?;
         self.search.validate()?;
-        self.check()?;
+        self.windows = self.windows.size(name).into();
+        self.check(name)?;
         infinity_as_text(&mut self.training);
         Ok(Resolved {
             config: self,
@@ -241,7 +271,7 @@ impl FitConfig {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self, name: ModelName) -> Result<()> {
         let calibration = &self.calibration;
         let tau = 1e-3..=100.0;
         let mut ranges = vec![
@@ -256,7 +286,11 @@ impl FitConfig {
                 1e-5..=1e6,
             ),
             ("n_samples", self.n_samples as f64, 1.0..=1e6),
-            ("windows.length", self.windows.length as f64, 1.0..=1e8),
+            (
+                "windows.length",
+                self.windows.size(name).length as f64,
+                1.0..=1e8,
+            ),
         ];
         ranges.extend(
             calibration
@@ -357,17 +391,16 @@ mod tests {
         let config: FitConfig = toml::from_str(text).unwrap();
         let defaults = FitConfig::default();
         assert_eq!(config.calibration, defaults.calibration);
-        assert_eq!(config.windows, defaults.windows);
+        let model = ModelName::NetworkLfads;
+        assert_eq!(config.windows.size(model), defaults.windows.size(model));
         assert_eq!(config.search, defaults.search);
         let (seed, held_out, n_samples) = (config.seed, config.held_out, config.n_samples);
         assert_eq!(
             (seed, held_out, n_samples),
             (1, defaults.held_out, defaults.n_samples)
         );
-        // Where windows are long enough for it, as they usually are.
-        let measured: Table = "learn_calcium = true".parse().unwrap();
-        let resolved = config.resolve(ModelName::CountLadder, &measured).unwrap();
-        let defaults = defaults.resolve(ModelName::CountLadder, &measured).unwrap();
+        let resolved = config.resolve(model, &Table::new()).unwrap();
+        let defaults = defaults.resolve(model, &Table::new()).unwrap();
         assert_eq!(resolved.model, defaults.model);
         assert_eq!(resolved.training, defaults.training);
     }

@@ -64,7 +64,7 @@ impl Prepared {
             );
         }
         let may_cut = config.calibration.start != StartConfig::Rest;
-        let cut = Cut::new(&recording, may_cut, config.windows)?;
+        let cut = Cut::new(&recording, may_cut, config.windows.size(model))?;
         if cut.is_cut() && may_cut {
             // A window within a trial starts with what earlier spikes have left.
             config.calibration.start = StartConfig::Running;
@@ -87,7 +87,8 @@ impl Prepared {
         if let Some(calibrated) = &calibrated {
             calibrated.calibration.log(&recording);
         }
-        let (windows, source) = (resolved.config.windows, Source::of(&recording, input));
+        let windows = resolved.config.windows.size(model);
+        let source = Source::of(&recording, input);
         let observations = Observations::new(recording, windows, calibrated, model)?;
         say_what_training_sees(&observations.cut, &held_out);
         let record = RunRecord {

@@ -217,7 +217,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::WindowConfig;
+    use crate::config::WindowSize;
 
     proptest! {
         #[test]
@@ -231,7 +231,7 @@ mod tests {
         ) {
             let length = length.min(n_frames);
             let overlap = ((length - 1) as f64 * overlap_share) as usize;
-            let windows = WindowConfig { length, overlap };
+            let windows = WindowSize { length, overlap };
             let cut = Cut::of(vec![n_frames], true, true, windows).unwrap();
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let held_out = HeldOut::in_blocks(&cut, share, guard, &mut rng);

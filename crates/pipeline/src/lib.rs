@@ -18,7 +18,7 @@ mod warnings;
 
 pub use calibration::Calibration;
 pub use config::{
-    BaselineConfig, CalibrationConfig, FitConfig, Resolved, StartConfig, WindowConfig,
+    BaselineConfig, CalibrationConfig, FitConfig, Resolved, StartConfig, WindowConfig, WindowSize,
 };
 pub use factor_axes::FactorAxes;
 pub use fit::{FitRequest, Prepared};

@@ -7,7 +7,7 @@ use ndarray::{Array3, Axis};
 use zoo::{ModelConfig, ModelName, Reading, Setting};
 
 use crate::calibration::{ByNetwork, Calibrated, Calibration};
-use crate::config::WindowConfig;
+use crate::config::WindowSize;
 use crate::held_out::HeldOut;
 use crate::pieces::{Cut, Piece};
 
@@ -39,7 +39,7 @@ impl Observations {
     /// A window that does not fit, or an infinite value.
     pub(crate) fn new(
         recording: Recording,
-        windows: WindowConfig,
+        windows: WindowSize,
         mut calibrated: Option<Calibrated>,
         model: ModelName,
     ) -> Result<Self> {

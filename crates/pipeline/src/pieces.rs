@@ -6,7 +6,7 @@ use anyhow::Result;
 use data::{Recording, Traces, Windows};
 use ndarray::{Array3, ArrayView2, ArrayView3, s};
 
-use crate::config::WindowConfig;
+use crate::config::WindowSize;
 
 /// Trials longer than so many windows are cut into windows too.
 const LONG: usize = 2;
@@ -19,7 +19,7 @@ pub struct Cut {
     windows: Vec<Windows>,
     is_continuous: bool,
     in_windows: bool,
-    config: WindowConfig,
+    config: WindowSize,
 }
 
 /// Some frames of one trial, of which a model may see a part.
@@ -39,7 +39,7 @@ impl Cut {
     ///
     /// # Errors
     /// An overlap that is not shorter than the window.
-    pub fn new(recording: &Recording, may_cut: bool, config: WindowConfig) -> Result<Self> {
+    pub fn new(recording: &Recording, may_cut: bool, config: WindowSize) -> Result<Self> {
         let stretches = recording.stretches();
         let lengths = stretches.iter().map(ArrayView2::nrows).collect();
         let is_continuous = matches!(recording.traces, Traces::Continuous(_));
@@ -51,7 +51,7 @@ impl Cut {
         lengths: Vec<usize>,
         is_continuous: bool,
         may_cut: bool,
-        config: WindowConfig,
+        config: WindowSize,
     ) -> Result<Self> {
         let longest = lengths.iter().copied().max().unwrap_or_default();
         let is_cut = is_continuous || may_cut && longest > LONG * config.length;
@@ -184,7 +184,7 @@ impl Cut {
 mod tests {
     use super::*;
 
-    const WINDOWS: WindowConfig = WindowConfig {
+    const WINDOWS: WindowSize = WindowSize {
         length: 10,
         overlap: 5,
     };

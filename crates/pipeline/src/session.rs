@@ -157,7 +157,7 @@ pub fn infer(
     let config = &record.model_config;
     let (of, search) = (record.identity()?, record.config.search);
     let model = config.load(&setting, device, &folder.weights(), &of, search)?;
-    let windows = record.config.windows;
+    let windows = record.config.windows.size(record.model);
     let observations = Observations::new(recording, windows, calibrated, record.model)?;
     let seed = record.config.seed;
     let mut results = observations.infer(config, model.as_ref(), n_samples, seed)?;
