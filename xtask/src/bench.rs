@@ -1,6 +1,6 @@
 //! Commands of the benchmark program, which is built optimised and run; `bench` runs the criterion benches before it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// Devices that need a Cargo feature of the same name; `flex`, the CPU, is always built in.
@@ -33,6 +33,15 @@ pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace_root());
     cargo
+}
+
+/// The program `lfads` as the tests build and run it.
+pub fn tested_program() -> Result<PathBuf, String> {
+    let build = ["test", "--workspace", "--no-run"];
+    match cargo().args(build).status() {
+        Ok(status) if status.success() => Ok(workspace_root().join("target/debug/lfads")),
+        _ => Err("error: the program cannot be built".into()),
+    }
 }
 
 /// The root of the workspace this program was built in.

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use crate::bench::{cargo, workspace_root};
+use crate::bench::{tested_program, workspace_root};
 
 const USAGE: &str = "\
 Usage: cargo xtask recordings [--seeds A,B,…] [--kinds ring,…] [--models NAME,…] [--steps N]
@@ -82,18 +82,17 @@ fn options(args: &[String]) -> Result<Options, String> {
 }
 
 fn fit_all(options: &Options, args: &[String]) -> Result<(), String> {
-    let build = ["build", "--release", "--package", "lfads"];
-    let built = cargo().args(build).status();
-    if !built.is_ok_and(|status| status.success()) {
-        return Err("error: the program cannot be built".into());
-    }
-    let folder = workspace_root().join("target/recordings");
-    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let program = Program {
+        path: tested_program()?,
+        folder: workspace_root().join("target/recordings"),
+    };
+    let made = std::fs::create_dir_all(&program.folder);
+    made.map_err(|error| format!("{}: {error}", program.folder.display()))?;
     let mut printed = Vec::new();
     for kind in &options.kinds {
         for seed in &options.seeds {
             for model in &options.models {
-                printed.push(fit(&folder, kind, seed, model, options.steps.as_deref())?);
+                printed.push(program.fit(kind, seed, model, options.steps.as_deref())?);
             }
         }
     }
@@ -104,60 +103,66 @@ fn fit_all(options: &Options, args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-fn fit(
-    folder: &Path,
-    kind: &str,
-    seed: &str,
-    model: &str,
-    steps: Option<&str>,
-) -> Result<Printed, String> {
-    let recording = format!("{kind}{seed}");
-    let (read, truth) = match kind {
-        "pulses" => (format!("{recording} --rate 20"), recording.clone()),
-        _ => (
-            format!("{recording}/suite2p"),
-            format!("{recording}/truth.h5"),
-        ),
-    };
-    if !folder.join(&truth).exists() {
-        lfads(
-            folder,
-            &format!("simulate {kind} -o {recording} --seed {seed}"),
-        )?;
-    }
-    let (mut run, mut how) = (format!("{recording}-{model}"), String::new());
-    if model != "default" {
-        let _ = write!(how, " --model {model}");
-    }
-    if let Some(steps) = steps {
-        let _ = write!(how, " --steps {steps}");
-        let _ = write!(run, "-{steps}");
-    }
-    let start = Instant::now();
-    let said = lfads(folder, &format!("fit {read} -o {run}{how}"))?;
-    let seconds = start.elapsed().as_secs();
-    let table = lfads(folder, &format!("evaluate {run} --truth {truth}"))?;
-    Ok(Printed {
-        recording,
-        kind: kind.into(),
-        how,
-        rows: rows(&table).ok_or_else(|| format!("`{run}`: no table in\n{table}"))?,
-        last_line: said.lines().last().unwrap_or_default().into(),
-        seconds,
-    })
+/// The program, in the folder of its recordings and fits.
+struct Program {
+    path: PathBuf,
+    folder: PathBuf,
 }
 
-/// Runs the program in `folder`; what it printed.
-fn lfads(folder: &Path, line: &str) -> Result<String, String> {
-    eprintln!("lfads {line}");
-    let program = workspace_root().join("target/release/lfads");
-    let mut command = Command::new(program);
-    command.current_dir(folder).args(line.split_whitespace());
-    let output = command.stderr(std::process::Stdio::inherit()).output();
-    let output = output.map_err(|error| format!("`lfads {line}`: {error}"))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(format!("`lfads {line}` ended with {}", output.status)),
+impl Program {
+    fn fit(
+        &self,
+        kind: &str,
+        seed: &str,
+        model: &str,
+        steps: Option<&str>,
+    ) -> Result<Printed, String> {
+        let recording = format!("{kind}{seed}");
+        let (read, truth) = match kind {
+            "pulses" => (format!("{recording} --rate 20"), recording.clone()),
+            _ => (
+                format!("{recording}/suite2p"),
+                format!("{recording}/truth.h5"),
+            ),
+        };
+        if !self.folder.join(&truth).exists() {
+            self.run(&format!("simulate {kind} -o {recording} --seed {seed}"))?;
+        }
+        let (mut run, mut how) = (format!("{recording}-{model}"), String::new());
+        if model != "default" {
+            let _ = write!(how, " --model {model}");
+        }
+        if let Some(steps) = steps {
+            let _ = write!(how, " --steps {steps}");
+            let _ = write!(run, "-{steps}");
+        }
+        let start = Instant::now();
+        let said = self.run(&format!("fit {read} -o {run}{how}"))?;
+        let seconds = start.elapsed().as_secs();
+        let table = self.run(&format!("evaluate {run} --truth {truth}"))?;
+        Ok(Printed {
+            recording,
+            kind: kind.into(),
+            how,
+            rows: rows(&table).ok_or_else(|| format!("`{run}`: no table in\n{table}"))?,
+            last_line: said.lines().last().unwrap_or_default().into(),
+            seconds,
+        })
+    }
+
+    /// Runs it; what it printed.
+    fn run(&self, line: &str) -> Result<String, String> {
+        eprintln!("lfads {line}");
+        let mut command = Command::new(&self.path);
+        command
+            .current_dir(&self.folder)
+            .args(line.split_whitespace());
+        let output = command.stderr(std::process::Stdio::inherit()).output();
+        let output = output.map_err(|error| format!("`lfads {line}`: {error}"))?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(format!("`lfads {line}` ended with {}", output.status)),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::bench::{cargo, workspace_root};
+use crate::bench::{tested_program, workspace_root};
 use program::Program;
 
 const USAGE: &str = "\
@@ -101,11 +101,7 @@ fn options(args: &[String]) -> Result<(u64, usize), String> {
 }
 
 fn torture(seed: u64, tries: usize) -> Result<bool, String> {
-    let built = cargo().args(["test", "--workspace", "--no-run"]).status();
-    if !built.is_ok_and(|status| status.success()) {
-        return Err("error: the program cannot be built".into());
-    }
-    let program = Program::new(&workspace_root().join("target/debug/lfads"))?;
+    let program = Program::new(&tested_program()?)?;
     let start = Instant::now();
     let mut random = Random(seed);
     let tried = [
