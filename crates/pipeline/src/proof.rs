@@ -337,7 +337,7 @@ impl Simple {
         let input = Observed {
             values: observed.view(),
             dt_s: observations.recording.dt_s,
-            tau_s: calibration.map(|calibration| calibration.tau_s),
+            tau_s: calibration.and_then(|c| (!c.tau_is_estimated).then_some(c.tau_s)),
             spike_size: calibration.map(|calibration| &calibration.spike_size[..]),
         };
         let by = match calibration {

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use anyhow::{Context, Result};
+use calcium::estimate::median;
 use calcium::oasis::Ar1Problem;
-use calcium::{Ar1, Automatic, CalciumError, Discretisation};
+use calcium::{Ar1, Automatic, Discretisation, Estimates};
 use metrics::{PrincipalComponents, Ridge, smoothed};
 use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3, Axis, s};
 use rayon::prelude::*;
@@ -47,7 +48,7 @@ pub struct Observed<'a> {
     pub values: ArrayView3<'a, f32>,
     /// Seconds per frame.
     pub dt_s: f64,
-    /// Decay time of the indicator, seconds, where it is known.
+    /// Decay time of the indicator, seconds, where it was given; else OASIS has its own.
     pub tau_s: Option<f64>,
     /// Fluorescence of one spike of each neuron, where it is known: OASIS's spikes are in these units.
     pub spike_size: Option<&'a [f32]>,
@@ -107,61 +108,62 @@ impl Activity {
 
 impl Observed<'_> {
     /// OASIS's spikes of every neuron, trials laid end to end, `[trial, time, neuron]`; NaN where nothing was recorded.
+    /// A decay that is not known is the median of what is estimated of each neuron.
     fn by_oasis(&self) -> Result<Array3<f32>> {
         let spans = spans(self.values);
-        let n_neurons = self.values.len_of(Axis(2));
-        let found: Vec<Vec<f32>> = (0..n_neurons)
-            .into_par_iter()
-            .map(|neuron| {
-                let trials = spans.iter().enumerate();
-                let trace: Vec<f32> = trials
-                    .flat_map(|(trial, span)| self.values.slice(s![trial, ..span.len(), neuron]))
-                    .copied()
-                    .collect();
-                match trace.iter().any(|x| x.is_finite()) {
-                    true => self.spikes_of(neuron, &trace, &spans),
-                    false => Ok(vec![0.0; trace.len()]),
-                }
-                .with_context(|| format!("neuron {neuron}"))
+        let starts: Vec<usize> = spans.iter().map(|span| span.start).collect();
+        let mut automatic = Automatic::new(self.dt_s)?;
+        if let Some(tau_s) = self.tau_s {
+            automatic = automatic.with_typical_tau(tau_s)?;
+        }
+        let neurons: Vec<usize> = (0..self.values.len_of(Axis(2)))
+            .filter(|&neuron| self.trace(neuron, &spans).iter().any(|x| x.is_finite()))
+            .collect();
+        let named = |neuron: usize| format!("neuron {neuron}");
+        let estimates: Vec<Estimates<f32>> = neurons
+            .par_iter()
+            .map(|&neuron| {
+                let found = automatic.estimate_trials(&self.trace(neuron, &spans), &starts);
+                found.with_context(|| named(neuron))
+            })
+            .collect::<Result<_>>()?;
+        let own = || median(estimates.iter().map(|found| found.tau_s));
+        let Some(tau_s) = self.tau_s.or_else(own) else {
+            return Ok(with_silence(self.values.to_owned()));
+        };
+        let ar = Ar1::from_tau(tau_s, self.dt_s, Discretisation::Exact)?;
+        let found: Vec<Vec<f32>> = neurons
+            .par_iter()
+            .zip(&estimates)
+            .map(|(&neuron, estimates)| {
+                let above = estimates.above_baseline(&self.trace(neuron, &spans));
+                let trials = spans.iter().map(|span| {
+                    let problem = Ar1Problem::new(ar).deconvolve(&above[span.clone()]);
+                    Ok(problem.with_context(|| named(neuron))?.spikes)
+                });
+                Ok(trials.collect::<Result<Vec<_>>>()?.concat())
             })
             .collect::<Result<_>>()?;
         let mut spikes = self.values.to_owned();
-        for (found, mut neuron) in found.iter().zip(spikes.axis_iter_mut(Axis(2))) {
-            for (span, mut trial) in spans.iter().zip(neuron.outer_iter_mut()) {
+        for (found, &neuron) in found.iter().zip(&neurons) {
+            let size = self.spike_size.map_or(1.0, |sizes| sizes[neuron]);
+            let mut trials = spikes.index_axis_mut(Axis(2), neuron);
+            for (span, mut trial) in spans.iter().zip(trials.outer_iter_mut()) {
                 let shown = trial.iter_mut().zip(&found[span.clone()]);
                 for (to, &from) in shown.filter(|(to, _)| to.is_finite()) {
-                    *to = from;
+                    *to = from / size;
                 }
             }
         }
         Ok(with_silence(spikes))
     }
 
-    fn spikes_of(
-        &self,
-        neuron: usize,
-        trace: &[f32],
-        spans: &[Range<usize>],
-    ) -> Result<Vec<f32>, CalciumError> {
-        let starts: Vec<usize> = spans.iter().map(|span| span.start).collect();
-        let mut automatic = Automatic::new(self.dt_s)?;
-        if let Some(tau_s) = self.tau_s {
-            automatic = automatic.with_typical_tau(tau_s)?;
-        }
-        let estimates = automatic.estimate_trials(trace, &starts)?;
-        let tau_s = self.tau_s.unwrap_or(estimates.tau_s);
-        let ar = Ar1::from_tau(tau_s, self.dt_s, Discretisation::Exact)?;
-        let problem = Ar1Problem::new(ar);
-        let above = estimates.above_baseline(trace);
-        let mut spikes = Vec::with_capacity(trace.len());
-        for span in spans {
-            spikes.extend(problem.deconvolve(&above[span.clone()])?.spikes);
-        }
-        let size = self.spike_size.map_or(1.0, |sizes| sizes[neuron]);
-        for spikes in &mut spikes {
-            *spikes /= size;
-        }
-        Ok(spikes)
+    /// A neuron's trials laid end to end.
+    fn trace(&self, neuron: usize, spans: &[Range<usize>]) -> Vec<f32> {
+        let trials = spans.iter().enumerate();
+        let frames =
+            trials.flat_map(|(trial, span)| self.values.slice(s![trial, ..span.len(), neuron]));
+        frames.copied().collect()
     }
 }
 

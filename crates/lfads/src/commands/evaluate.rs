@@ -273,11 +273,10 @@ impl Comparison<'_> {
             Some(array.values.iter().copied().collect())
         };
         let sizes = numbers("spike_size").filter(|sizes| sizes.len() == rates.dim().2);
-        let taus_s = numbers("tau").unwrap_or_default();
         let observed = Observed {
             values: observed.view(),
             dt_s,
-            tau_s: median(taus_s.into_iter().map(f64::from)),
+            tau_s: None,
             spike_size: sizes.as_deref(),
         };
         let frames = rates.dim();
