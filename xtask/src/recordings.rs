@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
 use crate::bench::{tested_program, workspace_root};
 
@@ -30,6 +29,9 @@ Beside the fit stands what needs no model of the population, each smoothed by th
 Settings were chosen on the recordings of seeds 1 and 2.
 ";
 
+/// Inferred inputs of a recording that is driven.
+const N_INPUTS: usize = 2;
+
 /// Rows of the program's table: the file itself, then what needs no model.
 type Rows = Vec<(String, [Option<f64>; 3])>;
 
@@ -46,8 +48,8 @@ struct Printed {
     kind: String,
     how: String,
     rows: Rows,
-    last_line: String,
-    seconds: u64,
+    /// Its first line and its last.
+    said: [String; 2],
 }
 
 /// Builds the program, fits everything, writes the page.
@@ -92,7 +94,11 @@ fn fit_all(options: &Options, args: &[String]) -> Result<(), String> {
     for kind in &options.kinds {
         for seed in &options.seeds {
             for model in &options.models {
-                printed.push(program.fit(kind, seed, model, options.steps.as_deref())?);
+                let steps = options.steps.as_deref();
+                printed.push(program.fit(kind, seed, model, steps, None)?);
+                if kind == "pulses" {
+                    printed.push(program.fit(kind, seed, model, steps, Some(N_INPUTS))?);
+                }
             }
         }
     }
@@ -116,6 +122,7 @@ impl Program {
         seed: &str,
         model: &str,
         steps: Option<&str>,
+        n_inputs: Option<usize>,
     ) -> Result<Printed, String> {
         let recording = format!("{kind}{seed}");
         let (read, truth) = match kind {
@@ -136,17 +143,19 @@ impl Program {
             let _ = write!(how, " --steps {steps}");
             let _ = write!(run, "-{steps}");
         }
-        let start = Instant::now();
+        if let Some(n) = n_inputs {
+            let _ = write!(how, " --n-inputs {n}");
+            let _ = write!(run, "-inputs{n}");
+        }
         let said = self.run(&format!("fit {read} -o {run}{how}"))?;
-        let seconds = start.elapsed().as_secs();
         let table = self.run(&format!("evaluate {run} --truth {truth}"))?;
         Ok(Printed {
             recording,
             kind: kind.into(),
             how,
             rows: rows(&table).ok_or_else(|| format!("`{run}`: no table in\n{table}"))?,
-            last_line: said.lines().last().unwrap_or_default().into(),
-            seconds,
+            said: [said.lines().next(), said.lines().last()]
+                .map(|line| line.unwrap_or_default().to_owned()),
         })
     }
 
@@ -245,14 +254,13 @@ fn page(printed: &[Printed], args: &[String]) -> String {
         recording,
         how,
         rows,
-        last_line,
-        seconds,
+        said: [first, last],
         ..
     } in printed
     {
         let _ = writeln!(
             page,
-            "\n`lfads fit{how}` of {recording}, {seconds} s: {last_line}\n\n```text"
+            "\n`lfads fit{how}` of {recording}; {first}; {last}\n\n```text"
         );
         for (name, [median, pooled, ratio]) in rows {
             let cell = |x: &Option<f64>| x.map_or("–".into(), |x| format!("{x:.4}"));
