@@ -48,7 +48,7 @@ struct Printed {
     kind: String,
     how: String,
     rows: Rows,
-    /// Its first line and its last.
+    /// How long it took, and what it is worth.
     said: [String; 2],
 }
 
@@ -154,8 +154,7 @@ impl Program {
             kind: kind.into(),
             how,
             rows: rows(&table).ok_or_else(|| format!("`{run}`: no table in\n{table}"))?,
-            said: [said.lines().next(), said.lines().last()]
-                .map(|line| line.unwrap_or_default().to_owned()),
+            said: [run.as_str(), "co-smoothing"].map(|start| line_of(&said, start)),
         })
     }
 
@@ -188,6 +187,12 @@ fn rows(printed: &str) -> Option<Rows> {
     });
     let rows: Option<Rows> = rows.collect();
     rows.filter(|rows| !rows.is_empty())
+}
+
+/// The first line that starts so.
+fn line_of(said: &str, start: &str) -> String {
+    let line = said.lines().find(|line| line.starts_with(start));
+    line.unwrap_or_default().to_owned()
 }
 
 /// A name without the width that it was smoothed by, which differs from seed to seed.

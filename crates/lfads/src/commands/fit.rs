@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use data::{Likelihood, Recording, Units};
 use model::Device;
-use pipeline::{FitConfig, FitRequest, Locked, Prepared, RunFolder, RunRecord, RunResult};
+use pipeline::{
+    FitConfig, FitRequest, Locked, Prepared, RunFolder, RunRecord, RunResult, Standing,
+};
 use runs::device::DeviceKind;
 use runs::interrupt;
 use runs::output::check_folder;
@@ -194,6 +196,12 @@ impl Fit {
         );
         if let Some(proof) = &result.proof {
             let _ = writeln!(text, "{}", proof.verdict());
+            let is_driven = record.model_config.dynamics().controller.n_inputs > 0;
+            if !is_driven && proof.standing() != Some(Standing::Beats) {
+                text.push_str(
+                    "if something drives these neurons at times of its own, the model can infer it: --n-inputs 2, into another folder\n",
+                );
+            }
         }
         let value = serde_json::json!({
             "run": self.output.to_string_lossy(),
