@@ -2,7 +2,6 @@
 //!
 //! The program itself simulates, fits and evaluates, as a user would run it; the page holds what it printed.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -32,8 +31,8 @@ Settings were chosen on the recordings of seeds 1 and 2.
 /// Inferred inputs of a recording that is driven.
 const N_INPUTS: usize = 2;
 
-/// Rows of the program's table: the file itself, then what needs no model.
-type Rows = Vec<(String, [Option<f64>; 3])>;
+/// Rows of the program's table: the file itself, then what needs no model. Not a number where there is none.
+type Rows = Vec<(String, [f64; 3])>;
 
 struct Options {
     seeds: Vec<String>,
@@ -182,7 +181,7 @@ fn rows(printed: &str) -> Option<Rows> {
     let rows = lines.skip(1).map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (name, numbers) = words.split_at_checked(words.len().checked_sub(3)?)?;
-        let number = |at: usize| numbers[at].parse().ok();
+        let number = |at: usize| numbers[at].parse().unwrap_or(f64::NAN);
         Some((name.join(" "), [number(0), number(1), number(2)]))
     });
     let rows: Option<Rows> = rows.collect();
@@ -214,45 +213,40 @@ fn page(printed: &[Printed], args: &[String]) -> String {
         command.join(" "),
         revision()
     );
+    let fits = means(printed);
     page.push_str(
-        "| recording | rates | median r² | pooled r² | mean / truth |\n| --- | --- | ---: | ---: | ---: |\n",
+        "| recording | fit | rates r², median neuron | best of what needs no model | its r² | pooled r² | its pooled r² | mean rate / truth |\n| --- | --- | ---: | --- | ---: | ---: | ---: | ---: |\n",
     );
-    // Means over seeds, in the order in which they were printed.
-    let mut order: Vec<(String, String)> = Vec::new();
-    let mut all: BTreeMap<(String, String), Vec<[Option<f64>; 3]>> = BTreeMap::new();
-    for Printed {
-        how, kind, rows, ..
-    } in printed
+    // Writing to a `String` cannot fail.
+    for Means {
+        kind,
+        how,
+        own,
+        rivals,
+    } in &fits
     {
-        for (name, numbers) in rows {
-            let name = match name.as_str() {
-                "this file" => format!("**`lfads fit{how}`**"),
-                name => without_width(name).to_owned(),
-            };
-            let key = (kind.clone(), name);
-            if !order.contains(&key) {
-                order.push(key.clone());
-            }
-            all.entry(key).or_default().push(*numbers);
-        }
-    }
-    for key in order {
-        let numbers = &all[&key];
-        let mean = |at: usize| {
-            let values: Option<Vec<f64>> = numbers.iter().map(|row| row[at]).collect();
-            let values = values?;
-            Some(values.iter().sum::<f64>() / values.len() as f64)
-        };
-        let cell = |at: usize| mean(at).map_or("–".into(), |mean| format!("{mean:.3}"));
-        let (kind, name) = key;
-        // Writing to a `String` cannot fail.
+        let best = rivals.iter().max_by(|a, b| a.1[0].total_cmp(&b.1[0]));
+        let Some((rival, its)) = best else { continue };
+        let [median, pooled, ratio] = own;
+        let [its_median, its_pooled, _] = its;
         let _ = writeln!(
             page,
-            "| {kind} | {name} | {} | {} | {} |",
-            cell(0),
-            cell(1),
-            cell(2)
+            "| {kind} | `lfads fit{how}` | {median:.3} | {rival} | {its_median:.3} | {pooled:.3} | {its_pooled:.3} | {ratio:.2} |"
         );
+    }
+    page.push_str(
+        "\nAll of what needs no model:\n\n| recording | beside | rates | r², median neuron | pooled r² | mean rate / truth |\n| --- | --- | --- | ---: | ---: | ---: |\n",
+    );
+    for Means {
+        kind, how, rivals, ..
+    } in &fits
+    {
+        for (name, [median, pooled, ratio]) in rivals {
+            let _ = writeln!(
+                page,
+                "| {kind} | `lfads fit{how}` | {name} | {median:.3} | {pooled:.3} | {ratio:.2} |"
+            );
+        }
     }
     page.push_str("\nEach fit, with what it said of itself:\n");
     for Printed {
@@ -268,18 +262,48 @@ fn page(printed: &[Printed], args: &[String]) -> String {
             "\n`lfads fit{how}` of {recording}; {first}; {last}\n\n```text"
         );
         for (name, [median, pooled, ratio]) in rows {
-            let cell = |x: &Option<f64>| x.map_or("–".into(), |x| format!("{x:.4}"));
-            let _ = writeln!(
-                page,
-                "{name:30} {:>8} {:>8} {:>8}",
-                cell(median),
-                cell(pooled),
-                cell(ratio)
-            );
+            let _ = writeln!(page, "{name:30} {median:>8.4} {pooled:>8.4} {ratio:>8.4}");
         }
         page.push_str("```\n");
     }
     page
+}
+
+/// Means over the seeds of one kind of recording, fitted in one way.
+struct Means {
+    kind: String,
+    how: String,
+    own: [f64; 3],
+    rivals: Vec<(String, [f64; 3])>,
+}
+
+/// In the order in which they were printed.
+fn means(printed: &[Printed]) -> Vec<Means> {
+    let mut groups: Vec<Vec<&Printed>> = Vec::new();
+    for one in printed {
+        let same =
+            |group: &&mut Vec<&Printed>| (&group[0].kind, &group[0].how) == (&one.kind, &one.how);
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    let of_group = |group: Vec<&Printed>| {
+        let n = group.len() as f64;
+        let mean = |row: usize| {
+            [0, 1, 2].map(|column| group.iter().map(|one| one.rows[row].1[column]).sum::<f64>() / n)
+        };
+        let rivals = group[0].rows.iter().enumerate().skip(1);
+        Means {
+            kind: group[0].kind.clone(),
+            how: group[0].how.clone(),
+            own: mean(0),
+            rivals: rivals
+                .map(|(row, (name, _))| (without_width(name).to_owned(), mean(row)))
+                .collect(),
+        }
+    };
+    groups.into_iter().map(of_group).collect()
 }
 
 /// Of the sources, for the page.
@@ -306,19 +330,32 @@ mod tests {
             this file                                   0.8742      0.8308         0.9328\n\
             OASIS, 8 components, 0.4 s                       –      0.3955         0.8522\n";
         let rows = rows(printed).unwrap();
-        assert_eq!(
-            rows[0],
-            (
-                "this file".into(),
-                [Some(0.8742), Some(0.8308), Some(0.9328)]
-            )
-        );
-        assert_eq!(rows[1].1, [None, Some(0.3955), Some(0.8522)]);
+        assert_eq!(rows[0], ("this file".into(), [0.8742, 0.8308, 0.9328]));
+        assert!(rows[1].1[0].is_nan() && rows[1].1[2] > 0.8);
         assert_eq!(without_width(&rows[1].0), "OASIS, 8 components");
         assert_eq!(
             without_width("network, smoothed 0.2 s"),
             "network, smoothed"
         );
         assert!(super::rows("nothing of the kind").is_none());
+    }
+
+    #[test]
+    fn seeds_are_averaged_and_the_best_rival_is_named() {
+        let printed = |seed: &str, own: f64| Printed {
+            recording: format!("ring{seed}"),
+            kind: "ring".into(),
+            how: String::new(),
+            rows: vec![
+                ("this file".into(), [own; 3]),
+                ("OASIS, smoothed 0.2 s".into(), [0.25; 3]),
+                ("network, 8 components, 0.4 s".into(), [0.5; 3]),
+            ],
+            said: ["ring: 2000 steps".into(), "co-smoothing".into()],
+        };
+        let page = page(&[printed("11", 0.5), printed("12", 1.0)], &[]);
+        let line =
+            "| ring | `lfads fit` | 0.750 | network, 8 components | 0.500 | 0.750 | 0.500 | 0.75 |";
+        assert!(page.contains(line), "{page}");
     }
 }
