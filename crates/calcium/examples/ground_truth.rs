@@ -10,8 +10,10 @@
 //! true number of spikes; both medians over neurons. Within 50 and 90 %: how often the true number of spikes in 2 s lies
 //! in the interval of that probability. OASIS: r50 and r200 of `Automatic`.
 //!
+//! Below, r50 and r200 of each of the networks whose mean is inferred from, alone and without a baseline.
+//!
 //! Means over sets are printed of all of them and of those with even and with odd numbers: what was chosen on one half is to be
-//! reported on the other.
+//! reported on the other. With them r50, were each neuron's spikes moved by the shift that suits them best.
 //!
 //! # Source
 //! Rupprecht et al. 2021, "A database and deep learning toolbox for noise-optimized, generalized spike inference from
@@ -21,6 +23,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use calcium::network::SpikeNetwork;
 use calcium::{Automatic, Inference, InferredSpikes};
 use data::Arrays;
 
@@ -45,6 +48,8 @@ struct Score {
     r50: f64,
     r200: f64,
     shift_s: f64,
+    /// r50 at that shift.
+    shifted_r50: f64,
     sum: f64,
     /// Bins inside each interval, and all.
     covered: [f64; 2],
@@ -63,6 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{folder}: no .npz files, nothing to score; get the ground-truth database");
         return Ok(());
     }
+    let networks = SpikeNetwork::bundled().each();
     let mut means: Vec<SetMeans> = Vec::new();
     for path in paths {
         let neurons = neurons(&Arrays::read(&path)?, rate_hz)?;
@@ -73,8 +79,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             .to_string_lossy()
             .into_owned();
         let oasis = neurons.iter().map(oasis).collect::<Result<Vec<_>, _>>()?;
-        let set = SetMeans::new(&name, &scores, &oasis);
-        let [_, [r50, r200]] = set.correlations;
+        let alone = networks
+            .iter()
+            .map(|network| neurons.iter().map(|n| alone(network, n)).collect())
+            .collect::<Result<Vec<Vec<Score>>, _>>()?;
+        let set = SetMeans::new(&name, &scores, &oasis, &alone);
+        let [r50, r200] = set.oasis;
         println!(
             "{name:40} {}  OASIS r50 {r50:.3}  r200 {r200:.3}",
             line(&scores)
@@ -85,6 +95,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let of_half = |set: &&SetMeans| parity.is_none() || set.parity == parity;
         let sets: Vec<&SetMeans> = means.iter().filter(of_half).collect();
         println!("{half:>4}: {}", summary(&sets));
+        for number in 0..networks.len() {
+            println!("      {}", summary_alone(&sets, number));
+        }
     }
     Ok(())
 }
@@ -93,14 +106,20 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct SetMeans {
     /// Whether the number of the set is odd; None if its name has none.
     parity: Option<u32>,
-    /// r50 and r200 of the network and of OASIS.
-    correlations: [[f64; 2]; 2],
+    /// r50 and r200 of the networks' mean.
+    network: [f64; 2],
+    /// r50 of the mean, were each neuron's spikes moved by the shift that suits them best.
+    shifted_r50: f64,
+    /// r50 and r200 of OASIS.
+    oasis: [f64; 2],
+    /// The same of each network alone.
+    alone: Vec<[f64; 2]>,
     /// Share of true counts inside each interval.
     covered: [f64; 2],
 }
 
 impl SetMeans {
-    fn new(name: &str, network: &[Score], oasis: &[Score]) -> Self {
+    fn new(name: &str, network: &[Score], oasis: &[Score], alone: &[Vec<Score>]) -> Self {
         let digits: String = name
             .chars()
             .skip_while(|c| !c.is_ascii_digit())
@@ -109,7 +128,10 @@ impl SetMeans {
         let both = |scores: &[Score]| [mean(scores, |s| s.r50), mean(scores, |s| s.r200)];
         Self {
             parity: digits.parse::<u32>().ok().map(|number| number % 2),
-            correlations: [both(network), both(oasis)],
+            network: both(network),
+            shifted_r50: mean(network, |s| s.shifted_r50),
+            oasis: both(oasis),
+            alone: alone.iter().map(|scores| both(scores)).collect(),
             covered: covered(network),
         }
     }
@@ -119,12 +141,24 @@ fn summary(sets: &[&SetMeans]) -> String {
     let over = |of: &dyn Fn(&SetMeans) -> f64| {
         sets.iter().map(|set| of(set)).sum::<f64>() / sets.len() as f64
     };
-    let [[r50, r200], [oasis_50, oasis_200]] =
-        [0, 1].map(|method| [0, 1].map(|i| over(&|set| set.correlations[method][i])));
+    let both = |of: &dyn Fn(&SetMeans) -> [f64; 2]| [0, 1].map(|i| over(&|set| of(set)[i]));
+    let ([r50, r200], [oasis_50, oasis_200]) = (both(&|set| set.network), both(&|set| set.oasis));
     let [within_50, within_90] = [0, 1].map(|i| 100.0 * over(&|set| set.covered[i]));
     format!(
-        "{:2} sets  r50 {r50:.3}  r200 {r200:.3}  within 50 %: {within_50:.0}, 90 %: {within_90:.0}  OASIS r50 {oasis_50:.3}  r200 {oasis_200:.3}",
-        sets.len()
+        "{:2} sets  r50 {r50:.3}  r200 {r200:.3}  r50 at the best shifts {:.3}  within 50 %: {within_50:.0}, 90 %: {within_90:.0}  OASIS r50 {oasis_50:.3}  r200 {oasis_200:.3}",
+        sets.len(),
+        over(&|set| set.shifted_r50)
+    )
+}
+
+fn summary_alone(sets: &[&SetMeans], number: usize) -> String {
+    let over =
+        |i: usize| sets.iter().map(|set| set.alone[number][i]).sum::<f64>() / sets.len() as f64;
+    format!(
+        "network {} alone  r50 {:.3}  r200 {:.3}",
+        number + 1,
+        over(0),
+        over(1)
     )
 }
 
@@ -240,7 +274,14 @@ fn score(neuron: &Neuron) -> Result<Score, calcium::CalciumError> {
     Ok(score)
 }
 
-/// The same of what `Automatic` finds.
+/// Correlations of what one network finds on the trace as it is.
+fn alone(network: &SpikeNetwork, neuron: &Neuron) -> Result<Score, calcium::CalciumError> {
+    let found = network.infer(&neuron.trace, neuron.rate_hz)?;
+    let expected: Vec<f64> = found.expected.iter().map(|&e| f64::from(e)).collect();
+    Ok(of_activity(neuron, &expected))
+}
+
+/// Correlations of what `Automatic` finds.
 fn oasis(neuron: &Neuron) -> Result<Score, calcium::CalciumError> {
     let fit = Automatic::new(1.0 / neuron.rate_hz)?.deconvolve(&neuron.trace)?;
     Ok(of_activity(neuron, &fit.activity))
@@ -266,11 +307,12 @@ fn of_activity(neuron: &Neuron, activity: &[f64]) -> Score {
     let best = (-reach..=reach)
         .map(|k| (k, shifted(k)))
         .max_by(|a, b| a.1.total_cmp(&b.1))
-        .map_or(0, |best| best.0);
+        .unwrap_or((0, r50));
     Score {
         r50,
         r200,
-        shift_s: best as f64 / neuron.rate_hz,
+        shift_s: best.0 as f64 / neuron.rate_hz,
+        shifted_r50: best.1,
         sum: activity.iter().sum::<f64>() / neuron.counts.iter().sum::<f64>().max(1.0),
         covered: [0.0; 2],
         n_bins: 0.0,

@@ -104,6 +104,15 @@ impl SpikeNetwork {
         &BUNDLED
     }
 
+    /// The networks that are averaged, each alone: to see what the mean is worth.
+    #[must_use]
+    pub fn each(&self) -> Vec<Self> {
+        let alone = |member: &Layers| Self {
+            members: vec![member.clone()],
+        };
+        self.members.iter().map(alone).collect()
+    }
+
     /// Infers the spikes of one trace. Chunks of long traces run in parallel.
     ///
     /// # Shapes
