@@ -85,7 +85,7 @@ impl Prepared {
         let measured = measured(&cut, &config, model, calibrated.as_ref(), recording.dt_s);
         let resolved = config.resolve(model, &measured)?;
         if let Some(calibrated) = &calibrated {
-            calibrated.calibration.log(&recording);
+            calibrated.log(&recording);
         }
         let windows = resolved.config.windows.size(model);
         let source = Source::of(&recording, input);
@@ -165,9 +165,14 @@ impl Prepared {
             events: trained.events,
         };
         folder.write("history.json", &history)?;
+        let held_out_fluor_r2 = fluor_r2(&results)?;
+        let taus_s = results.arrays.get("tau");
+        let median_tau_s =
+            taus_s.and_then(|taus_s| median(taus_s.values.iter().copied().map(f64::from)));
+        // The proof needs room of its own.
+        drop(results);
         let proof = self.prove(model);
         let last = history.validations.last();
-        let taus_s = results.arrays.get("tau");
         let result = RunResult {
             steps: trained.steps,
             train_seconds: trained.seconds,
@@ -177,10 +182,9 @@ impl Prepared {
                 let inputs = report.valid.get(Term::KlInputs)?;
                 Some([report.valid.get(Term::KlIc)?, inputs])
             }),
-            held_out_fluor_r2: fluor_r2(&results)?,
+            held_out_fluor_r2,
             proof,
-            median_tau_s: taus_s
-                .and_then(|taus_s| median(taus_s.values.iter().copied().map(f64::from))),
+            median_tau_s,
             version: REVISION.into(),
         };
         folder.write("result.json", &result)?;

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use pipeline::Standing;
+use zoo::ModelName;
 
 use super::{Report, section};
 
@@ -91,16 +92,22 @@ impl Report<'_> {
                 Some(size) => format!("One spike is {size} of the recording's units, as given; rates go with its inverse."),
                 None => "The size of a spike was measured for each neuron; if it is twice too small, rates are twice too large.".to_owned(),
             });
-            said.push(match calibration.rolling_window_s {
-                Some(window_s) => format!("The baseline is the floor of {window_s:.0} s."),
-                None => "The baseline is one number for each neuron.".to_owned(),
-            });
-            said.push(match calibration.start_is_running {
-                true => {
-                    "Calcium from before a window or trial is inferred, or taken off.".to_owned()
-                }
-                false => "Trials start without calcium.".to_owned(),
-            });
+            if self.record.model == ModelName::NetworkLfads {
+                said.push(
+                    "Spikes and baselines are what the spike network finds in whole traces.".into(),
+                );
+            } else {
+                said.push(match calibration.rolling_window_s {
+                    Some(window_s) => format!("The baseline is the floor of {window_s:.0} s."),
+                    None => "The baseline is one number for each neuron.".to_owned(),
+                });
+                said.push(match calibration.start_is_running {
+                    true => {
+                        "Calcium from before a window or trial is inferred, or taken off.".into()
+                    }
+                    false => "Trials start without calcium.".to_owned(),
+                });
+            }
         }
         said.push(format!("Held out: {}.", self.record.held_out.describe()));
         html! { ul { @for line in said { li { (line) } } } }

@@ -196,6 +196,47 @@ impl Calibrated {
         Ok(())
     }
 
+    /// Says what was measured and assumed.
+    pub fn log(&self, recording: &Recording) {
+        let calibration = &self.calibration;
+        let how = match (self.calibration.tau_is_estimated, &self.network) {
+            (true, Some(_)) => "estimated; spikes do not depend on it",
+            (true, None) => "estimated; give --tau if you know your indicator's",
+            (false, _) => "given",
+        };
+        let sizes = calibration.spike_size.iter().copied().map(f64::from);
+        tracing::info!(
+            "tau {:.3} s ({how}){}; one spike: {:.4} (median over neurons); {}",
+            calibration.tau_s,
+            calibration
+                .rise_s
+                .map_or_else(String::new, |rise_s| format!(
+                    ", rise {rise_s:.3} s ({})",
+                    match calibration.rise_is_estimated {
+                        true => "estimated; or give --tau-rise",
+                        false => "given",
+                    }
+                )),
+            median(sizes).unwrap_or(f64::NAN),
+            match (&self.network, calibration.start_is_running) {
+                (Some(_), _) => "spikes by the network from whole traces",
+                (None, true) => {
+                    "trials start in mid-decay: calcium from before is taken off, or inferred"
+                }
+                (None, false) => "trials start from rest",
+            }
+        );
+        if !calibration.uncalibrated.is_empty() {
+            let (names, numbers) = (
+                names(recording, &calibration.uncalibrated),
+                numbers(&calibration.uncalibrated),
+            );
+            tracing::warn!(
+                "the spikes of neurons {names} cannot be told from noise or artefacts: they are given the median size, and their counts are a guess (--leave-out {numbers}, or `[calibration] spike_size`)"
+            );
+        }
+    }
+
     /// What is subtracted from a neuron's fluorescence in a frame of the long trace.
     pub fn baseline(&self, neuron: usize, frame: usize) -> f32 {
         let rolling = self.rolling.as_ref();
@@ -230,40 +271,6 @@ impl Calibration {
         CalciumModel {
             rise: self.rise,
             ..CalciumModel::shared(indicator, self.spike_size.len())
-        }
-    }
-
-    /// Says what was measured and assumed.
-    pub fn log(&self, recording: &Recording) {
-        let how = match self.tau_is_estimated {
-            true => "estimated; give --tau if you know your indicator's",
-            false => "given",
-        };
-        let sizes = self.spike_size.iter().copied().map(f64::from);
-        tracing::info!(
-            "tau {:.3} s ({how}){}; one spike: {:.4} (median over neurons); trials start {}",
-            self.tau_s,
-            self.rise_s.map_or_else(String::new, |rise_s| format!(
-                ", rise {rise_s:.3} s ({})",
-                match self.rise_is_estimated {
-                    true => "estimated; or give --tau-rise",
-                    false => "given",
-                }
-            )),
-            median(sizes).unwrap_or(f64::NAN),
-            match self.start_is_running {
-                true => "in mid-decay: calcium from before is taken off, or inferred",
-                false => "from rest",
-            }
-        );
-        if !self.uncalibrated.is_empty() {
-            let (names, numbers) = (
-                names(recording, &self.uncalibrated),
-                numbers(&self.uncalibrated),
-            );
-            tracing::warn!(
-                "the spikes of neurons {names} cannot be told from noise or artefacts: they are given the median size, and their counts are a guess (--leave-out {numbers}, or `[calibration] spike_size`)"
-            );
         }
     }
 }
