@@ -37,9 +37,20 @@ pub fn cargo() -> Command {
 
 /// The program `lfads` as the tests build and run it.
 pub fn tested_program() -> Result<PathBuf, String> {
-    let build = ["test", "--workspace", "--no-run"];
+    built(&["test", "--workspace", "--no-run"], "target/debug/lfads")
+}
+
+/// The program `lfads`, optimised.
+pub fn optimised_program() -> Result<PathBuf, String> {
+    built(
+        &["build", "--release", "--package", "lfads"],
+        "target/release/lfads",
+    )
+}
+
+fn built(build: &[&str], program: &str) -> Result<PathBuf, String> {
     match cargo().args(build).status() {
-        Ok(status) if status.success() => Ok(workspace_root().join("target/debug/lfads")),
+        Ok(status) if status.success() => Ok(workspace_root().join(program)),
         _ => Err("error: the program cannot be built".into()),
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use crate::bench::{tested_program, workspace_root};
+use crate::bench::{optimised_program, workspace_root};
 
 const USAGE: &str = "\
 Usage: cargo xtask recordings [--seeds A,B,…] [--kinds ring,…] [--models NAME,…] [--steps N]
@@ -84,7 +84,7 @@ fn options(args: &[String]) -> Result<Options, String> {
 
 fn fit_all(options: &Options, args: &[String]) -> Result<(), String> {
     let program = Program {
-        path: tested_program()?,
+        path: optimised_program()?,
         folder: workspace_root().join("target/recordings"),
     };
     let made = std::fs::create_dir_all(&program.folder);

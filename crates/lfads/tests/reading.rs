@@ -70,7 +70,10 @@ fn planes_imaged_in_turn_are_fitted_together() {
             tau.len()
         ));
         let found = spikes_of(&lfads, &format!("run{}/inferred.h5", tau.len()));
-        let ratio = found.sum() / spikes.sum();
+        // The last frames stand for no later one.
+        let present = found.iter().filter(|x| x.is_finite());
+        assert!(present.clone().count() + 2 * found.ncols() >= found.len());
+        let ratio = present.sum::<f32>() / spikes.sum();
         assert!((0.6..1.6).contains(&ratio), "{tau}: {ratio}");
     }
 }

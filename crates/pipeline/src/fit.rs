@@ -139,7 +139,12 @@ impl Prepared {
             observer,
         };
         let model = &record.model_config;
-        Ok(model.fit(&setting, &observed, training, &mut observer)?)
+        let trained = model.fit(&setting, &observed, training, &mut observer);
+        // A checkpoint that cannot be written may only have lost its folder.
+        if let (Err(_), Err(lost)) = (&trained, run.lock.check()) {
+            return Err(anyhow::Error::msg(lost));
+        }
+        Ok(trained?)
     }
 
     /// Infers, and keeps results and history in the folder.

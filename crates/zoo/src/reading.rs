@@ -276,9 +276,9 @@ mod tests {
                 Err(error @ ZooError::CannotKnow { .. }) => error.to_string().contains(name.name()),
                 Err(error) => panic!("{error}"),
             };
-            let is_counts = name == ModelName::CountLadder;
-            assert_eq!(refused(&saturating), !is_counts, "{name}");
-            let knows_each = is_counts || name == ModelName::OasisLfads;
+            let knows_curve = matches!(name, ModelName::CountLadder | ModelName::NetworkLfads);
+            assert_eq!(refused(&saturating), !knows_curve, "{name}");
+            let knows_each = knows_curve || name == ModelName::OasisLfads;
             assert_eq!(refused(&rising), !knows_each, "{name}");
             assert_eq!(refused(&different), !knows_each, "{name}");
             assert!(read(name, None).is_err(), "{name}");

@@ -51,7 +51,8 @@ pub struct Fit {
     #[arg(long, value_name = "S", value_parser = range::tau)]
     tau_rise: Option<f64>,
 
-    /// Inputs to the dynamics to be inferred, for recordings that are driven [default: 0]
+    /// Inputs to the dynamics to be inferred: what drives a recording, or leads its dynamics astray [default: 2 of
+    /// network-lfads, else 0]
     #[arg(long, value_name = "N", value_parser = range::inputs)]
     n_inputs: Option<usize>,
 

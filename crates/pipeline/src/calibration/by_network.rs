@@ -3,10 +3,10 @@
 use anyhow::Result;
 use calcium::estimate::median;
 use calcium::network::LogNormal;
-use calcium::{Inference, InferredSpikes};
+use calcium::{CalciumError, Inference, InferredSpikes};
 use data::Recording;
-use ndarray::ArrayView2;
 
+use super::in_turn::InTurn;
 use super::measure::Known;
 use super::{ByNetwork, Calibrated, Calibration, GAP, each_neuron, spike_sizes, warn_of_dimming};
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
@@ -89,24 +89,22 @@ impl Found {
             *next += trial.nrows();
             Some(start)
         });
-        let mut inference =
-            Inference::new(recording.dt_s)?.with_trials(&starts.collect::<Vec<_>>());
-        inference = match config.baseline {
-            BaselineConfig::Auto => inference,
-            BaselineConfig::Rolling => inference.with_baseline_window(config.baseline_window_s)?,
-            BaselineConfig::Constant => {
-                let n_frames: usize = trials.iter().map(ArrayView2::nrows).sum();
-                inference.with_baseline_window(2.0 * n_frames as f64 * recording.dt_s)?
-            }
-            BaselineConfig::None => inference.without_baseline(),
-        };
+        let starts: Vec<usize> = starts.collect();
         let found = each_neuron(recording, |neuron| {
             let trials = trials.iter().flat_map(|trial| trial.column(neuron));
             let trace: Vec<f32> = trials.copied().collect();
-            match trace.iter().all(|x| x.is_nan()) {
-                true => Ok(lost(trace)),
-                false => inference.infer(&trace).map(with_silence),
+            let stride = InTurn::of(&trace).stride;
+            if trace.iter().all(|x| x.is_nan()) {
+                return Ok(lost(trace));
             }
+            let dt_s = recording.dt_s;
+            let found = match stride {
+                1 => inference(config, dt_s, trace.len(), &starts)?.infer(&trace)?,
+                _ => in_turn(&trace, stride, &starts, |length, starts| {
+                    inference(config, stride as f64 * dt_s, length, starts)
+                })?,
+            };
+            Ok(with_silence(found))
         })?;
         Ok(Self(found))
     }
@@ -160,6 +158,60 @@ impl Found {
             network: Some(ByNetwork { spikes, calcium }),
         }
     }
+}
+
+/// The network's settings for traces of so many frames, of trials that begin at `starts`.
+fn inference(
+    config: &CalibrationConfig,
+    dt_s: f64,
+    n_frames: usize,
+    starts: &[usize],
+) -> Result<Inference, CalciumError> {
+    let inference = Inference::new(dt_s)?.with_trials(starts);
+    match config.baseline {
+        BaselineConfig::Auto => Ok(inference),
+        BaselineConfig::Rolling => inference.with_baseline_window(config.baseline_window_s),
+        BaselineConfig::Constant => inference.with_baseline_window(2.0 * n_frames as f64 * dt_s),
+        BaselineConfig::None => Ok(inference.without_baseline()),
+    }
+}
+
+/// What the network finds in the frames that are there, `stride` apart: each stands for those since the one
+/// before, over which its expected spikes are spread.
+fn in_turn(
+    trace: &[f32],
+    stride: usize,
+    starts: &[usize],
+    inference: impl Fn(usize, &[usize]) -> Result<Inference, CalciumError>,
+) -> Result<InferredSpikes<f32>, CalciumError> {
+    let places: Vec<usize> = (0..trace.len()).filter(|&t| !trace[t].is_nan()).collect();
+    let thin: Vec<f32> = places.iter().map(|&place| trace[place]).collect();
+    let first_of = |&start: &usize| places.partition_point(|&place| place < start);
+    let mut thin_starts: Vec<usize> = starts.iter().map(first_of).collect();
+    thin_starts.dedup();
+    thin_starts.retain(|&start| start < thin.len());
+    let found = inference(thin.len(), &thin_starts)?.infer(&thin)?;
+    let missing = || vec![f32::NAN; trace.len()];
+    let mut all = InferredSpikes {
+        expected: missing(),
+        sd: missing(),
+        spikes: missing(),
+        calcium: missing(),
+        baseline: missing(),
+        ..found
+    };
+    let mut next = 0;
+    for (k, &place) in places.iter().enumerate() {
+        let first = next.max((place + 1).saturating_sub(stride));
+        next = place + 1;
+        let n = (next - first) as f32;
+        all.expected[first..next].fill(found.expected[k] / n);
+        all.sd[first..next].fill(found.sd[k] / n.sqrt());
+        all.baseline[first..next].fill(found.baseline[k]);
+        all.spikes[first..next].fill(0.0);
+        (all.spikes[place], all.calcium[place]) = (found.spikes[k], found.calcium[k]);
+    }
+    Ok(all)
 }
 
 /// A neuron whose expected spikes never come together to whole ones shows noise: those few that do are its
