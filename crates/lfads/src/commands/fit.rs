@@ -22,9 +22,9 @@ use crate::range;
 
 /// Train a model on a recording and infer spikes, rates and factors from it.
 ///
-/// Example: `lfads fit mouse/suite2p -o run --tau 0.7` cuts the recording into windows, trains
-/// ladder LFADS on four fifths of them and writes run/inferred.h5. Interrupt it whenever you like
-/// (Ctrl-C, twice to end at once): the same command goes on where it stopped.
+/// Example: `lfads fit mouse/suite2p -o run` finds spikes by the spike network, cuts the recording
+/// into windows, trains LFADS on four fifths of them and writes run/inferred.h5. Interrupt it
+/// whenever you like (Ctrl-C, twice to end at once): the same command goes on where it stopped.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Fit {
