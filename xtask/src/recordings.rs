@@ -25,11 +25,8 @@ Three kinds of recordings that `lfads simulate` makes, none of them of Table 1's
 (100 neurons, 200 trials of 5 s), two regimes that switch at random (100 neurons, 10 minutes). No tau is given, and no setting. r² of the rates in frames \
 or trials that training did not see: the median over neurons, and of all pooled; then the mean rate over the true one; means over the seeds. \
 Beside the fit stands what needs no model of the population, each smoothed by the Gaussian that comes nearest to the truth, which no user could know. \
-Settings were chosen on the recordings of seeds 1 and 2.
+By default two inputs to the dynamics are inferred; `--n-inputs 0` leaves the dynamics to themselves. Settings were chosen on the recordings of seeds 1 and 2.
 ";
-
-/// Inferred inputs of a recording that is driven.
-const N_INPUTS: usize = 2;
 
 /// Rows of the program's table: the file itself, then what needs no model. Not a number where there is none.
 type Rows = Vec<(String, [f64; 3])>;
@@ -94,9 +91,8 @@ fn fit_all(options: &Options, args: &[String]) -> Result<(), String> {
         for seed in &options.seeds {
             for model in &options.models {
                 let steps = options.steps.as_deref();
-                printed.push(program.fit(kind, seed, model, steps, None)?);
-                if kind == "pulses" {
-                    printed.push(program.fit(kind, seed, model, steps, Some(N_INPUTS))?);
+                for n_inputs in [None, Some(0)] {
+                    printed.push(program.fit(kind, seed, model, steps, n_inputs)?);
                 }
             }
         }
