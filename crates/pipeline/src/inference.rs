@@ -73,7 +73,11 @@ impl Observations {
             inputs,
         } = inferred;
         let Pieces { reading, before } = pieces;
-        let spikes = spikes.or_else(|| reading.spikes().cloned());
+        let of_pieces = || {
+            let spikes = reading.spikes().filter(|_| self.network().is_none());
+            spikes.cloned()
+        };
+        let spikes = spikes.or_else(of_pieces);
         drop(reading);
         let calcium = fluor.map(|fluor| match before {
             Some(before) => fluor + before,

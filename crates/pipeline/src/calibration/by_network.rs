@@ -79,7 +79,19 @@ impl Calibrated {
 }
 
 /// What the network found, of each neuron.
-struct Found(Vec<InferredSpikes<f32>>);
+struct Found(Vec<Neuron>);
+
+/// The part of it that is kept.
+struct Neuron {
+    /// Per frame, as [`InferredSpikes`] has them.
+    expected: Vec<f32>,
+    calcium: Vec<f32>,
+    baseline: Vec<f32>,
+    noise_sd: f64,
+    rise_s: LogNormal,
+    decay_s: LogNormal,
+    spike_size: LogNormal,
+}
 
 impl Found {
     fn of(recording: &Recording, config: &CalibrationConfig) -> Result<Self> {
@@ -95,7 +107,7 @@ impl Found {
             let trace: Vec<f32> = trials.copied().collect();
             let stride = InTurn::of(&trace).stride;
             if trace.iter().all(|x| x.is_nan()) {
-                return Ok(lost(trace));
+                return Ok(Neuron::lost(trace));
             }
             let dt_s = recording.dt_s;
             let found = match stride {
@@ -104,7 +116,7 @@ impl Found {
                     inference(config, stride as f64 * dt_s, length, starts)
                 })?,
             };
-            Ok(with_silence(found))
+            Ok(Neuron::of(found))
         })?;
         Ok(Self(found))
     }
@@ -124,7 +136,7 @@ impl Found {
 
     /// Median baseline of each neuron.
     fn resting(&self) -> Vec<f32> {
-        let middle = |neuron: &InferredSpikes<f32>| {
+        let middle = |neuron: &Neuron| {
             let present = neuron.baseline.iter().copied().map(f64::from);
             median(present.filter(|b| !b.is_nan())).unwrap_or(0.0) as f32
         };
@@ -214,23 +226,6 @@ fn in_turn(
     Ok(all)
 }
 
-/// A neuron whose expected spikes never come together to whole ones shows noise: those few that do are its
-/// spikes, and tell no size.
-fn with_silence(found: InferredSpikes<f32>) -> InferredSpikes<f32> {
-    let sum = |values: &[f32]| -> f64 {
-        let present = values.iter().copied().filter(|x| !x.is_nan());
-        present.map(f64::from).sum()
-    };
-    if sum(&found.spikes) >= WHOLE * sum(&found.expected) {
-        return found;
-    }
-    InferredSpikes {
-        expected: found.spikes.clone(),
-        spike_size: UNKNOWN,
-        ..found
-    }
-}
-
 /// Nothing is known.
 const UNKNOWN: LogNormal = LogNormal {
     median: f64::NAN,
@@ -238,23 +233,46 @@ const UNKNOWN: LogNormal = LogNormal {
 };
 
 /// The size of a neuron's spikes: as given, else as the network says, if it saw any.
-fn size_of(neuron: &InferredSpikes<f32>, config: &CalibrationConfig) -> Option<f64> {
+fn size_of(neuron: &Neuron, config: &CalibrationConfig) -> Option<f64> {
     let found = neuron.spike_size.median;
     let is_known = found.is_finite() && found > 0.0;
     config.spike_size.or_else(|| is_known.then_some(found))
 }
 
-/// A neuron of which this recording shows nothing.
-fn lost(trace: Vec<f32>) -> InferredSpikes<f32> {
-    InferredSpikes {
-        sd: trace.clone(),
-        spikes: trace.clone(),
-        calcium: trace.clone(),
-        baseline: trace.clone(),
-        expected: trace,
-        noise_sd: f64::NAN,
-        rise_s: UNKNOWN,
-        decay_s: UNKNOWN,
-        spike_size: UNKNOWN,
+impl Neuron {
+    /// Where expected spikes never come together to whole ones, a trace shows noise: those few that do are its
+    /// spikes, and tell no size.
+    fn of(found: InferredSpikes<f32>) -> Self {
+        let sum = |values: &[f32]| -> f64 {
+            let present = values.iter().copied().filter(|x| !x.is_nan());
+            present.map(f64::from).sum()
+        };
+        let fires = sum(&found.spikes) >= WHOLE * sum(&found.expected);
+        let (expected, spike_size) = match fires {
+            true => (found.expected, found.spike_size),
+            false => (found.spikes, UNKNOWN),
+        };
+        Self {
+            expected,
+            spike_size,
+            calcium: found.calcium,
+            baseline: found.baseline,
+            noise_sd: found.noise_sd,
+            rise_s: found.rise_s,
+            decay_s: found.decay_s,
+        }
+    }
+
+    /// Of which this recording shows nothing.
+    fn lost(trace: Vec<f32>) -> Self {
+        Self {
+            calcium: trace.clone(),
+            baseline: trace.clone(),
+            expected: trace,
+            noise_sd: f64::NAN,
+            rise_s: UNKNOWN,
+            decay_s: UNKNOWN,
+            spike_size: UNKNOWN,
+        }
     }
 }
