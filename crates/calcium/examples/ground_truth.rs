@@ -19,6 +19,8 @@
 //! Rupprecht et al. 2021, "A database and deep learning toolbox for noise-optimized, generalized spike inference from
 //! calcium imaging".
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,8 @@ use std::path::{Path, PathBuf};
 use calcium::network::SpikeNetwork;
 use calcium::{Automatic, Inference, InferredSpikes};
 use data::Arrays;
+
+use common::correlation;
 
 /// Shortest segment and longest recording of a neuron, s.
 const SECONDS: (f64, f64) = (8.0, 180.0);
@@ -400,20 +404,4 @@ fn gaussian(x: &[f64], sd: f64) -> Vec<f64> {
         near.sum::<f64>() / total
     };
     (0..n).map(at).collect()
-}
-
-fn correlation(a: &[f64], b: &[f64]) -> f64 {
-    let n = a.len() as f64;
-    let (mean_a, mean_b) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (a, b) in a.iter().zip(b) {
-        ab += (a - mean_a) * (b - mean_b);
-        aa += (a - mean_a).powi(2);
-        bb += (b - mean_b).powi(2);
-    }
-    if aa > 0.0 && bb > 0.0 {
-        ab / (aa * bb).sqrt()
-    } else {
-        0.0
-    }
 }

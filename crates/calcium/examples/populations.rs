@@ -7,10 +7,14 @@
 //!
 //! The network was trained on traces of the same generator, if wilder ones and others; OASIS on nothing.
 
+mod common;
+
 use std::error::Error;
 
 use calcium::{Automatic, Inference};
 use synth::traces::{Range, SimulatedTrace, TraceRecipe};
+
+use common::correlation;
 
 const N_NEURONS: usize = 16;
 const LENGTH_S: f64 = 180.0;
@@ -208,20 +212,4 @@ fn binned_correlation(trace: &SimulatedTrace, found: &[f32]) -> f64 {
         .map(|bin| bin.iter().copied().map(f64::from).sum())
         .collect();
     correlation(&found, &truth)
-}
-
-fn correlation(a: &[f64], b: &[f64]) -> f64 {
-    let n = a.len() as f64;
-    let (mean_a, mean_b) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (a, b) in a.iter().zip(b) {
-        ab += (a - mean_a) * (b - mean_b);
-        aa += (a - mean_a).powi(2);
-        bb += (b - mean_b).powi(2);
-    }
-    if aa > 0.0 && bb > 0.0 {
-        ab / (aa * bb).sqrt()
-    } else {
-        0.0
-    }
 }

@@ -8,10 +8,14 @@
 //! Berens et al. 2018, "Community-based benchmarking improves spike rate inference from two-photon
 //! calcium imaging data".
 
+mod common;
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use calcium::{Automatic, Inference};
+
+use common::correlation;
 
 const DT_S: f64 = 0.01;
 /// Frames of 10 ms per bin of 40 ms.
@@ -138,21 +142,6 @@ fn binned(signal: &[f64]) -> Vec<f64> {
         .chunks_exact(BIN)
         .map(|bin| bin.iter().filter(|v| !v.is_nan()).sum())
         .collect()
-}
-
-fn correlation(a: &[f64], b: &[f64]) -> f64 {
-    let (mean_a, mean_b) = (mean(a), mean(b));
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (a, b) in a.iter().zip(b) {
-        ab += (a - mean_a) * (b - mean_b);
-        aa += (a - mean_a).powi(2);
-        bb += (b - mean_b).powi(2);
-    }
-    if aa > 0.0 && bb > 0.0 {
-        ab / (aa * bb).sqrt()
-    } else {
-        0.0
-    }
 }
 
 fn mean(x: &[f64]) -> f64 {

@@ -144,10 +144,33 @@ struct Trial<'a> {
     observations: &'a Observations,
     pieces: Vec<Piece>,
     hidden: Vec<usize>,
-    /// Decay and rise per frame of each hidden neuron; none for counts.
-    kernels: Option<Vec<[f64; 2]>>,
-    /// Mean count per frame on training frames, `[hidden]`, for counts.
-    usual: Vec<f32>,
+    recorded: Recorded,
+}
+
+/// What the rates of hidden neurons are scored on, `[piece, time, hidden]`.
+enum Recorded {
+    Counts {
+        came: Array3<f32>,
+        /// Mean count per frame on training frames, `[hidden]`.
+        usual: Vec<f32>,
+    },
+    Fluorescence {
+        /// Without what was there before each piece and what all shown neurons have in common.
+        came: Array3<f32>,
+        /// Decay and rise per frame of each hidden neuron.
+        kernels: Vec<[f64; 2]>,
+        /// Of each hidden neuron what the shown ones have in common, without its own start, `[piece, time]`.
+        common: Vec<Array2<f32>>,
+    },
+}
+
+impl Recorded {
+    fn counts(recorded: &Array3<f32>, hidden: &[usize], usual: Vec<f32>) -> Self {
+        Self::Counts {
+            came: recorded.select(Axis(2), hidden),
+            usual,
+        }
+    }
 }
 
 impl Observations {
@@ -175,13 +198,14 @@ impl Observations {
         let kernels = self.kernels(model);
         let simple = Simple::of(self, everything, seen)?;
         let trials = |pieces: &[Piece]| -> Vec<Trial<'_>> {
+            let recorded = self.values(pieces);
             let trial = |hidden: Vec<usize>| Trial {
                 observations: self,
                 pieces: pieces.to_vec(),
-                kernels: kernels
-                    .as_ref()
-                    .map(|all| hidden.iter().map(|&n| all[n]).collect()),
-                usual: simple.usual(&hidden),
+                recorded: match &kernels {
+                    None => Recorded::counts(&recorded, &hidden, simple.usual(&hidden)),
+                    Some(all) => self.recorded(&recorded, &hidden, all),
+                },
                 hidden,
             };
             groups(n_neurons).into_iter().map(trial).collect()
@@ -242,6 +266,45 @@ impl Observations {
     }
 }
 
+impl Observations {
+    /// What was recorded of the hidden in pieces of which `recorded`, `[piece, time, neuron]`, shows all, given
+    /// every neuron's decay and rise.
+    fn recorded(&self, recorded: &Array3<f32>, hidden: &[usize], kernels: &[[f64; 2]]) -> Recorded {
+        let shared = self.common(recorded, hidden);
+        let kernels: Vec<[f64; 2]> = hidden.iter().map(|&neuron| kernels[neuron]).collect();
+        let mut came = recorded.select(Axis(2), hidden);
+        let neurons = came.axis_iter_mut(Axis(2)).zip(&kernels);
+        let common = neurons.map(|(mut came, kernel)| {
+            let mut common = shared.clone();
+            take_out_start(common.view_mut(), kernel[0]);
+            take_out_start(came.view_mut(), kernel[0]);
+            take_out(came, common.view());
+            common
+        });
+        Recorded::Fluorescence {
+            common: common.collect(),
+            came,
+            kernels,
+        }
+    }
+
+    /// Mean of the neurons that are not hidden, each in units of its noise, `[piece, time]`; NaN where none is there.
+    fn common(&self, recorded: &Array3<f32>, hidden: &[usize]) -> Array2<f32> {
+        let calibration = self.calibration();
+        let scale =
+            |neuron: usize| calibration.map_or(1.0, |c| c.spike_size[neuron] / c.noise_sd[neuron]);
+        recorded.map_axis(Axis(2), |frame| {
+            let shown = frame.iter().enumerate().filter(|(neuron, x)| {
+                x.is_finite() && scale(*neuron).is_finite() && !hidden.contains(neuron)
+            });
+            let (n, sum) = shown.fold((0, 0.0), |(n, sum), (neuron, x)| {
+                (n + 1, sum + x * scale(neuron))
+            });
+            sum / n as f32
+        })
+    }
+}
+
 impl Trial<'_> {
     /// The score of each hidden neuron by the model.
     fn score_model(
@@ -255,23 +318,6 @@ impl Trial<'_> {
             .read_without(config, &self.pieces, &self.hidden)?;
         let inferred = model.posterior_mean(read.view(), N_SAMPLES, seed)?;
         self.score(inferred.rates_hz.select(Axis(2), &self.hidden))
-    }
-
-    /// Mean of the shown neurons, each in units of its noise, `[piece, time]`; NaN where none is there.
-    fn common(&self, recorded: &Array3<f32>) -> Array2<f32> {
-        let scale = |neuron: usize| {
-            let calibration = self.observations.calibration();
-            calibration.map_or(1.0, |c| c.spike_size[neuron] / c.noise_sd[neuron])
-        };
-        recorded.map_axis(Axis(2), |frame| {
-            let shown = frame.iter().enumerate().filter(|(neuron, x)| {
-                x.is_finite() && scale(*neuron).is_finite() && !self.hidden.contains(neuron)
-            });
-            let (n, sum) = shown.fold((0, 0.0), |(n, sum), (neuron, x)| {
-                (n + 1, sum + x * scale(neuron))
-            });
-            sum / n as f32
-        })
     }
 
     /// What is expected of the hidden in the frames that each piece shows, `[piece, time, hidden]`.
@@ -296,24 +342,23 @@ impl Trial<'_> {
     /// `[piece, time, hidden]` in Hz.
     fn score(&self, rates_hz: Array3<f32>) -> Result<Vec<f64>> {
         let dt_s = self.observations.recording.dt_s as f32;
-        let recorded = self.observations.values(&self.pieces);
-        let mut came = recorded.select(Axis(2), &self.hidden);
         let mut expected = rates_hz * dt_s;
-        let scores = match &self.kernels {
-            None => bits_per_spike(expected.view(), came.view(), &self.usual)?,
-            Some(kernels) => {
-                let shared = self.common(&recorded);
-                for (column, &kernel) in kernels.iter().enumerate() {
-                    let mut expected = expected.index_axis_mut(Axis(2), column);
+        let scores = match &self.recorded {
+            Recorded::Counts { came, usual } => {
+                bits_per_spike(expected.view(), came.view(), usual)?
+            }
+            Recorded::Fluorescence {
+                came,
+                kernels,
+                common,
+            } => {
+                let neurons = expected.axis_iter_mut(Axis(2)).zip(kernels);
+                for ((mut expected, &kernel), common) in neurons.zip(common) {
                     for mut piece in expected.outer_iter_mut() {
                         to_calcium(piece.iter_mut(), kernel);
                     }
-                    let mut common = shared.clone();
-                    take_out_start(common.view_mut(), kernel[0]);
-                    for mut values in [expected, came.index_axis_mut(Axis(2), column)] {
-                        take_out_start(values.view_mut(), kernel[0]);
-                        take_out(values, common.view());
-                    }
+                    take_out_start(expected.view_mut(), kernel[0]);
+                    take_out(expected, common.view());
                 }
                 let fits = Comparison::new(expected.view(), came.view())?.per_neuron();
                 fits.into_iter().map(|fit| Some(fit?.r2)).collect()

@@ -7,15 +7,11 @@ use calcium::{CalciumError, Inference, InferredSpikes};
 use data::Recording;
 
 use super::in_turn::InTurn;
-use super::measure::Known;
+use super::measure::{KNOWN_DECAY, Known, usual_rise};
 use super::{ByNetwork, Calibrated, Calibration, GAP, each_neuron, spike_sizes, warn_of_dimming};
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
 use crate::layout::Layout;
 
-/// A decay or a size that the network knows this well, as an SD of its logarithm, counts for the others.
-const KNOWN: f64 = 0.7;
-/// Frames that a rise lasts, for it to be no instant.
-const LEAST_RISE: f64 = 1.5;
 /// Of what is expected of a neuron that fires, at least this share comes together to whole spikes; of noise it is spread
 /// thinly (ring recordings of `lfads simulate`, seeds 1 and 2: at most 0.1 of silent neurons, at least 0.39 of others).
 const WHOLE: f64 = 0.2;
@@ -105,10 +101,10 @@ impl Found {
         let found = each_neuron(recording, |neuron| {
             let trials = trials.iter().flat_map(|trial| trial.column(neuron));
             let trace: Vec<f32> = trials.copied().collect();
-            let stride = InTurn::of(&trace).stride;
             if trace.iter().all(|x| x.is_nan()) {
                 return Ok(Neuron::lost(trace));
             }
+            let stride = InTurn::of(&trace).stride;
             let dt_s = recording.dt_s;
             let found = match stride {
                 1 => inference(config, dt_s, trace.len(), &starts)?.infer(&trace)?,
@@ -124,14 +120,16 @@ impl Found {
     /// Decay of the indicator, seconds: the median of what the network knows.
     fn decay_s(&self) -> Option<f64> {
         let known = self.0.iter().map(|neuron| neuron.decay_s);
-        median(known.filter(|d| d.log_sd < KNOWN).map(|d| d.median))
+        median(known.filter(|d| d.log_sd < KNOWN_DECAY).map(|d| d.median))
     }
 
     /// Rise of the indicator, seconds, where the decay is known; nothing if it is over within a frame.
     fn rise_s(&self, dt_s: f64, tau_s: f64) -> Option<f64> {
-        let known = self.0.iter().filter(|neuron| neuron.decay_s.log_sd < KNOWN);
-        let rise_s = median(known.map(|neuron| neuron.rise_s.median))?;
-        (rise_s >= LEAST_RISE * dt_s && rise_s < 0.5 * tau_s).then_some(rise_s)
+        let known = self
+            .0
+            .iter()
+            .filter(|neuron| neuron.decay_s.log_sd < KNOWN_DECAY);
+        usual_rise(known.map(|neuron| neuron.rise_s.median), dt_s, tau_s)
     }
 
     /// Median baseline of each neuron.

@@ -31,7 +31,7 @@ const CLEAR_SDS: f64 = 2.0;
 /// what is left of several.
 const MAX_REFINED_G: f64 = 0.96;
 /// A decay that the network knows this well, as an SD of its logarithm, is that of a neuron that fires.
-const KNOWN_DECAY: f64 = 0.7;
+pub const KNOWN_DECAY: f64 = 0.7;
 /// Frames that a rise lasts, for it to be no instant.
 const LEAST_RISE: f64 = 1.5;
 /// How far the variance of the noise may be from its estimate.
@@ -132,9 +132,13 @@ fn estimate_rise(recording: &Recording, tau_s: f64, seen: &[Vec<Range<usize>>]) 
             (found.decay_s.log_sd < KNOWN_DECAY).then_some(found.rise_s.median)
         })
         .collect();
-    let rise_s = median(rises.into_iter().flatten());
-    let lasts = |rise_s: &f64| *rise_s >= LEAST_RISE * recording.dt_s && *rise_s < 0.5 * tau_s;
-    rise_s.filter(lasts)
+    usual_rise(rises.into_iter().flatten(), recording.dt_s, tau_s)
+}
+
+/// The median, if it lasts longer than a frame or so and less than the decay.
+pub fn usual_rise(rises_s: impl IntoIterator<Item = f64>, dt_s: f64, tau_s: f64) -> Option<f64> {
+    let lasts = |rise_s: &f64| *rise_s >= LEAST_RISE * dt_s && *rise_s < 0.5 * tau_s;
+    median(rises_s).filter(lasts)
 }
 
 /// Decay time of the indicator, the same for all neurons: the median of what [`Automatic`] finds, or
