@@ -146,6 +146,7 @@ impl FilteredPoisson {
         };
         DeepInput {
             values,
+            external: None,
             n_lead_in: self.n_lead_in(),
         }
     }

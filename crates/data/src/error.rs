@@ -224,6 +224,14 @@ pub enum Problem {
         /// Unit wanted.
         unit: &'static str,
     },
+    /// Known inputs that do not lie beside a recording.
+    #[error("the inputs {found}; {expected}")]
+    Inputs {
+        /// What was found.
+        found: String,
+        /// What is wanted.
+        expected: String,
+    },
     /// A parameter outside its domain.
     #[error("`{name}` is {found}; it must be {expected}")]
     BadParameter {

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use data::{AxisOrder, DataError, Options, Part, Problem, Recording, TraceBlocks, Traces, Units};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::external::ExternalArgs;
 use crate::range;
 
 /// How to read a recording: only what the file does not say itself.
@@ -193,10 +194,27 @@ impl InputArgs {
     /// One line naming file, dataset, what was found and what to do.
     pub fn open(&self, path: &Path) -> Result<Recording> {
         let recording = self.open_quietly(path)?;
-        for note in &recording.notes {
-            tracing::info!("{}", with_flags(note));
-        }
+        say_notes(&recording);
         Ok(recording)
+    }
+
+    /// The same with what is known beside it, cut alike.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`] and [`ExternalArgs::open`].
+    pub fn open_beside(
+        &self,
+        path: &Path,
+        external: &ExternalArgs,
+    ) -> Result<(Recording, Option<Recording>)> {
+        let recording = self.uncut(path)?;
+        let inputs = external.open(&recording, &self.options())?;
+        let (recording, inputs) = (
+            self.cut(recording)?,
+            inputs.map(|inputs| self.cut(inputs)).transpose()?,
+        );
+        say_notes(&recording);
+        Ok((recording, inputs))
     }
 
     /// The same, saying nothing.
@@ -204,8 +222,16 @@ impl InputArgs {
     /// # Errors
     /// Those of [`Self::open`].
     pub fn open_quietly(&self, path: &Path) -> Result<Recording> {
+        self.cut(self.uncut(path)?)
+    }
+
+    fn uncut(&self, path: &Path) -> Result<Recording> {
         let recording = Recording::open(path, &self.options()).map_err(with_option_names)?;
-        let recording = self.without_left_out(recording)?;
+        self.without_left_out(recording)
+    }
+
+    /// Into trials, where there is a table.
+    fn cut(&self, recording: Recording) -> Result<Recording> {
         let has_table = !recording.trial_table.is_empty();
         match recording.traces {
             Traces::Continuous(_) if has_table && !self.continuous => {
@@ -309,6 +335,13 @@ impl InputArgs {
             anyhow::bail!("{path}: --leave-out leaves none of {n_neurons} neurons; name fewer");
         }
         Ok(kept)
+    }
+}
+
+/// Says how the file was understood.
+fn say_notes(recording: &Recording) {
+    for note in &recording.notes {
+        tracing::info!("{}", with_flags(note));
     }
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod deconvolution;
+mod external;
 mod input;
 mod range;
 mod report;

@@ -152,6 +152,134 @@ fn a_session_may_lack_neurons() {
     assert!(!page.contains("NaN  "), "{page}");
 }
 
+/// What is written of calcium, spikes and their size agrees; and a size that is given is believed.
+#[test]
+fn the_size_of_a_spike_is_that_of_the_spikes_that_are_counted() {
+    let lfads = Lfads::new();
+    data::write_npy(&lfads.path("x.npy"), traces(6000, 4, None).view()).unwrap();
+    let sums = |run: &str| {
+        let results = Arrays::read(&lfads.path(run).join("inferred.h5")).unwrap();
+        let sum = |name: &str| f64::from(results.require(name).unwrap().sum());
+        [sum("calcium"), sum("spikes")]
+    };
+    let fit = "fit x.npy --rate 20 --units f --tau 0.7 -c";
+    let output = lfads.output(&format!("{fit} tiny.toml -o run"));
+    assert!(output.status.success());
+    let [calcium, spikes] = sums("run");
+    let run = record(&lfads, "run");
+    let g = run["calibration"]["g"].as_f64().unwrap();
+    let rise = run["calibration"]["rise"].as_f64();
+    let lasting = match rise.map(|rise| calcium::Ar2::from_roots(g, rise).unwrap()) {
+        Some(ar) => 1.0 / ((1.0 - g) * (1.0 - rise.unwrap_or(0.0)) * ar.peak()),
+        None => 1.0 / (1.0 - g),
+    };
+    let frames = calcium / spikes;
+    assert!(
+        (frames / lasting - 1.0).abs() < 0.15,
+        "{frames} frames a spike, {lasting}"
+    );
+
+    let given = format!("{TINY}\n[calibration]\nspike_size = 2.0\n");
+    std::fs::write(lfads.path("given.toml"), given).unwrap();
+    lfads.run(&format!("{fit} given.toml -o given"));
+    let [_, spikes] = sums("given");
+    let truth = 6000.0 * 4.0 * 0.04;
+    assert!(
+        (0.8..1.25).contains(&(spikes / truth)),
+        "{spikes} for {truth}"
+    );
+}
+
+/// One sample a frame, or by their own times; kept with the results, shown, and asked for again.
+#[test]
+fn inputs_that_are_known_are_put_on_the_frames_and_wanted_of_the_next_session() {
+    let lfads = Lfads::new();
+    data::write_npy(&lfads.path("x.npy"), traces(600, 3, None).view()).unwrap();
+    let speed = Array2::from_shape_fn((600, 2), |(frame, input)| {
+        ((frame / 10 + 7 * input) % 5) as f32
+    });
+    data::write_npy(&lfads.path("speed.npy"), speed.view()).unwrap();
+    // The first at half the rate, beginning with the recording.
+    let rows = (0..300).map(|row| {
+        format!(
+            "{},{}\n",
+            f64::from(row) * 0.1,
+            speed[[2 * row as usize, 0]]
+        )
+    });
+    let table = std::iter::once("time (s),licks\n".to_owned()).chain(rows);
+    std::fs::write(lfads.path("licks.csv"), table.collect::<String>()).unwrap();
+    let fit = "fit x.npy --rate 20 --units f --tau 0.7 -m oasis-lfads -c tiny.toml";
+
+    lfads.run(&format!("{fit} -o run --inputs speed.npy"));
+    let results = Arrays::read(&lfads.path("run/inferred.h5")).unwrap();
+    let kept = results.require("external_inputs").unwrap().clone();
+    let kept = kept.into_shape_with_order((600, 2)).unwrap();
+    assert!(kept.iter().zip(&speed).all(|(a, b)| (a - b).abs() < 1e-5));
+    assert_eq!(record(&lfads, "run")["external"]["names"][1], "1");
+    lfads.run("report run");
+    let page = std::fs::read_to_string(lfads.path("run/report.html")).unwrap();
+    assert!(page.contains("Known inputs") && !page.contains("Inferred inputs"));
+
+    let fit_by_times = format!("{fit} -o timed --inputs licks.csv --n-inputs 1");
+    let output = lfads.output(&fit_by_times);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(log.contains("known inputs: 1 (licks)"), "{log}");
+    let timed = Arrays::read(&lfads.path("timed/inferred.h5")).unwrap();
+    let licks = timed.require("external_inputs").unwrap().clone();
+    assert!(
+        licks
+            .iter()
+            .zip(speed.column(0))
+            .all(|(a, b)| (a - b).abs() < 1e-5)
+    );
+    assert_eq!(timed.require("inputs").unwrap().shape(), [1, 600, 1]);
+
+    let again = "infer run x.npy --rate 20 --units f -o again.h5 --samples 2";
+    let refused = |command: &str, wanted: &str| {
+        let output = lfads.output(command);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && error.contains(wanted),
+            "{command}: {error}"
+        );
+    };
+    refused(again, "give this session's with --inputs");
+    refused(
+        &format!("{again} --inputs licks.csv"),
+        "1 inputs (licks), the model was fitted with 2 (0, 1)",
+    );
+    lfads.run(&format!("{again} --inputs speed.npy"));
+    refused(
+        "infer run x.npy --rate 20 --units f -o speed.npy --inputs speed.npy",
+        "speed.npy",
+    );
+
+    let short = speed.slice(s![..590, ..]).to_owned();
+    data::write_npy(&lfads.path("short.npy"), short.view()).unwrap();
+    refused(
+        &format!("{fit} -o no --inputs short.npy"),
+        "have 590 samples, the recording 600 frames",
+    );
+    let mut gap = speed.clone();
+    gap[[100, 1]] = f32::NAN;
+    data::write_npy(&lfads.path("gap.npy"), gap.view()).unwrap();
+    refused(
+        &format!("{fit} -o no --inputs gap.npy"),
+        "no number in `1` from 5.000 s to 5.050 s",
+    );
+    data::write_npy(
+        &lfads.path("still.npy"),
+        Array2::<f32>::ones((600, 1)).view(),
+    )
+    .unwrap();
+    refused(
+        &format!("{fit} -o no --inputs still.npy"),
+        "the input `0` is 1 in every frame",
+    );
+}
+
 #[test]
 fn inputs_are_inferred_where_asked_for_and_shown() {
     let lfads = Lfads::new().with_trials();

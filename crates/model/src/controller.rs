@@ -1,17 +1,16 @@
 //! The deep level's controller: the inputs to the generator, inferred bin by bin (LFADS).
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use gru::{Controlled, ControlledArguments, GruSpec, gru_generate_controlled};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ModelError, require};
+use crate::external::{Feed, Known};
 use crate::gaussian::DiagonalGaussian;
-use crate::layers::{Gru, Linear, delay, normal_weight};
+use crate::input_prior::{InputPrior, InputPriorKind, PriorStart};
+use crate::layers::{Gru, Linear, normal_weight};
 use crate::noise::Noise;
-
-/// Log time constants of the prior, in bins, are held within ±this.
-const MAX_LOG_TAU: f64 = 7.0;
 
 /// The inferred inputs to the generator, and the controller that infers them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,16 +31,6 @@ pub struct ControllerConfig {
     pub prior_variance: f64,
     /// Time constant of an autoregressive prior at the start, in bins; it is learned.
     pub prior_tau_bins: f64,
-}
-
-/// The kinds of prior of the inferred inputs. The mean is 0: a constant input is the generator's bias.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InputPriorKind {
-    /// u₁ ~ N(0, v), u_t ~ N(u_{t−1} e^{−1/τ}, v (1 − e^{−2/τ})) (Pandarinath et al. 2018).
-    Autoregressive,
-    /// u_t ~ N(0, v), each bin for itself (Prince & Richards 2019).
-    Independent,
 }
 
 impl Default for ControllerConfig {
@@ -106,7 +95,8 @@ pub(crate) struct Controller {
 /// What is around a controller.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Surroundings {
-    pub n_neurons: usize,
+    /// Numbers that the encoder reads in a bin.
+    pub n_read: usize,
     pub n_factors: usize,
     pub n_generator: usize,
     /// Of the encoder.
@@ -157,7 +147,7 @@ impl InferredInputs {
 impl Controller {
     pub fn new(config: &ControllerConfig, around: Surroundings, noise: &mut Noise) -> Self {
         let Surroundings {
-            n_neurons,
+            n_read,
             n_factors,
             n_generator,
             spec,
@@ -168,7 +158,7 @@ impl Controller {
             n_encoder,
             ..
         } = *config;
-        let encoder = Gru::new(2, n_neurons, n_encoder, spec, noise);
+        let encoder = Gru::new(2, n_read, n_encoder, spec, noise);
         let device = noise.device().clone();
         // Gate order r, z, n; as the generator's, the update gate starts biased towards keeping.
         let bias = Tensor::cat(
@@ -191,6 +181,11 @@ impl Controller {
             ],
             0,
         );
+        let of_prior = PriorStart {
+            n_inputs,
+            variance: config.prior_variance,
+            tau_bins: config.prior_tau_bins,
+        };
         Self {
             encoder,
             from_encoder,
@@ -200,7 +195,7 @@ impl Controller {
             w_posterior: weight(n_controller, 2 * n_inputs, 0.1),
             b_posterior: Param::from_tensor(b_posterior),
             w_input: weight(n_inputs, 3 * n_generator, 1.0),
-            prior: InputPrior::new(config, &device),
+            prior: InputPrior::new(config.prior, of_prior, &device),
             lag: config.lag,
         }
     }
@@ -227,11 +222,13 @@ impl Controller {
         self.from_encoder.forward_sequence(states)
     }
 
-    /// Runs the generator under sampled inputs: its factors, `[time, trial, factor]`, and the inputs.
+    /// Runs the generator under sampled inputs, and `known` ones beside them: its factors,
+    /// `[time, trial, factor]`, and the sampled inputs.
     pub fn generate(
         &self,
         drive: Tensor<3>,
         driven: Driven,
+        known: Option<Known>,
         noise: &mut Noise,
     ) -> (Tensor<3>, InferredInputs) {
         let [n_bins, n_trials, _] = drive.dims();
@@ -239,27 +236,32 @@ impl Controller {
         let [n_controller] = self.initial.dims();
         let noise = noise.normal([n_bins, n_trials, n_inputs]);
         let initial = self.initial.val().unsqueeze_dim::<2>(0);
-        let arguments = ControlledArguments {
-            drive,
-            c0: initial.expand([n_trials, n_controller]),
-            g0: driven.state,
-            w_feedback: self.w_feedback.val(),
-            w_controller: self.w_rec.val(),
+        let own = Feed {
+            noise: noise.clone(),
             w_posterior: self.w_posterior.val(),
             b_posterior: self.b_posterior.val(),
             w_input: self.w_input.val(),
-            w_generator: driven.w_rec,
-            b_generator: driven.b_rec,
-            w_factors: driven.w_factors,
-            noise: noise.clone(),
-            scale: driven.dropout,
+        };
+        let heard = Heard {
+            drive,
+            c0: initial.expand([n_trials, n_controller]),
+            w_feedback: self.w_feedback.val(),
+            w_controller: self.w_rec.val(),
         };
         let Controlled {
             factors,
             posterior,
             control,
-        } = gru_generate_controlled(arguments, Some(driven.clip));
+        } = run(heard, driven, own.and(known));
         let posterior = DiagonalGaussian::from_parameters(posterior);
+        let of_own = |all: Tensor<3>| match all.dims()[2] == n_inputs {
+            true => all,
+            false => all.narrow(2, 0, n_inputs),
+        };
+        let posterior = DiagonalGaussian {
+            mean: of_own(posterior.mean),
+            log_variance: of_own(posterior.log_variance),
+        };
         let inputs = InferredInputs {
             sample: posterior.at_noise(noise),
             posterior,
@@ -270,8 +272,50 @@ impl Controller {
 
     /// KL(Q(u|x) ‖ P(u)) of all bins and trials, in nats.
     pub fn kl(&self, inputs: &InferredInputs) -> Tensor<1> {
-        self.prior.kl(inputs)
+        self.prior
+            .kl(inputs.posterior.clone(), inputs.sample.clone())
     }
+}
+
+/// The controller's side of a run.
+struct Heard {
+    drive: Tensor<3>,
+    c0: Tensor<2>,
+    w_feedback: Tensor<2>,
+    w_controller: Tensor<2>,
+}
+
+fn run(heard: Heard, driven: Driven, feed: Feed) -> Controlled {
+    let arguments = ControlledArguments {
+        drive: heard.drive,
+        c0: heard.c0,
+        g0: driven.state,
+        w_feedback: heard.w_feedback,
+        w_controller: heard.w_controller,
+        w_posterior: feed.w_posterior,
+        b_posterior: feed.b_posterior,
+        w_input: feed.w_input,
+        w_generator: driven.w_rec,
+        b_generator: driven.b_rec,
+        w_factors: driven.w_factors,
+        noise: feed.noise,
+        scale: driven.dropout,
+    };
+    gru_generate_controlled(arguments, Some(driven.clip))
+}
+
+/// Factors, `[time, trial, factor]`, of the generator under `known` inputs alone: the same run, with one unit of a
+/// controller that nothing hears.
+pub(crate) fn generate_known(driven: Driven, known: Known) -> Tensor<3> {
+    let [n_bins, n_trials, _] = known.values.dims();
+    let (n_factors, device) = (driven.w_factors.dims()[1], known.values.device());
+    let mute = Heard {
+        drive: Tensor::zeros([n_bins, n_trials, 3], &device),
+        c0: Tensor::zeros([n_trials, 1], &device),
+        w_feedback: Tensor::zeros([n_factors, 3], &device),
+        w_controller: Tensor::zeros([1, 3], &device),
+    };
+    run(mute, driven, Feed::known(known, 1, &device)).factors
 }
 
 /// What the two directions of an encoder, `[time, trial, 2·unit]`, know at least `lag` bins away from
@@ -297,55 +341,11 @@ fn lagged(states: Tensor<3>, lag: usize) -> Tensor<3> {
     )
 }
 
-/// The prior of the inputs, of mean 0.
-#[derive(Module, Debug)]
-struct InputPrior {
-    /// ln v of each input.
-    log_variance: Param<Tensor<1>>,
-    /// ln τ of each input, in bins, if bins belong together.
-    log_tau: Option<Param<Tensor<1>>>,
-}
-
-impl InputPrior {
-    fn new(config: &ControllerConfig, device: &Device) -> Self {
-        let each = |value: f64| Param::from_tensor(Tensor::full([config.n_inputs], value, device));
-        Self {
-            log_variance: each(config.prior_variance.ln()),
-            log_tau: match config.prior {
-                InputPriorKind::Autoregressive => Some(each(config.prior_tau_bins.ln())),
-                InputPriorKind::Independent => None,
-            },
-        }
-    }
-
-    /// The divergence of each bin given the sample of the one before, summed.
-    fn kl(&self, inputs: &InferredInputs) -> Tensor<1> {
-        let DiagonalGaussian { mean, log_variance } = inputs.posterior.clone();
-        let [n_bins, n_trials, n_inputs] = mean.dims();
-        let log_v = self.log_variance.val().reshape([1, 1, n_inputs]);
-        let (difference, prior) = match &self.log_tau {
-            None => (mean, log_v),
-            Some(log_tau) => {
-                let tau = log_tau.val().clamp(-MAX_LOG_TAU, MAX_LOG_TAU).exp();
-                let decay = tau.recip().neg().exp().reshape([1, 1, n_inputs]);
-                let nothing = Tensor::zeros([n_trials, n_inputs], &mean.device());
-                let before = delay(inputs.sample.clone(), nothing);
-                let new = decay.clone().square().neg().add_scalar(1.0).log();
-                let later = (log_v.clone() + new).expand([n_bins - 1, 1, n_inputs]);
-                let prior = match n_bins {
-                    1 => log_v,
-                    _ => Tensor::cat(vec![log_v, later], 0),
-                };
-                (mean - before * decay, prior)
-            }
-        };
-        let spread = (log_variance.clone().exp() + difference.square()) * prior.clone().neg().exp();
-        (prior - log_variance + spread - 1.0).sum().mul_scalar(0.5)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+    use gru::{GruWeights, gru_sequence};
+
     use super::*;
     use crate::noise::Stream;
 
@@ -375,7 +375,7 @@ mod tests {
         let device = Device::flex();
         let mut noise = Noise::new(1, Stream::Weights, &device);
         let around = Surroundings {
-            n_neurons: 3,
+            n_read: 3,
             n_factors: 2,
             n_generator: 4,
             spec: GruSpec {
@@ -401,51 +401,75 @@ mod tests {
         }
     }
 
-    fn inputs(mean: &[f32], log_variance: f64, sample: &[f32]) -> InferredInputs {
-        let device = Device::flex();
-        let tensor = |values: &[f32]| {
-            Tensor::<1>::from_floats(values, &device).reshape([values.len(), 1, 1])
-        };
-        let mean = tensor(mean);
-        InferredInputs {
-            posterior: DiagonalGaussian {
-                log_variance: mean.full_like(log_variance),
-                mean,
-            },
-            sample: tensor(sample),
-            control: tensor(sample),
-        }
-    }
-
-    /// ½ (ln(p/q) + (q + d²)/p − 1).
-    fn divergence(q: f64, p: f64, difference: f64) -> f64 {
-        0.5 * ((p / q).ln() + (q + difference.powi(2)) / p - 1.0)
-    }
-
+    /// Known inputs act as inputs of a GRU over the whole sequence do, with or without a controller.
     #[test]
-    fn divergences_from_both_priors_are_those_of_their_definitions() {
-        let config = |prior| ControllerConfig {
-            n_inputs: 1,
-            prior,
-            prior_variance: 0.4,
-            prior_tau_bins: 2.0,
+    fn known_inputs_drive_the_generator_as_a_sequence_drives_a_gru() {
+        let device = Device::flex();
+        let mut noise = Noise::new(2, Stream::Weights, &device);
+        let (n_bins, n_trials, n_known, n_generator, n_factors) = (7, 3, 2, 5, 4);
+        let mut normal = |n_in: usize, n_out: usize| {
+            let scaled = noise.normal([1, n_in, n_out]).mul_scalar(0.5);
+            scaled.squeeze_dim::<2>(0)
+        };
+        let (state, w_rec) = (
+            normal(n_trials, n_generator),
+            normal(n_generator, 3 * n_generator),
+        );
+        let (w_factors, w_known) = (
+            normal(n_generator, n_factors),
+            normal(n_known, 3 * n_generator),
+        );
+        let b_rec: Tensor<1> = normal(1, 3 * n_generator).squeeze_dim(0);
+        let values = noise.normal([n_bins, n_trials, n_known]);
+        let driven = || Driven {
+            state: state.clone(),
+            w_rec: w_rec.clone(),
+            b_rec: b_rec.clone(),
+            w_factors: w_factors.clone(),
+            dropout: None,
+            clip: 5.0,
+        };
+        let known = || Known {
+            values: values.clone(),
+            w_input: w_known.clone(),
+        };
+        let weights = GruWeights {
+            w_in: w_known.clone().unsqueeze(),
+            w_rec: w_rec.clone().unsqueeze(),
+            b_in: b_rec.clone().unsqueeze(),
+            b_rec: Tensor::zeros([1, 3 * n_generator], &device),
+        };
+        let spec = GruSpec {
+            reset: gru::ResetGate::BeforeProduct,
+            clip: Some(5.0),
+        };
+        let initial = state.clone().unsqueeze();
+        let states = gru_sequence(values.clone(), initial, weights, spec, None);
+        let wanted = states.matmul(w_factors.clone().unsqueeze());
+        let close = |found: Tensor<3>| {
+            let furthest = (found - wanted.clone()).abs().max().into_scalar::<f32>();
+            assert!(furthest < 1e-5, "{furthest}");
+        };
+        close(generate_known(driven(), known()));
+
+        let config = ControllerConfig {
+            n_inputs: 3,
+            n_controller: 6,
+            n_encoder: 2,
             ..ControllerConfig::default()
         };
-        let (q, decay) = (0.3_f64, (-0.5_f64).exp());
-        let inputs = inputs(&[0.5, -0.2, 0.1], q.ln(), &[0.9, -0.4, 0.3]);
-        let kl = |prior| {
-            let prior = InputPrior::new(&config(prior), &Device::flex());
-            f64::from(prior.kl(&inputs).into_scalar::<f32>())
+        let around = Surroundings {
+            n_read: 1,
+            n_factors,
+            n_generator,
+            spec,
         };
-        let each: f64 = [0.5, -0.2, 0.1]
-            .map(|mean| divergence(q, 0.4, mean))
-            .iter()
-            .sum();
-        assert!((kl(InputPriorKind::Independent) - each).abs() < 1e-5);
-        let new = 0.4 * (1.0 - decay.powi(2));
-        let chain = divergence(q, 0.4, 0.5)
-            + divergence(q, new, -0.2 - 0.9 * decay)
-            + divergence(q, new, 0.1 + 0.4 * decay);
-        assert!((kl(InputPriorKind::Autoregressive) - chain).abs() < 1e-5);
+        let mut controller = Controller::new(&config, around, &mut noise);
+        controller.w_input = controller.w_input.map(|weights| weights.zeros_like());
+        let drive = noise.normal([n_bins, n_trials, 18]);
+        let (factors, inputs) = controller.generate(drive, driven(), Some(known()), &mut noise);
+        close(factors);
+        assert_eq!(inputs.posterior.mean.dims(), [n_bins, n_trials, 3]);
+        assert_eq!(inputs.sample.dims(), [n_bins, n_trials, 3]);
     }
 }

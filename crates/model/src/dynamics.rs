@@ -5,9 +5,11 @@ use burn::tensor::{Device, Tensor};
 use gru::{GruSpec, ResetGate, gru_generate};
 use serde::{Deserialize, Serialize};
 
-use crate::controller::{Controller, ControllerConfig, Driven, InferredInputs, Surroundings};
+use crate::controller::{Controller, ControllerConfig, Driven, Surroundings, generate_known};
+use crate::deep::{Coordinated, DeepDraw, DeepInput, DeepPass, DeepPosterior};
 use crate::elbo::{Elbo, Term};
 use crate::error::ModelError;
+use crate::external::{ExternalConfig, Known, beside, led_in};
 use crate::gaussian::{DiagonalGaussian, Prior};
 use crate::layers::{Gru, Linear, normal_weight};
 use crate::noise::Noise;
@@ -40,6 +42,9 @@ pub struct DynamicsConfig {
     /// The inferred inputs to the generator; without any by default, which files need not say.
     #[serde(skip_serializing_if = "ControllerConfig::is_default")]
     pub controller: ControllerConfig,
+    /// The inputs to the generator that are known; likewise.
+    #[serde(skip_serializing_if = "ExternalConfig::is_default")]
+    pub external: ExternalConfig,
 }
 
 impl Default for DynamicsConfig {
@@ -56,6 +61,7 @@ impl Default for DynamicsConfig {
             ic_prior_variance: 0.1,
             state_clip: 5.0,
             controller: ControllerConfig::default(),
+            external: ExternalConfig::default(),
         }
     }
 }
@@ -88,7 +94,8 @@ impl DynamicsConfig {
         ] {
             require(x > 0.0 && x.is_finite(), field, x, "above 0 and finite")?;
         }
-        self.controller.validate()
+        self.controller.validate()?;
+        self.external.validate()
     }
 
     /// Fresh weights for `log_rates.len()` neurons, whose rates start at `log_rates` (log Hz).
@@ -98,7 +105,7 @@ impl DynamicsConfig {
 }
 
 /// The deep level: x → Q(g₀|x) → generator states → factors → log-rates, and where inputs are
-/// inferred x → Q(u_t|x, f_{t−1}) → generator.
+/// inferred x → Q(u_t|x, f_{t−1}) → generator. Inputs that are known go to the generator beside those.
 #[derive(Module, Debug)]
 pub struct Dynamics {
     encoder: Gru,
@@ -110,6 +117,8 @@ pub struct Dynamics {
     w_factors: Param<Tensor<2>>,
     rates: Linear,
     controller: Option<Controller>,
+    /// From the known inputs to the gates, `[input, 3·generator]`.
+    w_external: Option<Param<Tensor<2>>>,
     #[module(skip)]
     config: DynamicsConfig,
 }
@@ -119,7 +128,8 @@ impl Dynamics {
         let device = log_rates.device();
         let (n_hidden, n_ic) = (config.n_generator, config.n_ic);
         let n_neurons = log_rates.dims()[0];
-        let encoder = Gru::new(2, n_neurons, config.n_encoder, config.encoder_spec(), noise);
+        let n_read = n_neurons + config.external.n_read();
+        let encoder = Gru::new(2, n_read, config.n_encoder, config.encoder_spec(), noise);
         // Posterior widths start at the prior's.
         let posterior_bias = Tensor::cat(
             vec![
@@ -150,16 +160,22 @@ impl Dynamics {
             w_factors: Param::from_tensor(w_factors),
             rates: Linear::new(config.n_factors, log_rates, 1.0, noise),
             controller: None,
+            w_external: None,
             config: config.clone(),
         };
         let around = Surroundings {
-            n_neurons,
+            n_read,
             n_factors: config.n_factors,
             n_generator: n_hidden,
             spec: config.encoder_spec(),
         };
         let controls = config.controller.n_inputs > 0;
         level.controller = controls.then(|| Controller::new(&config.controller, around, noise));
+        let n_external = config.external.n_inputs;
+        level.w_external = (n_external > 0).then(|| {
+            let weights = normal_weight([n_external, 3 * n_hidden], n_external, 1.0, noise);
+            Param::from_tensor(weights)
+        });
         level.project()
     }
 
@@ -170,19 +186,38 @@ impl Dynamics {
 
     /// Q(g₀ | x), and what drives the controller, of everything that there is to read.
     pub fn encode(&self, input: DeepInput) -> DeepPosterior {
-        let DeepInput { values, n_lead_in } = input;
-        let drive = |controller: &Controller| controller.encode(values.clone(), n_lead_in, None);
+        let DeepInput {
+            values,
+            external,
+            n_lead_in,
+        } = input;
+        let read = self.read(values, external.as_ref());
+        let drive = |controller: &Controller| controller.encode(read.clone(), n_lead_in, None);
         let drive = self.controller.as_ref().map(drive);
-        self.posterior(self.encoder.final_states(values), drive)
+        self.posterior(self.encoder.final_states(read), drive)
+            .with_external(external.map(|external| led_in(external, n_lead_in)))
+    }
+
+    /// What the encoders read of a batch.
+    fn read(&self, values: Tensor<3>, external: Option<&Tensor<3>>) -> Tensor<3> {
+        beside(
+            values,
+            external.filter(|_| self.config.external.encoders_read),
+        )
     }
 
     /// One pass through the level: what it reads is split, encoded and sampled, with dropout as
     /// `pass` says.
     pub fn pass(&self, input: DeepInput, pass: &mut Pass<'_>) -> DeepPass {
-        let DeepInput { values, n_lead_in } = input;
+        let DeepInput {
+            values,
+            external,
+            n_lead_in,
+        } = input;
         let n_bins = values.dims()[0];
         let split = Coordinated::split(values.clone(), self.config.coordinated_dropout, pass);
-        let finals = self.encoder.final_states(split.input.clone());
+        let read = self.read(split.input.clone(), external.as_ref());
+        let finals = self.encoder.final_states(read.clone());
         let finals = match pass.dropout.drops_in_encoder() {
             true => pass.noise.drop_out(finals, self.config.dropout),
             false => finals,
@@ -192,9 +227,11 @@ impl Dynamics {
                 true => Some((self.config.dropout, &mut *pass.noise)),
                 false => None,
             };
-            controller.encode(split.input.clone(), n_lead_in, dropout)
+            controller.encode(read.clone(), n_lead_in, dropout)
         });
-        let posterior = self.posterior(finals, drive);
+        let posterior = self
+            .posterior(finals, drive)
+            .with_external(external.map(|external| led_in(external, n_lead_in)));
         DeepPass {
             draw: self.generate(&posterior, (n_bins, n_lead_in), pass),
             input: values,
@@ -207,12 +244,13 @@ impl Dynamics {
         DeepPosterior {
             ic: DiagonalGaussian::from_parameters(self.ic_posterior.forward(finals)),
             drive,
+            external: None,
         }
     }
 
     /// One sample: the generator runs from g₀ ~ Q through the bins, preceded by those that lead
-    /// in, driven by u_t ~ Q where inputs are inferred; f_t = W_fac g_t. Dropout acts on g_t on its way to the factors only, never on the
-    /// recurrent path.
+    /// in, driven by u_t ~ Q where inputs are inferred and by those that are known; f_t = W_fac g_t. Dropout acts on
+    /// g_t on its way to the factors only, never on the recurrent path.
     pub fn generate(
         &self,
         posterior: &DeepPosterior,
@@ -227,19 +265,15 @@ impl Dynamics {
             false => None,
         };
         let initial_factors = state.clone().matmul(self.w_factors.val());
-        let (factors, inputs) = match (&self.controller, &posterior.drive) {
-            (Some(controller), Some(drive)) => {
-                let driven = Driven {
-                    state,
-                    w_rec: self.w_rec.val(),
-                    b_rec: self.b_rec.val(),
-                    w_factors: self.w_factors.val(),
-                    dropout,
-                    clip: self.config.state_clip as f32,
-                };
-                let (factors, inputs) = controller.generate(drive.clone(), driven, pass.noise);
+        let known = self.known(posterior.external.as_ref());
+        let (factors, inputs) = match (&self.controller, &posterior.drive, known) {
+            (Some(controller), Some(drive), known) => {
+                let driven = self.driven(state, dropout);
+                let drive = drive.clone();
+                let (factors, inputs) = controller.generate(drive, driven, known, pass.noise);
                 (factors, Some(inputs))
             }
+            (.., Some(known)) => (generate_known(self.driven(state, dropout), known), None),
             _ => (self.generate_alone(state, n_bins, dropout), None),
         };
         DeepDraw {
@@ -248,6 +282,27 @@ impl Dynamics {
             factors,
             inputs,
             n_lead_in,
+        }
+    }
+
+    /// The known inputs with the way they take, where there are any.
+    fn known(&self, external: Option<&Tensor<3>>) -> Option<Known> {
+        let (values, weights) = external.zip(self.w_external.as_ref())?;
+        Some(Known {
+            values: values.clone(),
+            w_input: weights.val(),
+        })
+    }
+
+    /// The generator from `state` on, for something to drive it.
+    fn driven(&self, state: Tensor<2>, dropout: Option<Vec<f32>>) -> Driven {
+        Driven {
+            state,
+            w_rec: self.w_rec.val(),
+            b_rec: self.b_rec.val(),
+            w_factors: self.w_factors.val(),
+            dropout,
+            clip: self.config.state_clip as f32,
         }
     }
 
@@ -289,7 +344,8 @@ impl Dynamics {
     /// The states that follow on `ic`, `[trial, ic]`: `[time, trial, ic]`. None where the generator does
     /// not start from the initial condition itself, or not go on alone.
     pub(crate) fn states(&self, ic: Tensor<2>, n_bins: usize) -> Option<Tensor<3>> {
-        if self.ic_to_state.is_some() || self.controller.is_some() {
+        let is_driven = self.controller.is_some() || self.w_external.is_some();
+        if self.ic_to_state.is_some() || is_driven {
             return None;
         }
         let every_unit = Tensor::eye(self.config.n_generator, &ic.device());
@@ -344,99 +400,6 @@ impl Dynamics {
     }
 }
 
-/// What the encoder of the deep level reads.
-#[derive(Clone, Debug)]
-pub struct DeepInput {
-    /// `[time, trial, neuron]`.
-    pub values: Tensor<3>,
-    /// Bins the generator runs before the first observed one.
-    pub n_lead_in: usize,
-}
-
-impl From<Tensor<3>> for DeepInput {
-    /// The generator's first bin is the first observed one.
-    fn from(values: Tensor<3>) -> Self {
-        Self {
-            values,
-            n_lead_in: 0,
-        }
-    }
-}
-
-/// What the encoder makes of it.
-#[derive(Clone, Debug)]
-pub struct DeepPosterior {
-    /// Q(g₀|x).
-    pub ic: DiagonalGaussian<2>,
-    /// What drives the controller in each bin, if there is one: `[time, trial, 3·unit]`.
-    pub drive: Option<Tensor<3>>,
-}
-
-/// One sample of the deep level.
-#[derive(Clone, Debug)]
-pub struct DeepDraw {
-    /// Factors before the first bin, W_fac g₀, `[trial, factor]`.
-    pub initial_factors: Tensor<2>,
-    /// Factors, `[time, trial, factor]`, those that lead in first.
-    pub factors: Tensor<3>,
-    /// Log-rates in log Hz, `[time, trial, neuron]`, those that lead in first.
-    pub log_rates: Tensor<3>,
-    /// The inputs that drove the generator, if they are inferred; those that lead in first.
-    pub inputs: Option<InferredInputs>,
-    /// Bins before the first observed one.
-    pub n_lead_in: usize,
-}
-
-impl DeepDraw {
-    /// What one trial has but for its inputs, as if `n_trials` had it.
-    pub(crate) fn of_trial(&self, trial: usize, n_trials: usize) -> Self {
-        let each = |x: &Tensor<3>| {
-            let [n_bins, _, n_last] = x.dims();
-            let one = x.clone().narrow(1, trial, 1);
-            one.expand([n_bins, n_trials, n_last])
-        };
-        let initial = self.initial_factors.clone().narrow(0, trial, 1);
-        let n_factors = initial.dims()[1];
-        Self {
-            initial_factors: initial.expand([n_trials, n_factors]),
-            factors: each(&self.factors),
-            log_rates: each(&self.log_rates),
-            inputs: None,
-            n_lead_in: self.n_lead_in,
-        }
-    }
-
-    /// The same without the bins that lead in.
-    #[must_use]
-    pub fn observed(self) -> Self {
-        if self.n_lead_in == 0 {
-            return self;
-        }
-        let n_bins = self.factors.dims()[0] - self.n_lead_in;
-        let cut = |x: Tensor<3>| x.narrow(0, self.n_lead_in, n_bins);
-        Self {
-            factors: cut(self.factors),
-            log_rates: cut(self.log_rates),
-            inputs: self.inputs.map(|inputs| inputs.since(self.n_lead_in)),
-            n_lead_in: 0,
-            ..self
-        }
-    }
-}
-
-/// A pass through the deep level.
-#[derive(Clone, Debug)]
-pub struct DeepPass {
-    /// What there was to read, `[time, trial, neuron]`.
-    pub input: Tensor<3>,
-    /// How coordinated dropout split it.
-    pub split: Coordinated,
-    /// What the encoder made of its part.
-    pub posterior: DeepPosterior,
-    /// A sample.
-    pub draw: DeepDraw,
-}
-
 impl DynamicsConfig {
     fn encoder_spec(&self) -> GruSpec {
         GruSpec {
@@ -449,46 +412,6 @@ impl DynamicsConfig {
         GruSpec {
             reset: ResetGate::BeforeProduct,
             clip: Some(self.state_clip as f32),
-        }
-    }
-}
-
-/// A batch as coordinated dropout splits it between encoder and reconstruction
-/// (Keshtkaran & Pandarinath 2019).
-#[derive(Clone, Debug)]
-pub struct Coordinated {
-    /// What the encoder sees: hidden elements are zero, the others scaled by 1/(1 − p).
-    pub input: Tensor<3>,
-    /// Weights of the reconstruction: 1/p where hidden, else 0; `[1, 1, 1]`, a one, when nothing
-    /// is hidden.
-    pub weights: Tensor<3>,
-}
-
-impl Coordinated {
-    /// Hides each element with `probability` in passes that drop units of the encoder, none in
-    /// the others.
-    pub fn split(x: Tensor<3>, probability: f64, pass: &mut Pass<'_>) -> Self {
-        if probability == 0.0 || !pass.dropout.drops_in_encoder() {
-            let weights = Tensor::ones([1, 1, 1], &x.device());
-            return Self { input: x, weights };
-        }
-        let [visible, hidden] = pass.noise.either(x.dims(), 1.0 - probability);
-        Self {
-            input: x * visible,
-            weights: hidden,
-        }
-    }
-
-    /// Whether anything is hidden.
-    pub fn hides(&self) -> bool {
-        self.weights.dims() == self.input.dims()
-    }
-
-    /// Sum of `values` under the reconstruction weights.
-    pub fn weigh(&self, values: Tensor<3>) -> Tensor<1> {
-        match self.hides() {
-            true => (values * self.weights.clone()).sum(),
-            false => values.sum(),
         }
     }
 }

@@ -6,7 +6,7 @@ use ndarray::{Array3, ArrayView3};
 
 use crate::PROGRESS;
 use crate::batch::{add_to_trials, check_observations, time_major};
-use crate::dynamics::DeepDraw;
+use crate::deep::DeepDraw;
 use crate::elbo::TermWeights;
 use crate::error::{ModelError, require};
 use crate::gaussian::DiagonalGaussian;

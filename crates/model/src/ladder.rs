@@ -8,7 +8,8 @@ use gru::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::dynamics::{DeepDraw, DeepInput, DeepPass, Dynamics, DynamicsConfig};
+use crate::deep::{DeepDraw, DeepInput, DeepPass};
+use crate::dynamics::{Dynamics, DynamicsConfig};
 use crate::elbo::{Elbo, Term};
 use crate::error::{ModelError, require};
 use crate::gaussian::{DiagonalGaussian, Prior};

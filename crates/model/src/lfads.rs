@@ -5,7 +5,8 @@ use burn::tensor::{Device, Tensor};
 use gru::poisson_log_likelihood;
 use serde::{Deserialize, Serialize};
 
-use crate::dynamics::{DeepDraw, DeepInput, DeepPass, Dynamics, DynamicsConfig};
+use crate::deep::{DeepDraw, DeepInput, DeepPass};
+use crate::dynamics::{Dynamics, DynamicsConfig};
 use crate::elbo::{Elbo, Term};
 use crate::error::{ModelError, require};
 use crate::noise::{Noise, Stream};

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::batch::{TrainData, excerpts, host};
 use crate::checkpoint::Checkpoint;
-use crate::dynamics::{DeepDraw, DeepPosterior};
+use crate::deep::{DeepDraw, DeepPosterior};
 use crate::error::{ModelError, require};
 use crate::gaussian::DiagonalGaussian;
 use crate::infer::{BATCH, device_of};
@@ -89,7 +89,7 @@ impl KnownStates {
         let n_bins = data.n_bins();
         let mut states = Array2::zeros((0, n_ic));
         for batch in data.spread(MAX_TRIALS).chunks(BATCH) {
-            let input = model.deep_input(&excerpts(data.train(), batch, n_bins, &device));
+            let (_, input) = model.read(excerpts(data.train(), batch, n_bins, &device));
             let ic = model.dynamics().encode(input).ic.mean;
             append(&mut states, &host(&ic));
             let Some(run) = model.dynamics().states(ic, n_bins) else {
@@ -191,8 +191,9 @@ impl<'a, M: SequentialVae> Search<'a, M> {
 
     /// Moves Q(g₀|x) of the trials from `first` on, means and widths, to where the bound is best of
     /// what was found. What stands for spikes that are not observed is expected anew of the best so
-    /// far in each round, as in expectation–maximisation. Where inputs are inferred too, which depend on
-    /// where the generator starts, the encoder's answer stays.
+    /// far in each round, as in expectation–maximisation. Under known inputs, which no two trials share, it starts from
+    /// the encoder's answer alone. Where inputs are inferred too, which depend on where the generator starts,
+    /// that answer stays.
     pub(crate) fn refine(
         &self,
         x: &Tensor<3>,
@@ -202,6 +203,8 @@ impl<'a, M: SequentialVae> Search<'a, M> {
         if encoded.deep.drive.is_some() {
             return encoded;
         }
+        let (x, _) = self.model.read(x.clone());
+        let is_driven = encoded.deep.external.is_some();
         let mut noise = Noise::new(self.seed, Stream::Search(first), &x.device());
         for round in 0..ROUNDS {
             let best = encoded.deep.ic.clone();
@@ -209,11 +212,12 @@ impl<'a, M: SequentialVae> Search<'a, M> {
                 self.model,
                 &encoded,
                 DiagonalGaussian::at(best.mean.clone()),
+                encoded.deep.external.clone(),
                 &mut noise,
             );
-            let evidence = self.model.evidence(x, &encoded.shallow, &draw, &mut noise);
+            let evidence = self.model.evidence(&x, &encoded.shallow, &draw, &mut noise);
             let mut starts = vec![best.clone()];
-            if round == 0 {
+            if round == 0 && !is_driven {
                 let known = self.known_starts(&evidence, &encoded);
                 starts.extend(known.into_iter().map(|mean| DiagonalGaussian {
                     mean,
@@ -242,7 +246,7 @@ impl<'a, M: SequentialVae> Search<'a, M> {
             let states = Tensor::from_data(TensorData::new(states, [n_states, n_ic]), &device);
             let mut noise = Noise::new(self.seed, Stream::Search(0), &device);
             let at = DiagonalGaussian::at(states);
-            let draw = run(self.model, encoded, at.clone(), &mut noise);
+            let draw = run(self.model, encoded, at.clone(), None, &mut noise);
             let surprise = self.model.dynamics().surprise(&at).unsqueeze();
             let chunk = host(&(self.model.misfits(evidence, &draw) + surprise));
             let chunk = ArrayView2::from_shape((n_trials, n_states), &chunk);
@@ -271,11 +275,13 @@ impl<'a, M: SequentialVae> Search<'a, M> {
         round: usize,
         noise: &mut Noise,
     ) -> (Vec<f32>, Vec<f32>) {
-        let evidence = Tensor::from_inner(evidence.repeat_dim(1, starts.len()));
+        let of_starts = |x: Tensor<3>| Tensor::from_inner(x.repeat_dim(1, starts.len()));
+        let evidence = of_starts(evidence);
+        let external = encoded.deep.external.clone().map(of_starts);
         let loss = |parameters: Tensor<2>, noise: &mut Noise| {
             let ic = DiagonalGaussian::from_parameters(parameters);
             let surprise = self.frozen.dynamics().surprise(&ic);
-            let draw = run(&self.frozen, encoded, ic, noise);
+            let draw = run(&self.frozen, encoded, ic, external.clone(), noise);
             self.frozen.misfit(&evidence, &draw) + surprise
         };
         let adam = OnePassAdam::new(BETA_1, BETA_2, EPSILON);
@@ -312,12 +318,17 @@ fn run<M: SequentialVae>(
     model: &M,
     encoded: &Encoded<M::Shallow>,
     ic: DiagonalGaussian<2>,
+    external: Option<Tensor<3>>,
     noise: &mut Noise,
 ) -> DeepDraw {
     let n_bins = (encoded.n_bins, encoded.n_lead_in);
     let dynamics = model.dynamics();
     dynamics.generate(
-        &DeepPosterior { ic, drive: None },
+        &DeepPosterior {
+            ic,
+            drive: None,
+            external,
+        },
         n_bins,
         &mut Pass::plain(noise),
     )

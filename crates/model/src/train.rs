@@ -281,6 +281,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
             (Stage::Deep, Some(level)) => {
                 let device = device_of(&self.average);
                 let mut noise = Noise::new(self.seed, Stream::Spikes, &device);
+                let x = self.average.dynamics().config().external.observed(x);
                 let spikes = mean_spikes(level, x, N_SPIKE_SAMPLES, &mut noise, &device);
                 Task::Deep(spikes)
             }

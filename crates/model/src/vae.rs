@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::calcium_model::NeuronCalcium;
-use crate::dynamics::{DeepDraw, DeepInput, DeepPass, DeepPosterior, Dynamics};
+use crate::deep::{DeepDraw, DeepInput, DeepPass, DeepPosterior};
+use crate::dynamics::Dynamics;
 use crate::elbo::{Elbo, Term};
 use crate::gaussian::DiagonalGaussian;
 use crate::noise::Noise;
@@ -60,7 +61,8 @@ impl<S> Encoded<S> {
 ///
 /// A model says what its deep level reads, what the observations are worth given a sample of it,
 /// and how a sample is completed; training, validation and inference follow. Observations are
-/// time-major, `[time, trial, neuron]`, NaN where missing.
+/// time-major, `[time, trial, neuron]`, NaN where missing; a batch has the known inputs to the generator, where there
+/// are any, behind its neurons.
 pub trait SequentialVae: Module + 'static {
     /// What encoders of its own, beside the deep level's, make of the data; `()` without such.
     type Shallow;
@@ -133,19 +135,28 @@ pub trait SequentialVae: Module + 'static {
         None
     }
 
-    /// The terms of the negative bound on a batch of observations.
+    /// The observations of a batch, and what the deep level takes of it.
+    fn read(&self, batch: Tensor<3>) -> (Tensor<3>, DeepInput) {
+        let (x, external) = self.dynamics().config().external.split(batch);
+        let input = self.deep_input(&x);
+        (x, DeepInput { external, ..input })
+    }
+
+    /// The terms of the negative bound on a batch.
     ///
     /// # Panics
     /// For a level alone, in a model without [`Self::shallow_level`].
-    fn elbo(&self, x: Tensor<3>, task: Task, pass: &mut Pass<'_>) -> Elbo {
+    fn elbo(&self, batch: Tensor<3>, task: Task, pass: &mut Pass<'_>) -> Elbo {
         let alone = || {
             let level = self.shallow_level();
             level.expect("only levels that can be trained apart are")
         };
         if let Task::Shallow = task {
+            let (x, _) = self.dynamics().config().external.split(batch);
             return alone().elbo_alone(x, pass);
         }
-        let deep = self.dynamics().pass(self.deep_input(&x), pass);
+        let (x, input) = self.read(batch);
+        let deep = self.dynamics().pass(input, pass);
         let rest = match task {
             Task::Deep(spikes) => Elbo::new().with(Term::Spikes, alone().explain(&deep, spikes)),
             _ => self.observe(x, &deep, pass),
@@ -153,9 +164,9 @@ pub trait SequentialVae: Module + 'static {
         self.dynamics().terms(&deep).and(rest)
     }
 
-    /// Posterior parameters, without dropout.
-    fn encode(&self, x: Tensor<3>) -> Encoded<Self::Shallow> {
-        let input = self.deep_input(&x);
+    /// Posterior parameters of a batch, without dropout.
+    fn encode(&self, batch: Tensor<3>) -> Encoded<Self::Shallow> {
+        let (x, input) = self.read(batch);
         Encoded {
             n_bins: x.dims()[0],
             n_lead_in: input.n_lead_in,

@@ -11,8 +11,8 @@ use common::{
 };
 use model::{
     CalciumModel, CountLadderConfig, DeepDraw, DeepPass, DropoutMode, DynamicsConfig,
-    FluorStatistics, InputPriorKind, Ladder, Noise, Pass, SequentialVae, Stream, Task, Term,
-    TermWeights,
+    ExternalConfig, FluorStatistics, InputPriorKind, Ladder, Noise, Pass, SequentialVae, Stream,
+    Task, Term, TermWeights,
 };
 
 /// Half the distance of the two losses that make a difference.
@@ -185,6 +185,42 @@ fn models_with_inferred_inputs() {
     };
     let model = with_control(ladder_with(dynamics, &device()));
     check(&model, &Evaluation::joint(some_fluorescence()));
+}
+
+/// Known inputs beside inferred ones, and alone; read by the encoders too, and not.
+#[test]
+fn models_with_known_inputs() {
+    let known = Noise::new(2, Stream::Step(4), &device()).normal([12, 4, 2]);
+    let with_known = |x: Tensor<3>| Evaluation::joint(Tensor::cat(vec![x, known.clone()], 2));
+    for (dynamics, encoders_read) in [
+        (driven_dynamics(), false),
+        (driven_dynamics(), true),
+        (dynamics(), true),
+    ] {
+        let dynamics = DynamicsConfig {
+            external: ExternalConfig {
+                n_inputs: 2,
+                encoders_read,
+            },
+            coordinated_dropout: 0.0,
+            ..dynamics
+        };
+        let model = common::lfads_with(dynamics.clone(), &device());
+        check(&model, &with_known(some_counts()));
+        // With bins that lead in.
+        let model = gaussian_with(dynamics.clone(), Moments::AsPublished, &device());
+        check(&model, &with_known(some_fluorescence()));
+        let model = with_control(ladder_with(dynamics, &device()));
+        let joint = with_known(some_fluorescence());
+        check(&model, &joint);
+        for task in [Task::Shallow, Task::Deep(some_counts())] {
+            let alone = Evaluation {
+                task,
+                ..joint.clone()
+            };
+            check(&model, &alone);
+        }
+    }
 }
 
 /// The ladder whose posterior of z already listens to the controller, which it does from zero on.

@@ -10,12 +10,13 @@ use model::{Checkpoints, Term};
 use ndarray::{Ix2, Ix3};
 use runs::lock::InFolder;
 use runs::machine::REVISION;
-use serde_json::Value;
-use toml::Table;
+use serde_json::Value as Json;
+use toml::{Table, Value};
 use zoo::{ModelName, Posterior, Setting, Trained, Training};
 
 use crate::calibration::Calibrated;
 use crate::config::{FitConfig, StartConfig};
+use crate::external::External;
 use crate::factor_axes::FactorAxes;
 use crate::held_out::HeldOut;
 use crate::observations::Observations;
@@ -33,8 +34,10 @@ pub struct FitRequest {
     pub model: ModelName,
     /// What the user said of its settings; the rest is found here.
     pub config: FitConfig,
+    /// Inputs to the dynamics that are known, on the recording's frames; see [`Recording::beside`].
+    pub external: Option<Recording>,
     /// How the recording was read, for the record.
-    pub input: Value,
+    pub input: Json,
 }
 
 /// A fit of which everything that can be wrong was checked.
@@ -53,6 +56,7 @@ impl Prepared {
         let FitRequest {
             model,
             mut config,
+            external,
             input,
         } = request;
         config.calibration.start = config.start()?;
@@ -82,14 +86,29 @@ impl Prepared {
                 _ => Calibrated::measure(&recording, calibration, &seen, model.knows_rise())?,
             })
         };
-        let measured = measured(&cut, &config, model, calibrated.as_ref(), recording.dt_s);
+        let external = external.map(|inputs| External::measure(&inputs, &seen));
+        let external = external.transpose()?;
+        let mut measured = measured(&cut, &config, model, calibrated.as_ref(), recording.dt_s);
+        if let Some(external) = &external {
+            let n_inputs = i64::try_from(external.record().names.len())?;
+            let known = Table::from_iter([("n_inputs".into(), Value::from(n_inputs))]);
+            let dynamics = Table::from_iter([("external".into(), known.into())]);
+            measured.insert("dynamics".into(), dynamics.into());
+        }
         let resolved = config.resolve(model, &measured)?;
+        let n_external = external.as_ref().map_or(0, |e| e.record().names.len());
+        let n_wanted = resolved.model.dynamics().external.n_inputs;
+        if n_wanted != n_external {
+            anyhow::bail!(
+                "config, [model]: `dynamics.external.n_inputs` is {n_wanted}, and there are {n_external} known inputs (--inputs); leave it out"
+            );
+        }
         if let Some(calibrated) = &calibrated {
             calibrated.log(&recording);
         }
         let windows = resolved.config.windows.size(model);
         let source = Source::of(&recording, input);
-        let observations = Observations::new(recording, windows, calibrated, model)?;
+        let observations = Observations::new(recording, windows, calibrated, external, model)?;
         say_what_training_sees(&observations.cut, &held_out);
         let record = RunRecord {
             format: RunRecord::format(),
@@ -100,6 +119,7 @@ impl Prepared {
             training: resolved.training,
             calibration: observations.calibration().cloned(),
             held_out,
+            external: observations.external().map(|e| e.record().clone()),
         };
         Ok(Self {
             record,

@@ -26,7 +26,9 @@ impl Observations {
         seed: u64,
     ) -> Result<Arrays> {
         let pieces = self.to_infer(config)?;
-        let inferred = model.posterior_mean(pieces.reading.values.view(), n_samples, seed)?;
+        let batch = self.batch(&pieces.reading, &self.cut.pieces());
+        let inferred = model.posterior_mean(batch.view(), n_samples, seed)?;
+        drop(batch);
         let recording = &self.recording;
         let mut results = heading(&recording.path, recording.dt_s, &recording.neuron_ids);
         self.add_inferred(&mut results, inferred, pieces)?;
@@ -39,6 +41,10 @@ impl Observations {
                 recording.dt_s,
                 learned.as_deref(),
             )?;
+        }
+        if let Some(external) = self.external() {
+            let known = external.trials().into_dyn();
+            results.insert("external_inputs", "as given", known);
         }
         let units = recording.units.map(|units| units.to_string());
         let observed = Cut::trials(recording).into_dyn();

@@ -2,6 +2,7 @@
 
 mod calibration;
 mod config;
+mod external;
 mod factor_axes;
 mod fit;
 mod held_out;
@@ -20,6 +21,7 @@ pub use calibration::Calibration;
 pub use config::{
     BaselineConfig, CalibrationConfig, FitConfig, Resolved, StartConfig, WindowConfig, WindowSize,
 };
+pub use external::ExternalRecord;
 pub use factor_axes::FactorAxes;
 pub use fit::{FitRequest, Prepared};
 pub use held_out::HeldOut;

@@ -3,11 +3,12 @@
 use anyhow::Result;
 use data::Recording;
 use model::TrainData;
-use ndarray::{Array3, Axis};
+use ndarray::{Array3, Axis, CowArray, Ix3};
 use zoo::{ModelConfig, ModelName, Reading, Setting};
 
 use crate::calibration::{ByNetwork, Calibrated, Calibration};
 use crate::config::WindowSize;
+use crate::external::{External, batch};
 use crate::held_out::HeldOut;
 use crate::pieces::{Cut, Piece};
 
@@ -20,6 +21,8 @@ pub struct Observations {
     pub cut: Cut,
     /// Absent for spike counts.
     calibrated: Option<Calibrated>,
+    /// Known inputs, if there are any.
+    external: Option<External>,
 }
 
 /// Pieces as a model reads them.
@@ -41,6 +44,7 @@ impl Observations {
         recording: Recording,
         windows: WindowSize,
         mut calibrated: Option<Calibrated>,
+        external: Option<External>,
         model: ModelName,
     ) -> Result<Self> {
         if let Some(calibrated) = &mut calibrated
@@ -56,12 +60,18 @@ impl Observations {
             cut: Cut::new(&recording, may_cut, windows)?,
             recording,
             calibrated,
+            external,
         })
     }
 
     /// How its values are scaled, if they are fluorescence.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.calibrated.as_ref().map(|c| &c.calibration)
+    }
+
+    /// The known inputs, if there are any.
+    pub(crate) fn external(&self) -> Option<&External> {
+        self.external.as_ref()
     }
 
     /// What the spike network found, where the model reads its spikes: it looks further than a piece.
@@ -85,9 +95,12 @@ impl Observations {
             false => held_out.train(&self.cut)?,
         };
         let train = self.read(model, &pieces)?.reading;
-        let valid = self.read(model, &held_out.valid(&self.cut)?)?.reading;
+        let shown = held_out.valid(&self.cut)?;
+        let valid = self.read(model, &shown)?.reading;
         let setting = train.setting();
-        Ok((TrainData::excerpts_of(train.values, valid.values)?, setting))
+        let train = self.to_batch(train.values, &pieces);
+        let valid = self.to_batch(valid.values, &shown);
+        Ok((TrainData::excerpts_of(train, valid)?, setting))
     }
 
     /// Whether any frame of the recording may be the first that the model sees.
@@ -111,7 +124,24 @@ impl Observations {
         for &neuron in hidden {
             values.index_axis_mut(Axis(2), neuron).fill(f32::NAN);
         }
-        Ok(values)
+        Ok(self.to_batch(values, pieces))
+    }
+
+    /// What the model takes of pieces with these values.
+    fn to_batch(&self, values: Array3<f32>, pieces: &[Piece]) -> Array3<f32> {
+        match &self.external {
+            None => values,
+            external => batch(external.as_ref(), values.view(), pieces).into_owned(),
+        }
+    }
+
+    /// What the model takes of pieces that were read: their values, and behind them what is known.
+    pub(crate) fn batch<'a>(
+        &self,
+        reading: &'a Reading,
+        pieces: &[Piece],
+    ) -> CowArray<'a, f32, Ix3> {
+        batch(self.external.as_ref(), reading.values.view(), pieces)
     }
 
     /// All pieces, each whole.

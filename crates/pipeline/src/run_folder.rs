@@ -16,6 +16,7 @@ use zoo::{ModelConfig, ModelName};
 
 use crate::calibration::Calibration;
 use crate::config::FitConfig;
+use crate::external::ExternalRecord;
 use crate::held_out::HeldOut;
 use crate::proof::Proof;
 
@@ -41,6 +42,9 @@ pub struct RunRecord {
     pub calibration: Option<Calibration>,
     /// What training never saw.
     pub held_out: HeldOut,
+    /// Inputs to the dynamics that are known, if there are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalRecord>,
 }
 
 /// The recording that a run was fitted to.
@@ -166,7 +170,7 @@ impl RunRecord {
 }
 
 /// A path as text; what is no Unicode is replaced.
-fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }
 

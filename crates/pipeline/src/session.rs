@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use burn::tensor::Device;
 use calcium::estimate::median;
 use data::{Arrays, Recording, Units};
@@ -10,6 +10,7 @@ use zoo::{ModelName, Setting};
 
 use crate::calibration::{Calibrated, Calibration};
 use crate::config::{CalibrationConfig, StartConfig};
+use crate::external::External;
 use crate::factor_axes::FactorAxes;
 use crate::observations::Observations;
 use crate::run_folder::{RunFolder, RunRecord};
@@ -123,33 +124,24 @@ fn within(ratio: f64, factor: f64) -> bool {
 
 /// Infers everything from `recording`, a session of the neurons that the run in `folder` was fitted
 /// to. Where brightness, noise or baseline differ, it is said, and spikes rescaled if they follow the
-/// brightness; with `as_trained` the training's calibration is taken as it is.
+/// brightness; with `as_trained` the training's calibration is taken as it is. A model that was fitted with known
+/// inputs wants them of this session too, on its frames.
 ///
 /// # Errors
-/// Damaged weights; values that the model cannot read.
+/// Damaged weights; values that the model cannot read; other inputs than the training's.
 pub fn infer(
     folder: &RunFolder,
     record: &RunRecord,
     recording: Recording,
+    external: Option<&Recording>,
     n_samples: usize,
     as_trained: bool,
     device: &Device,
 ) -> Result<(Arrays, Observations)> {
+    let external = External::of_session(external, record.external.as_ref())?;
     let calibrated = match &record.calibration {
         None => None,
-        Some(trained) => {
-            let calibration = match as_trained {
-                true => trained.clone(),
-                false => calibration_of(record, trained, &recording),
-            };
-            Some(match record.model {
-                ModelName::NetworkLfads => {
-                    let config = &record.config.calibration;
-                    Calibrated::apply_by_network(calibration, &recording, config)?
-                }
-                _ => Calibrated::apply(calibration, &recording)?,
-            })
-        }
+        Some(trained) => Some(calibrated(record, trained, &recording, as_trained)?),
     };
     let (n_neurons, calibration) = (recording.n_neurons(), record.calibration.as_ref());
     let calcium = calibration.map(Calibration::calcium);
@@ -158,7 +150,7 @@ pub fn infer(
     let (of, search) = (record.identity()?, record.config.search);
     let model = config.load(&setting, device, &folder.weights(), &of, search)?;
     let windows = record.config.windows.size(record.model);
-    let observations = Observations::new(recording, windows, calibrated, record.model)?;
+    let observations = Observations::new(recording, windows, calibrated, external, record.model)?;
     let seed = record.config.seed;
     let mut results = observations.infer(config, model.as_ref(), n_samples, seed)?;
     // Runs of earlier versions have none, and factors as the model mixes them.
@@ -169,8 +161,13 @@ pub fn infer(
     Ok((results, observations))
 }
 
-/// The training's calibration, as far as it holds for this session.
-fn calibration_of(record: &RunRecord, trained: &Calibration, recording: &Recording) -> Calibration {
+/// The session by the training's calibration, as far as that holds for it.
+fn calibrated(
+    record: &RunRecord,
+    trained: &Calibration,
+    recording: &Recording,
+    as_trained: bool,
+) -> Result<Calibrated> {
     let config = CalibrationConfig {
         tau_s: Some(trained.tau_s),
         tau_rise_s: trained.rise_s,
@@ -180,24 +177,50 @@ fn calibration_of(record: &RunRecord, trained: &Calibration, recording: &Recordi
         },
         ..record.config.calibration
     };
-    let present = present(recording);
-    let Ok(seen) = recording.keep(&present) else {
-        tracing::warn!(
-            "brightness and noise cannot be compared with the training's: every neuron is silent"
-        );
-        return trained.clone();
+    let chosen = |measured: Result<Calibration>| compared(trained, measured, recording, &config);
+    if record.model == ModelName::NetworkLfads {
+        // The network is asked once, whatever is made of its answer.
+        return Calibrated::of_session(recording, &config, |measured| match as_trained {
+            true => Ok(trained.clone()),
+            false => Ok(chosen(measured.map(|measured| {
+                lost_as_trained(measured, trained, &present(recording))
+            }))),
+        });
+    }
+    let calibration = match as_trained {
+        true => trained.clone(),
+        false => chosen(measured(trained, recording, &config)),
     };
+    Calibrated::apply(calibration, recording)
+}
+
+/// What is measured of the neurons that are not lost or silent; the others are as in the training.
+fn measured(
+    trained: &Calibration,
+    recording: &Recording,
+    config: &CalibrationConfig,
+) -> Result<Calibration> {
+    let present = present(recording);
+    let seen = recording.keep(&present);
+    let seen = seen.map_err(|_| anyhow!("every neuron is silent"))?;
     let trials = seen.stretches();
     let all: Vec<Vec<Range<usize>>> = trials
         .iter()
         .map(|trial| std::iter::once(0..trial.nrows()).collect())
         .collect();
-    let measured = match record.model {
-        ModelName::NetworkLfads => Calibrated::by_network(&seen, &config),
-        _ => Calibrated::measure(&seen, &config, &all, false),
-    };
+    let measured = Calibrated::measure(&seen, config, &all, false)?;
+    Ok(with_lost(trained, &measured.calibration, &present))
+}
+
+/// The training's calibration, as far as it holds for a session of which this was `measured`.
+fn compared(
+    trained: &Calibration,
+    measured: Result<Calibration>,
+    recording: &Recording,
+    config: &CalibrationConfig,
+) -> Calibration {
     let now = match measured {
-        Ok(measured) => with_lost(trained, &measured.calibration, &present),
+        Ok(now) => now,
         Err(error) => {
             tracing::warn!(
                 "brightness and noise cannot be compared with the training's: {error:#}"
@@ -249,6 +272,26 @@ fn with_lost(trained: &Calibration, measured: &Calibration, present: &[usize]) -
         all.resting[to] = measured.resting[from];
     }
     all
+}
+
+/// What was measured of all neurons, but for those that were lost, which are as in the training.
+fn lost_as_trained(
+    mut measured: Calibration,
+    trained: &Calibration,
+    present: &[usize],
+) -> Calibration {
+    let lost = (0..trained.spike_size.len()).filter(|neuron| !present.contains(neuron));
+    for neuron in lost {
+        measured.baseline[neuron] = trained.baseline[neuron];
+        measured.spike_size[neuron] = trained.spike_size[neuron];
+        measured.noise_sd[neuron] = trained.noise_sd[neuron];
+        measured.resting[neuron] = trained.resting[neuron];
+        if !measured.uncalibrated.contains(&neuron) {
+            measured.uncalibrated.push(neuron);
+        }
+    }
+    measured.uncalibrated.sort_unstable();
+    measured
 }
 
 /// Whether the recording is a session of the neurons that the run was fitted to.

@@ -1,6 +1,7 @@
 //! A user's own recording: from any known format to traces on equal steps.
 
 mod axes;
+mod beside;
 mod blocks;
 mod check;
 mod clock;

@@ -188,7 +188,7 @@ impl Recording {
     }
 
     /// Other traces of the same recording; its own are not copied.
-    fn with_traces(&self, traces: Traces) -> Self {
+    pub(super) fn with_traces(&self, traces: Traces) -> Self {
         Self {
             traces,
             dt_s: self.dt_s,

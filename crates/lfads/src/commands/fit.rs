@@ -17,6 +17,7 @@ use runs::progress::Watch;
 use zoo::ModelName;
 
 use super::Session;
+use crate::external::ExternalArgs;
 use crate::input::{InputArgs, with_option_names};
 use crate::range;
 
@@ -73,6 +74,9 @@ pub struct Fit {
     device: DeviceKind,
 
     #[command(flatten)]
+    external: ExternalArgs,
+
+    #[command(flatten)]
     input: InputArgs,
 }
 
@@ -90,8 +94,9 @@ impl Fit {
         let device = self.device.open()?;
         let mut inputs = self.input.files(&self.path);
         inputs.extend(self.config.as_deref());
+        inputs.extend(self.external.inputs.as_deref());
         check_folder(&self.output, &RunFolder::FILES, &inputs)?;
-        let recording = self.input.open(&self.path)?;
+        let (recording, external) = self.input.open_beside(&self.path, &self.external)?;
         let model = self.model(&recording);
         let likelihood = match model.reads_spikes() {
             true => Likelihood::Poisson,
@@ -101,6 +106,7 @@ impl Fit {
         let request = FitRequest {
             model,
             config: self.config()?,
+            external,
             input: serde_json::to_value(&self.input)?,
         };
         let fit = Prepared::new(recording, request)?;

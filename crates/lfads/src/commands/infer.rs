@@ -10,6 +10,7 @@ use runs::output::check_file;
 use serde_json::json;
 
 use super::Session;
+use crate::external::ExternalArgs;
 use crate::input::{InputArgs, with_option_names};
 use crate::range;
 
@@ -44,12 +45,16 @@ pub struct Infer {
     device: DeviceKind,
 
     #[command(flatten)]
+    external: ExternalArgs,
+
+    #[command(flatten)]
     input: InputArgs,
 }
 
 impl Infer {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         let mut inputs = self.input.files(&self.path);
+        inputs.extend(self.external.inputs.as_deref());
         let own = RunFolder::FILES.map(|name| self.run.join(name));
         inputs.extend(own.iter().map(PathBuf::as_path));
         check_file(&self.output, &inputs)?;
@@ -67,7 +72,7 @@ impl Infer {
                 self.run.display()
             );
         }
-        let recording = self.input.open(&self.path)?;
+        let (recording, external) = self.input.open_beside(&self.path, &self.external)?;
         pipeline::check_session(&record, &recording)?;
         let likelihood = match record.model.reads_spikes() {
             true => Likelihood::Poisson,
@@ -81,6 +86,7 @@ impl Infer {
             &folder,
             &record,
             recording,
+            external.as_ref(),
             n_samples,
             self.as_trained,
             &device,

@@ -1,4 +1,4 @@
-//! The inferred inputs over time, with their spread: in the example, and the mean of all trials.
+//! Inputs over time, the known ones and the inferred with their spread: in the example, and the mean of all trials.
 
 use maud::{Markup, html};
 use ndarray::{Array3, Axis};
@@ -11,23 +11,38 @@ use super::{Report, section};
 const ROW: f64 = 96.0;
 
 impl Report<'_> {
-    /// Nothing where the model infers no inputs.
+    /// Nothing where the model has no inputs.
     pub(super) fn inputs(&self) -> Markup {
-        let Some([mean, sd]) = &self.quantities.inputs else {
-            return Markup::default();
+        let (known, inferred) = (&self.quantities.external, &self.quantities.inputs);
+        let title = match (known, inferred) {
+            (None, None) => return Markup::default(),
+            (Some(_), None) => "Known inputs",
+            (None, Some(_)) => "Inferred inputs",
+            (Some(_), Some(_)) => "Inputs, known and inferred",
         };
-        let n_inputs = mean.dim().2;
-        let height = 12.0 + ROW * n_inputs as f64 + 34.0;
+        let count = |values: &Array3<f32>| values.dim().2;
+        let n_known = known.as_ref().map_or(0, count);
+        let n_inferred = inferred.as_ref().map_or(0, |[mean, _]| count(mean));
+        let top = |row: usize| 12.0 + ROW * row as f64;
+        let height = top(n_known + n_inferred) + 34.0;
         let axis = |left: f64, width: f64, x: [f64; 2]| Panel {
             place: [left, height - 44.0, width, 0.0],
             x,
             y: [0.0, 1.0],
         };
-        let trials = (mean.dim().0 > 1).then(|| energy(mean));
+        let means = inferred.as_ref().map(|[mean, _]| mean);
+        let trials = means.filter(|mean| mean.dim().0 > 1).map(energy);
         let example_width = if trials.is_some() { 590.0 } else { 900.0 };
         let content = html! {
-            @for input in 0..n_inputs {
-                (self.input_row(12.0 + ROW * input as f64, example_width, [mean, sd], input))
+            @if let Some(known) = known {
+                @for input in 0..n_known {
+                    (self.known_row([top(input), example_width], known, input))
+                }
+            }
+            @if let Some(inferred) = inferred {
+                @for input in 0..n_inferred {
+                    (self.input_row([top(n_known + input), example_width], inferred, input))
+                }
             }
             (axis(70.0, example_width, self.time_limits()).axes("time, s", ""))
             @if let Some(energy) = &trials {
@@ -42,33 +57,57 @@ impl Report<'_> {
             }
         };
         let caption = html! {
-            "What drives the dynamics from outside, as the model infers it, in arbitrary units; shaded grey where held out"
+            "What drives the dynamics from outside"
+            @if n_known > 0 { ", as it was given" }
+            @if n_inferred > 0 { ", as the model infers it, in arbitrary units" }
+            "; shaded grey where held out"
             @if trials.is_some() { ". Right: the mean of their squares over all trials, by the time in the trial" }
             "."
-            (legend(&[("b", "mean of the posterior"), ("trace", "one standard deviation about it")]))
+            @if n_known > 0 { (legend(&[("a", "known")])) }
+            @if n_inferred > 0 {
+                (legend(&[("b", "mean of the posterior"), ("trace", "one standard deviation about it")]))
+            }
         };
         section(
-            "Inferred inputs",
+            title,
             &caption,
-            &picture(1060.0, height, "inferred inputs", &content),
+            &picture(1060.0, height, "inputs to the dynamics", &content),
         )
+    }
+
+    fn known_row(&self, [top, width]: [f64; 2], known: &Array3<f32>, input: usize) -> Markup {
+        let values = || self.values(known, input);
+        let panel = self.row(top, width, limits(values(), 0.03));
+        let record = self.record.external.as_ref();
+        let name = record.and_then(|record| record.names.get(input));
+        html! {
+            (self.held_out_bands(&panel))
+            (panel.line("a", self.times().zip(values())))
+            text.strong x="62" y=(px(top + 0.5 * ROW - 8.0)) text-anchor="end" {
+                (name.map_or("known", String::as_str))
+            }
+        }
+    }
+
+    fn row(&self, top: f64, width: f64, y: [f64; 2]) -> Panel {
+        Panel {
+            place: [70.0, top, width, ROW - 22.0],
+            x: self.time_limits(),
+            y,
+        }
     }
 
     fn input_row(
         &self,
-        top: f64,
-        width: f64,
-        [mean, sd]: [&Array3<f32>; 2],
+        [top, width]: [f64; 2],
+        [mean, sd]: &[Array3<f32>; 2],
         input: usize,
     ) -> Markup {
         let (means, sds) = (self.values(mean, input), self.values(sd, input));
         let low = means.clone().zip(sds.clone()).map(|(mean, sd)| mean - sd);
         let high = means.clone().zip(sds).map(|(mean, sd)| mean + sd);
-        let panel = Panel {
-            place: [70.0, top, width, ROW - 22.0],
-            x: self.time_limits(),
-            y: limits(low.clone().chain(high.clone()), 0.03),
-        };
+        let both = low.clone().chain(high.clone());
+        let panel = self.row(top, width, limits(both, 0.03));
         html! {
             (self.held_out_bands(&panel))
             (panel.line("trace", self.times().zip(low)))

@@ -36,6 +36,8 @@ struct Quantities {
     factors: Array3<f32>,
     /// Means and standard deviations, if the model infers inputs.
     inputs: Option<[Array3<f32>; 2]>,
+    /// As they were given, if there are known ones.
+    external: Option<Array3<f32>>,
     /// Share of the log-rates' variance along each factor; empty if the results do not tell.
     share: Vec<f32>,
     held_out: Array2<f32>,
@@ -220,6 +222,7 @@ impl Quantities {
                 Some(mean) => Some([mean, cube("inputs_sd")?]),
                 None => None,
             },
+            external: optional("external_inputs").transpose()?,
             share: match results.arrays.get("factor_variance") {
                 Some(share) => share.values.iter().copied().collect(),
                 None => Vec::new(),

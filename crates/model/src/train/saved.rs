@@ -184,8 +184,10 @@ impl<M: SequentialVae> Trainer<'_, M> {
         if !spikes.is_empty() {
             let values = spikes.as_chunks::<4>().0.iter();
             let values = values.map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            let spikes = Array3::from_shape_vec(self.data.train().dim(), values)
-                .map_err(|error| other_model(path, &error))?;
+            let external = &self.model.dynamics().config().external;
+            let shape = external.observed(self.data.train()).dim();
+            let spikes =
+                Array3::from_shape_vec(shape, values).map_err(|error| other_model(path, &error))?;
             self.task = Task::Deep(spikes);
         }
         (self.model, self.average, self.optimizer) = now;

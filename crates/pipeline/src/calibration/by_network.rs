@@ -3,12 +3,14 @@
 use anyhow::Result;
 use calcium::estimate::median;
 use calcium::network::LogNormal;
-use calcium::{CalciumError, Inference, InferredSpikes};
+use calcium::{Ar2, CalciumError, Inference, InferredSpikes};
 use data::Recording;
 
 use super::in_turn::InTurn;
 use super::measure::{KNOWN_DECAY, Known, usual_rise};
-use super::{ByNetwork, Calibrated, Calibration, GAP, each_neuron, spike_sizes, warn_of_dimming};
+use super::{
+    ByNetwork, Calibrated, Calibration, GAP, each_neuron, peak, spike_sizes, warn_of_dimming,
+};
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
 use crate::layout::Layout;
 
@@ -17,28 +19,52 @@ use crate::layout::Layout;
 const WHOLE: f64 = 0.2;
 
 impl Calibrated {
-    /// The spikes that the network expects of every neuron, and what it says of kinetics, noise, baseline and the
-    /// size of a spike. It reads held-out frames too: it was trained elsewhere, and learns nothing of one neuron
+    /// The spikes that the network expects of every neuron, what it says of kinetics, noise and baseline, and the
+    /// fluorescence of a spike that it counts. It reads held-out frames too: it was trained elsewhere, and learns nothing of one neuron
     /// from another.
     ///
     /// # Errors
     /// An infinite value; no neuron that shows spikes.
     pub fn by_network(recording: &Recording, config: &CalibrationConfig) -> Result<Self> {
+        Self::of_session(recording, config, |measured| measured)
+    }
+
+    /// The same by a calibration that is chosen in view of what is measured, or could not be.
+    ///
+    /// # Errors
+    /// An infinite value; none to choose.
+    pub fn of_session(
+        recording: &Recording,
+        config: &CalibrationConfig,
+        choose: impl FnOnce(Result<Calibration>) -> Result<Calibration>,
+    ) -> Result<Self> {
         let mut found = Found::of(recording, config)?;
+        let baselines = found.0.iter().map(|n| (&n.baseline[..], n.noise_sd));
+        warn_of_dimming(recording, baselines);
+        let calibration = choose(found.calibrate(recording, config))?;
+        found.count_by(&calibration);
+        let layout = Layout::new(recording, GAP * calibration.tau_s);
+        Ok(found.with(calibration, layout))
+    }
+}
+
+impl Found {
+    /// What it says of the indicator and of each neuron.
+    fn calibrate(&self, recording: &Recording, config: &CalibrationConfig) -> Result<Calibration> {
         let known = Known::new(
             recording,
             config,
-            || Ok(found.decay_s().unwrap_or(config.typical_tau_s)),
-            |tau_s| found.rise_s(recording.dt_s, tau_s),
+            || Ok(self.decay_s().unwrap_or(config.typical_tau_s)),
+            |tau_s| self.rise_s(recording.dt_s, tau_s),
         )?;
-        let layout = Layout::new(recording, GAP * known.tau_s);
-        let baselines = found.0.iter().map(|n| (&n.baseline[..], n.noise_sd));
-        warn_of_dimming(recording, baselines);
-        let sizes: Vec<Option<f64>> = found.0.iter().map(|n| size_of(n, config)).collect();
-        let (spike_size, uncalibrated) = spike_sizes(recording, &sizes)?;
-        found.count_by(&spike_size);
-        let resting = found.resting();
-        let calibration = Calibration {
+        let sizes = self.sizes(Shape {
+            decay: known.ar.g(),
+            rise: known.rise(),
+        });
+        let sizes = sizes.into_iter().map(|size| config.spike_size.or(size));
+        let (spike_size, uncalibrated) = spike_sizes(recording, &sizes.collect::<Vec<_>>())?;
+        let resting = self.resting();
+        Ok(Calibration {
             tau_s: known.tau_s,
             tau_is_estimated: known.tau_is_estimated,
             discretisation: known.discretisation,
@@ -48,29 +74,13 @@ impl Calibrated {
             rise: known.rise(),
             rolling_window_s: None,
             baseline: resting.clone(),
-            noise_sd: found.0.iter().map(|n| n.noise_sd as f32).collect(),
+            noise_sd: self.0.iter().map(|n| n.noise_sd as f32).collect(),
             resting,
             spike_size,
             uncalibrated,
             // Its spikes come from whole traces, and windows may start anywhere.
             start_is_running: config.start != StartConfig::Rest,
-        };
-        Ok(found.with(calibration, layout))
-    }
-
-    /// The same calibration for another recording, of which the network expects spikes of the same sizes.
-    ///
-    /// # Errors
-    /// An infinite value.
-    pub fn apply_by_network(
-        calibration: Calibration,
-        recording: &Recording,
-        config: &CalibrationConfig,
-    ) -> Result<Self> {
-        let mut found = Found::of(recording, config)?;
-        found.count_by(&calibration.spike_size);
-        let layout = Layout::new(recording, GAP * calibration.tau_s);
-        Ok(found.with(calibration, layout))
+        })
     }
 }
 
@@ -86,7 +96,38 @@ struct Neuron {
     noise_sd: f64,
     rise_s: LogNormal,
     decay_s: LogNormal,
-    spike_size: LogNormal,
+    /// Whether what is expected ever comes together to whole spikes.
+    fires: bool,
+}
+
+/// Of a spike's calcium: its roots per frame.
+#[derive(Clone, Copy)]
+struct Shape {
+    decay: f64,
+    rise: Option<f64>,
+}
+
+impl Shape {
+    /// Calcium of `spikes` with a peak of 1 each, as if none were before them; none where there is no number.
+    fn of(self, spikes: &[f32]) -> Vec<f64> {
+        let peak = peak(self.decay, self.rise);
+        let [g1, g2] = match self.rise.map(|rise| Ar2::from_roots(self.decay, rise)) {
+            Some(Ok(ar)) => ar.g(),
+            _ => [self.decay, 0.0],
+        };
+        let mut last = [0.0, 0.0];
+        let of_spike = |&spike: &f32| {
+            let spike = if spike.is_nan() {
+                0.0
+            } else {
+                f64::from(spike)
+            };
+            let calcium = g1 * last[0] + g2 * last[1] + spike / peak;
+            last = [calcium, last[0]];
+            calcium
+        };
+        spikes.iter().map(of_spike).collect()
+    }
 }
 
 impl Found {
@@ -141,10 +182,36 @@ impl Found {
         self.0.iter().map(middle).collect()
     }
 
-    /// Counts spikes of these sizes: smaller ones are more.
-    fn count_by(&mut self, sizes: &[f32]) {
-        for (neuron, &size) in self.0.iter_mut().zip(sizes) {
-            let factor = neuron.spike_size.median / f64::from(size);
+    /// Fluorescence of one spike as the network counts them, of each neuron that fires: the slope of its calcium on
+    /// that of the expected spikes. Where indicators may be supralinear, which the network cannot see of every
+    /// trace, a spike on its own is smaller than this.
+    fn sizes(&self, shape: Shape) -> Vec<Option<f64>> {
+        let size = |neuron: &Neuron| {
+            let unit = shape.of(&neuron.expected);
+            let both = || {
+                let calcium = neuron.calcium.iter().map(|&c| f64::from(c));
+                calcium.zip(&unit).filter(|(c, _)| !c.is_nan())
+            };
+            let n = both().count() as f64;
+            let mean_c = both().map(|(c, _)| c).sum::<f64>() / n;
+            let mean_u = both().map(|(_, u)| u).sum::<f64>() / n;
+            let product: f64 = both().map(|(c, u)| (c - mean_c) * (u - mean_u)).sum();
+            let square: f64 = both().map(|(_, u)| (u - mean_u).powi(2)).sum();
+            let slope = product / square;
+            (neuron.fires && slope.is_finite() && slope > 0.0).then_some(slope)
+        };
+        self.0.iter().map(size).collect()
+    }
+
+    /// Counts spikes of the sizes of a calibration: smaller ones are more.
+    fn count_by(&mut self, calibration: &Calibration) {
+        let measured = self.sizes(Shape {
+            decay: calibration.g,
+            rise: calibration.rise,
+        });
+        let sizes = &calibration.spike_size;
+        for ((neuron, measured), &size) in self.0.iter_mut().zip(measured).zip(sizes) {
+            let factor = measured.map_or(1.0, |measured| measured / f64::from(size));
             if factor.is_finite() {
                 for expected in &mut neuron.expected {
                     *expected *= factor as f32;
@@ -230,13 +297,6 @@ const UNKNOWN: LogNormal = LogNormal {
     log_sd: f64::INFINITY,
 };
 
-/// The size of a neuron's spikes: as given, else as the network says, if it saw any.
-fn size_of(neuron: &Neuron, config: &CalibrationConfig) -> Option<f64> {
-    let found = neuron.spike_size.median;
-    let is_known = found.is_finite() && found > 0.0;
-    config.spike_size.or_else(|| is_known.then_some(found))
-}
-
 impl Neuron {
     /// Where expected spikes never come together to whole ones, a trace shows noise: those few that do are its
     /// spikes, and tell no size.
@@ -246,13 +306,12 @@ impl Neuron {
             present.map(f64::from).sum()
         };
         let fires = sum(&found.spikes) >= WHOLE * sum(&found.expected);
-        let (expected, spike_size) = match fires {
-            true => (found.expected, found.spike_size),
-            false => (found.spikes, UNKNOWN),
-        };
         Self {
-            expected,
-            spike_size,
+            expected: match fires {
+                true => found.expected,
+                false => found.spikes,
+            },
+            fires,
             calcium: found.calcium,
             baseline: found.baseline,
             noise_sd: found.noise_sd,
@@ -270,7 +329,7 @@ impl Neuron {
             noise_sd: f64::NAN,
             rise_s: UNKNOWN,
             decay_s: UNKNOWN,
-            spike_size: UNKNOWN,
+            fires: false,
         }
     }
 }
