@@ -10,6 +10,7 @@ use model::{Checkpoints, Term};
 use ndarray::{Ix2, Ix3};
 use runs::lock::InFolder;
 use runs::machine::REVISION;
+use runs::memory;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 use zoo::{ModelName, Posterior, Setting, Trained, Training};
@@ -86,6 +87,8 @@ impl Prepared {
                 _ => Calibrated::measure(&recording, calibration, &seen, model.knows_rise())?,
             })
         };
+        // Traces were looked at one by one, and a step of training is made of other blocks.
+        memory::give_back();
         let external = external.map(|inputs| External::measure(&inputs, &seen));
         let external = external.transpose()?;
         let mut measured = measured(&cut, &config, model, calibrated.as_ref(), recording.dt_s);
@@ -164,6 +167,7 @@ impl Prepared {
         if let (Err(_), Err(lost)) = (&trained, run.lock.check()) {
             return Err(anyhow::Error::msg(lost));
         }
+        memory::give_back();
         Ok(trained?)
     }
 

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use burn::tensor::Device;
 use calcium::estimate::median;
 use data::{Arrays, Recording, Units};
+use runs::memory;
 use zoo::{ModelName, Setting};
 
 use crate::calibration::{Calibrated, Calibration};
@@ -143,6 +144,7 @@ pub fn infer(
         None => None,
         Some(trained) => Some(calibrated(record, trained, &recording, as_trained)?),
     };
+    memory::give_back();
     let (n_neurons, calibration) = (recording.n_neurons(), record.calibration.as_ref());
     let calcium = calibration.map(Calibration::calcium);
     let setting = Setting::of_sizes(n_neurons, calcium, record.source.dt_s);

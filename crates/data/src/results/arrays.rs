@@ -12,7 +12,6 @@ use ndarray::{ArrayD, IxDyn};
 use crate::format::hdf5::{self, Node};
 use crate::format::{npy, npz};
 use crate::recording::source::Source;
-use crate::whole_file::replace_file;
 use crate::{DataError, Problem};
 
 /// Bytes of a chunk of a compressed dataset, before compression.
@@ -104,22 +103,6 @@ impl Arrays {
             })
     }
 
-    /// Writes an .npz archive if `path` ends in `.npz`, else HDF5; whole or not at all.
-    ///
-    /// # Errors
-    /// A problem of the disk, or an array too large to encode.
-    pub fn write(&self, path: &Path) -> Result<(), DataError> {
-        if is_npz(path) {
-            let members: Vec<_> = self.members().collect();
-            let written = npz::write_members(path, &members);
-            return written.map_err(|problem| DataError::from(problem).in_file(path));
-        }
-        self.encode()
-            .map_err(Problem::unwritable)
-            .and_then(|bytes| replace_file(path, &bytes))
-            .map_err(|problem| DataError::from(problem).in_file(path))
-    }
-
     /// Reads every array of numbers in an HDF5 file's root group or in an .npz archive, told
     /// apart by content.
     ///
@@ -154,7 +137,8 @@ impl Arrays {
         numbers.chain(lists).chain(arrays)
     }
 
-    fn encode(&self) -> Result<Vec<u8>, hdf5_writer::Error> {
+    /// The bytes of an HDF5 file.
+    pub(super) fn encode(&self) -> Result<Vec<u8>, hdf5_writer::Error> {
         let plan = self.describe(Hdf5Builder::new())?.into_plan()?;
         plan.encode(WriteOptions::default())
     }
