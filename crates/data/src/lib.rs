@@ -36,5 +36,5 @@ pub use recording::{
 };
 #[cfg(all(feature = "hdf5", feature = "zip"))]
 pub use results::{Arrays, TraceStream, UnitArray};
-pub use whole_file::{WholeFile, sweep};
+pub use whole_file::{WholeFile, abandon_unfinished, sweep};
 pub use windows::Windows;

@@ -3,8 +3,37 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::Problem;
+
+/// The files that this process has begun and not finished, by the names that they have until then.
+static BEGUN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn all_begun() -> MutexGuard<'static, Vec<PathBuf>> {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One of them, while it lives.
+#[derive(Debug)]
+struct Begun(PathBuf);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        all_begun().retain(|path| *path != self.0);
+    }
+}
+
+/// Removes every file that was begun and not finished, and has no other begun: for a process that ends at
+/// once, on a signal.
+pub fn abandon_unfinished() {
+    let begun = all_begun();
+    for path in begun.iter() {
+        // What cannot be removed is swept another time.
+        let _ = std::fs::remove_file(path);
+    }
+    std::mem::forget(begun);
+}
 
 /// A file that is written beside its place and renamed when it is finished, so that no reader ever
 /// sees half of it. Dropped before, it leaves nothing.
@@ -29,6 +58,7 @@ use crate::Problem;
 pub struct WholeFile {
     file: tempfile::NamedTempFile,
     path: PathBuf,
+    begun: Begun,
 }
 
 impl WholeFile {
@@ -44,9 +74,14 @@ impl WholeFile {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
+        let mut all = all_begun();
+        let file = builder.tempfile_in(folder_of(path))?;
+        let begun = Begun(file.path().to_owned());
+        all.push(begun.0.clone());
         Ok(Self {
-            file: builder.tempfile_in(folder_of(path))?,
+            file,
             path: path.to_owned(),
+            begun,
         })
     }
 
@@ -60,11 +95,13 @@ impl WholeFile {
     /// # Errors
     /// What the system says; then all is as before.
     pub fn finish(self) -> io::Result<()> {
-        self.file.as_file().sync_all()?;
-        self.file.persist(&self.path)?;
-        // The rename itself, where the system can.
+        let Self { file, path, begun } = self;
+        file.as_file().sync_all()?;
+        file.persist(&path)?;
+        drop(begun);
+        // The rename itself, where the system can: not every network drive does, and the file is there.
         if cfg!(unix) {
-            File::open(folder_of(&self.path))?.sync_all()?;
+            let _ = File::open(folder_of(&path)).and_then(|folder| folder.sync_all());
         }
         Ok(())
     }

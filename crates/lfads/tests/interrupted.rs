@@ -3,7 +3,7 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Lfads, TINY, size};
@@ -29,7 +29,10 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Starts the fit and lets it come to another checkpoint.
 fn started(lfads: &Lfads) -> Child {
-    let mut command = lfads.command(FIT);
+    comes_to_a_checkpoint(lfads.command(FIT), lfads)
+}
+
+fn comes_to_a_checkpoint(mut command: Command, lfads: &Lfads) -> Child {
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let last = lfads.path("run/checkpoint/last.ckpt");
     let before = changed(&last);
@@ -53,9 +56,7 @@ fn rates(lfads: &Lfads) -> Arrays {
 #[cfg(unix)]
 fn send(signal: &str, child: &Child) {
     let pid = child.id().to_string();
-    let sent = std::process::Command::new("kill")
-        .args([signal, &pid])
-        .status();
+    let sent = Command::new("kill").args([signal, &pid]).status();
     assert!(sent.unwrap().success());
 }
 
@@ -69,7 +70,7 @@ fn killed_interrupted_and_terminated_a_fit_goes_on_and_ends_the_same() {
     child.kill().unwrap();
     child.wait().unwrap();
     std::fs::write(cut.path("run/.unfinished-x.tmp"), "half").unwrap();
-    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         let child = started(&cut);
         send(signal, &child);
         let output = child.wait_with_output().unwrap();
@@ -88,7 +89,7 @@ fn killed_interrupted_and_terminated_a_fit_goes_on_and_ends_the_same() {
     assert!(output.status.success() && log.contains("resumed"), "{log}");
     assert!(rates(&cut) == rates(&whole));
     let history = std::fs::read_to_string(cut.path("run/history.json")).unwrap();
-    assert_eq!(history.matches("Resumed").count(), 3);
+    assert_eq!(history.matches("Resumed").count(), 4);
     assert!(String::from_utf8_lossy(&cut.output(FIT).stderr).contains("already complete"));
     let other = cut.output(&format!("{FIT} --seed 9"));
     let message = String::from_utf8_lossy(&other.stderr);
@@ -111,6 +112,82 @@ fn a_second_signal_ends_at_once() {
     send("-CONT", &child);
     let code = child.wait().unwrap().code();
     assert!(matches!(code, Some(130 | 143)), "{code:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_its_starter_ignores_a_fit_ignores_and_a_hangup_hastens_nothing() {
+    let lfads = prepared(900);
+    // As `nohup` starts it, or a script that goes on without waiting.
+    let ignoring = "trap '' HUP INT; exec \"$0\" \"$@\"";
+    let plain = lfads.command(FIT);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", ignoring])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .current_dir(lfads.path(""));
+    let child = comes_to_a_checkpoint(command, &lfads);
+    send("-HUP", &child);
+    send("-INT", &child);
+    let output = child.wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && !log.contains("interrupted"),
+        "{log}"
+    );
+    let lfads = prepared(1_000_000);
+    let child = started(&lfads);
+    send("-STOP", &child);
+    send("-TERM", &child);
+    send("-HUP", &child);
+    send("-CONT", &child);
+    let output = child.wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    let last = log.trim_end().lines().last().unwrap();
+    assert!(last.contains("same command goes on"), "{log}");
+}
+
+fn noise(place: usize) -> f32 {
+    ((place as u32).wrapping_mul(2_654_435_761) >> 20) as f32
+}
+
+/// A file that is being written as the process ends at once is no file, nor the half of one.
+#[cfg(unix)]
+#[test]
+fn what_ends_at_once_leaves_nothing_unfinished() {
+    let lfads = Lfads::new();
+    let traces = ndarray::Array2::from_shape_fn((20_000, 20), |(t, n)| noise(20 * t + n));
+    data::write_npy(&lfads.path("long.npy"), traces.view()).unwrap();
+    let unfinished = || {
+        let entries = std::fs::read_dir(lfads.path("")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().contains("unfinished"))
+            .count()
+    };
+    // The moment is short: as often as it takes to meet it.
+    let caught = (0..50).find_map(|_| {
+        let mut command =
+            lfads.command("deconvolve long.npy --rate 30 --units f --tau 0.5 -o out.npz");
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let mut ended = false;
+        wait_until("never begun", || {
+            ended = child.try_wait().unwrap().is_some();
+            ended || unfinished() > 0
+        });
+        if ended {
+            assert!(child.wait().unwrap().success());
+            return None;
+        }
+        send("-STOP", &child);
+        let met = unfinished() > 0;
+        send("-INT", &child);
+        send("-CONT", &child);
+        let code = child.wait().unwrap().code();
+        (met && code != Some(0)).then_some(code)
+    });
+    assert_eq!((caught, unfinished()), (Some(Some(130)), 0));
 }
 
 #[cfg(unix)]
@@ -168,7 +245,12 @@ fn what_is_missing_of_a_finished_fit_is_made_again() {
         bytes[middle] ^= 1;
         bytes
     };
-    for name in ["inferred.h5", "history.json"] {
+    for name in [
+        "inferred.h5",
+        "history.json",
+        "factor_axes.json",
+        "checkpoint/states.ckpt",
+    ] {
         let log = damaged(name, &half);
         assert!(log.contains("is made again") && log.contains(name), "{log}");
     }
@@ -197,6 +279,14 @@ fn weights_are_those_of_the_run_or_of_none() {
         let last = message.trim_end().lines().last().unwrap();
         assert!(words.iter().all(|word| last.contains(word)), "{message}");
     };
+    let others = ["checkpoint/states.ckpt", "factor_axes.json"];
+    for (name, words) in others.into_iter().zip(["`of.config.seed`", "another fit"]) {
+        let [one, two] = ["one", "two"].map(|run| lfads.path(run).join(name));
+        let own = std::fs::read(&one).unwrap();
+        std::fs::copy(two, &one).unwrap();
+        refused(&[name, words]);
+        std::fs::write(&one, own).unwrap();
+    }
     let last = lfads.path("one/checkpoint/last.ckpt");
     std::fs::copy(lfads.path("two/checkpoint/last.ckpt"), &last).unwrap();
     refused(&["last.ckpt", "`of.config.seed` is 2 there, 1 here"]);
@@ -210,6 +300,8 @@ fn weights_are_those_of_the_run_or_of_none() {
     let text = std::fs::read_to_string(&run).unwrap();
     std::fs::write(&run, text.replace("\"dt_s\": 0.1", "\"dt_s\": -1.0")).unwrap();
     refused(&["contradicts itself", "`source.dt_s` is -1"]);
+    std::fs::write(&run, text.replace("\"tau_s\": 0.4,", "\"tau_s\": 1e300,")).unwrap();
+    refused(&["contradicts itself", "`calibration.tau_s` is 1"]);
     std::fs::write(&run, text.replace("\"format\": 3", "\"format\": 1")).unwrap();
     refused(&["format 1"]);
     let message = lfads.output("fit trials.h5 -o one -c tiny.toml").stderr;
