@@ -246,6 +246,10 @@ const CASES: &[Case] = &[
         "deconvolve no-rate.npy -o out.h5 --rate 0.01 --units f",
         &["frames last 100 s", "--tau"],
     ),
+    (
+        "fit trials.h5 -o run -c tiny.toml --rate 0.001",
+        &["frames last 1000 s", "--rate", "oasis-lfads"],
+    ),
     // What is read is not written over.
     (
         "deconvolve trials.h5 -o trials.h5",
@@ -271,6 +275,15 @@ const CASES: &[Case] = &[
         "report run6 -o run6/run.json",
         &["run.json", "would be lost"],
     ),
+    (
+        "report run6 -o run6/checkpoint/last.ckpt",
+        &["last.ckpt", "would be lost"],
+    ),
+    (
+        "infer run6 trials.h5 -o run6/factor_axes.json",
+        &["factor_axes.json", "would be lost"],
+    ),
+    ("report run6 -o trials.h5", &["trials.h5", "would be lost"]),
     (
         "fit inferred.h5 -o . -c tiny.toml",
         &["inferred.h5", "would be lost"],

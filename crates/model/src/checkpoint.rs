@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::Bytes;
 use data::WholeFile;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::ModelError;
@@ -14,6 +14,8 @@ use crate::identity::Difference;
 
 /// Ends in the version of what follows.
 const MAGIC: &[u8; 8] = b"LFADSCK3";
+/// Of this crate: another may compute otherwise.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Bytes of the SHA-256 of all before it, with which a file ends.
 const DIGEST: usize = 32;
 
@@ -80,6 +82,16 @@ impl<S: Serialize + for<'de> Deserialize<'de>> Checkpoint<S> {
         let bytes =
             std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
         Self::parse(&bytes).map_err(fail)
+    }
+
+    /// The same, if the training called itself `of` and this version of the crate wrote it.
+    pub fn read_of(path: &Path, of: Option<&Value>) -> Result<Self, ModelError> {
+        let mut checkpoint = Self::read(path)?;
+        let known = checkpoint.identity.take();
+        let wanted = json!({"of": of.unwrap_or(&known["of"]), "version": VERSION});
+        checkpoint.identity = json!({"of": known["of"], "version": known["version"]});
+        checkpoint.check(path, &wanted)?;
+        Ok(checkpoint)
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, String> {
@@ -169,8 +181,6 @@ fn keep_the_last(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn checkpoint(state: u32) -> Checkpoint<u32> {

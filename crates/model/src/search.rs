@@ -7,10 +7,10 @@ use burn::optim::Optimizer;
 use burn::tensor::{Bytes, Tensor, TensorData};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::batch::{TrainData, excerpts, host};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, VERSION};
 use crate::deep::{DeepDraw, DeepPosterior};
 use crate::error::{ModelError, require};
 use crate::gaussian::DiagonalGaussian;
@@ -80,6 +80,9 @@ impl SearchConfig {
 pub struct KnownStates(Array2<f32>);
 
 impl KnownStates {
+    /// Their file beside the weights.
+    pub const FILE: &str = "states.ckpt";
+
     /// The means of Q(g₀|x) of what training saw, and where the generator goes from there: any of its
     /// states may be another trial's first. Of many trials some are taken, in regular order.
     pub fn of<M: SequentialVae>(model: &M, data: &TrainData) -> Self {
@@ -114,26 +117,26 @@ impl KnownStates {
         Self(Array2::zeros((0, model.dynamics().config().n_ic)))
     }
 
-    /// Keeps them in a file.
+    /// Keeps them in a file, as those of the training that is called `of`.
     ///
     /// # Errors
     /// [`ModelError::Checkpoint`] if it cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), ModelError> {
+    pub fn write(&self, path: &Path, of: &Value) -> Result<(), ModelError> {
         let bytes = self.0.iter().flat_map(|value| value.to_le_bytes());
         Checkpoint {
-            identity: Value::Null,
+            identity: json!({"of": of, "version": VERSION}),
             state: self.0.dim(),
             blobs: vec![("states".into(), Bytes::from_bytes_vec(bytes.collect()))],
         }
         .write(path)
     }
 
-    /// Reads what [`KnownStates::write`] wrote.
+    /// Reads what [`KnownStates::write`] wrote of the training that is called `of`.
     ///
     /// # Errors
-    /// [`ModelError::Checkpoint`] if the file cannot be read or was cut short.
-    pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let mut checkpoint = Checkpoint::<(usize, usize)>::read(path)?;
+    /// [`ModelError::Checkpoint`] if the file cannot be read, was cut short or is another training's.
+    pub fn read(path: &Path, of: &Value) -> Result<Self, ModelError> {
+        let mut checkpoint = Checkpoint::<(usize, usize)>::read_of(path, Some(of))?;
         let bytes = checkpoint.take(path, "states")?;
         let values = bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes);
         let states = Array2::from_shape_vec(checkpoint.state, values.collect());

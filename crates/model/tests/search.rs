@@ -104,11 +104,15 @@ fn states_are_kept_and_those_of_another_model_refused() {
     let known = KnownStates::of(&model, &data);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("states.ckpt");
-    known.write(&path).unwrap();
-    assert_eq!(KnownStates::read(&path).unwrap(), known);
+    let of = serde_json::json!({"seed": 1});
+    known.write(&path, &of).unwrap();
+    assert_eq!(KnownStates::read(&path, &of).unwrap(), known);
+    let error = KnownStates::read(&path, &serde_json::json!({"seed": 2}));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("`of.seed` is 1 there, 2 here"), "{error}");
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
-    let error = KnownStates::read(&path).unwrap_err().to_string();
+    let error = KnownStates::read(&path, &of).unwrap_err().to_string();
     assert!(error.contains("states.ckpt"), "{error}");
 
     let dynamics = model::DynamicsConfig {

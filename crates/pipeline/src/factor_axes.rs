@@ -3,11 +3,15 @@
 //! A model's own factors are any mixture of what neurons share: two trainings mix it differently. Their
 //! principal components in the logarithms of the rates are the same wherever two fits agree.
 
-use anyhow::{Context, Result};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
 use data::Arrays;
 use metrics::{PrincipalComponents, Ridge};
 use ndarray::{Array2, Array3, Axis, Ix3};
+use runs::store::{hash, write_atomically};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// Frames and neurons that the order is found by, at most.
 const MAX_FRAMES: usize = 20_000;
@@ -27,9 +31,50 @@ pub struct FactorAxes {
     pub share: Vec<f32>,
 }
 
+/// What the file of the axes holds.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// Of the axes and of the fit that they belong to.
+    sha256: String,
+    axes: FactorAxes,
+}
+
 impl FactorAxes {
     /// Its file in a run's folder: other sessions are inferred along the same axes.
-    pub(crate) const FILE: &str = "factor_axes.json";
+    pub const FILE: &str = "factor_axes.json";
+
+    /// Keeps them in a file, as those of the fit that `of` describes.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn write(&self, path: &Path, of: &Value) -> Result<()> {
+        let kept = Kept {
+            sha256: self.sha256(of)?,
+            axes: self.clone(),
+        };
+        write_atomically(path, &serde_json::to_vec(&kept)?)
+    }
+
+    /// Reads what [`FactorAxes::write`] wrote of the fit that `of` describes.
+    ///
+    /// # Errors
+    /// If the file is missing, damaged or another fit's.
+    pub(crate) fn read(path: &Path, of: &Value) -> Result<Self> {
+        let shown = path.display();
+        let text = std::fs::read(path).with_context(|| shown.to_string())?;
+        let kept: Kept = serde_json::from_slice(&text)
+            .with_context(|| format!("{shown}: damaged, or of another version"))?;
+        if kept.sha256 != kept.axes.sha256(of)? {
+            bail!("{shown}: damaged, or of another fit; the same `lfads fit` makes it again");
+        }
+        Ok(kept.axes)
+    }
+
+    fn sha256(&self, of: &Value) -> Result<String> {
+        // By way of text, as it will be read.
+        let axes: Value = serde_json::from_slice(&serde_json::to_vec(self)?)?;
+        Ok(hash(&json!({"of": of, "axes": axes})))
+    }
 
     /// Of the factors and rates in `results`.
     ///
@@ -167,6 +212,28 @@ mod tests {
         let variance = |k: usize| factors.index_axis(Axis(2), k).std(0.0).powi(2);
         let found = variance(0) / (variance(0) + variance(1));
         assert!((found - share[[0]]).abs() < 1e-3, "{found}");
+    }
+
+    #[test]
+    fn a_digit_that_changed_and_axes_of_another_fit_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FactorAxes::FILE);
+        let axes = FactorAxes::of(&results([[1.0, 0.0], [0.0, 1.0]])).unwrap();
+        let of = json!({"seed": 1});
+        axes.write(&path, &of).unwrap();
+        assert_eq!(FactorAxes::read(&path, &of).unwrap(), axes);
+        assert!(FactorAxes::read(&path, &json!({"seed": 2})).is_err());
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let digits = whole.match_indices(char::is_numeric);
+        for (place, digit) in digits.step_by(7) {
+            let mut changed = whole.clone();
+            let other = if digit == "5" { "6" } else { "5" };
+            changed.replace_range(place..=place, other);
+            std::fs::write(&path, changed).unwrap();
+            let read = FactorAxes::read(&path, &of);
+            // The last digits may mean nothing.
+            assert!(!read.is_ok_and(|read| read != axes), "at {place}");
+        }
     }
 
     #[test]

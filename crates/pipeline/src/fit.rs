@@ -184,7 +184,7 @@ impl Prepared {
         let mut results = self.observations.infer(config, model, n_samples, seed)?;
         let axes = FactorAxes::of(&results)?;
         axes.apply(&mut results)?;
-        folder.write(FactorAxes::FILE, &axes)?;
+        axes.write(&folder.file(FactorAxes::FILE), &record.identity()?)?;
         let frames = record.held_out.frames(&self.observations.cut);
         results.insert("held_out", "", frames.into_dyn());
         run.lock.check().map_err(anyhow::Error::msg)?;

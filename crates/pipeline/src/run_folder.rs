@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use data::{Arrays, Recording, Traces};
 use model::train::{Event, ValidationReport};
-use model::{Difference, TrainConfig, check_checkpoint};
+use model::{Difference, KnownStates, TrainConfig, check_checkpoint};
 use runs::lock::Lock;
 use runs::store::{hex, write_atomically};
 use serde::de::DeserializeOwned;
@@ -17,6 +17,7 @@ use zoo::{ModelConfig, ModelName};
 use crate::calibration::Calibration;
 use crate::config::FitConfig;
 use crate::external::ExternalRecord;
+use crate::factor_axes::FactorAxes;
 use crate::held_out::HeldOut;
 use crate::proof::Proof;
 
@@ -145,6 +146,19 @@ impl RunRecord {
             return Some(format!("`calibration` is {is}, for {}", self.model));
         }
         let calibration = self.calibration.as_ref()?;
+        let longest_s = 1000.0 * dt_s.max(1.0);
+        let times_s = [
+            ("calibration.tau_s", Some(calibration.tau_s)),
+            ("calibration.rise_s", calibration.rise_s),
+        ];
+        let is_out = |time: &f64| !(*time > 0.0 && *time <= longest_s);
+        for (name, time_s) in times_s {
+            if let Some(time_s) = time_s.filter(is_out) {
+                return Some(format!(
+                    "`{name}` is {time_s}; it must be above 0 and at most {longest_s} s"
+                ));
+            }
+        }
         let of_neurons = [
             ("calibration.baseline", &calibration.baseline),
             ("calibration.spike_size", &calibration.spike_size),
@@ -219,15 +233,19 @@ pub struct Locked {
 }
 
 impl RunFolder {
-    /// The files of a run, beside its checkpoints.
-    pub const FILES: [&str; 7] = [
+    /// The files of a run, its checkpoints among them.
+    pub const FILES: [&str; 11] = [
         "run.json",
         "config.toml",
         "inferred.h5",
         "inferred.npz",
         "history.json",
         "result.json",
+        FactorAxes::FILE,
         "lock",
+        "checkpoint/last.ckpt",
+        "checkpoint/previous.ckpt",
+        "checkpoint/states.ckpt",
     ];
 
     /// A folder that holds a run.
@@ -331,6 +349,8 @@ impl RunFolder {
         let found = || {
             self.read::<History>("history.json")?;
             check_checkpoint(&self.weights(), Some(&of))?;
+            KnownStates::read(&self.checkpoints().join(KnownStates::FILE), &of)?;
+            FactorAxes::read(&self.file(FactorAxes::FILE), &of)?;
             let results = Arrays::read(&self.file("inferred.h5"))?;
             results.require("rates")?;
             self.read::<RunResult>("result.json")

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use burn::tensor::Device;
 use calcium::estimate::median;
 use data::{Arrays, Recording, Units};
+use model::KnownStates;
 use runs::memory;
 use zoo::{ModelName, Setting};
 
@@ -151,14 +152,25 @@ pub fn infer(
     let config = &record.model_config;
     let (of, search) = (record.identity()?, record.config.search);
     let model = config.load(&setting, device, &folder.weights(), &of, search)?;
+    let states = folder.checkpoints().join(KnownStates::FILE);
+    if !states.is_file() {
+        tracing::warn!(
+            "{}: it is not there: searches for where a trial starts know of no other trials; the same `lfads fit` makes it",
+            states.display()
+        );
+    }
     let windows = record.config.windows.size(record.model);
     let observations = Observations::new(recording, windows, calibrated, external, record.model)?;
     let seed = record.config.seed;
     let mut results = observations.infer(config, model.as_ref(), n_samples, seed)?;
-    // Runs of earlier versions have none, and factors as the model mixes them.
-    if folder.file(FactorAxes::FILE).is_file() {
-        let axes: FactorAxes = folder.read(FactorAxes::FILE)?;
-        axes.apply(&mut results)?;
+    let axes = folder.file(FactorAxes::FILE);
+    if axes.is_file() {
+        FactorAxes::read(&axes, &of)?.apply(&mut results)?;
+    } else {
+        tracing::warn!(
+            "{}: it is not there: factors are as the model mixes them, in no order; the same `lfads fit` makes it",
+            axes.display()
+        );
     }
     Ok((results, observations))
 }

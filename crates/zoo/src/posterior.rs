@@ -15,9 +15,6 @@ use crate::config::ModelConfig;
 use crate::error::ZooError;
 use crate::reading::Setting;
 
-/// Beside the weights: the initial conditions of training.
-const STATES: &str = "states.ckpt";
-
 impl ModelConfig {
     /// Checks the settings, so that nothing is trained in vain.
     ///
@@ -274,7 +271,8 @@ impl ModelTask for Fit<'_> {
         )?;
         let known = KnownStates::of(&fitted.model, self.observed);
         if let Some(checkpoints) = checkpoints {
-            known.write(&checkpoints.folder().join(STATES))?;
+            let path = checkpoints.folder().join(KnownStates::FILE);
+            known.write(&path, checkpoints.of())?;
         }
         let model = Ready {
             model: fitted.model,
@@ -303,10 +301,10 @@ impl ModelTask for Load<'_> {
 
     fn run<M: SequentialVae>(self, model: M) -> Result<Box<dyn Posterior>, ZooError> {
         let model = load_weights(model, self.checkpoint, Some(self.of))?;
-        let states = self.checkpoint.with_file_name(STATES);
-        // Versions before the search left none.
+        let states = self.checkpoint.with_file_name(KnownStates::FILE);
+        // A training that is not complete has none.
         let known = match states.exists() {
-            true => KnownStates::read(&states)?,
+            true => KnownStates::read(&states, self.of)?,
             false => KnownStates::none(&model),
         };
         Ok(Box::new(Ready {

@@ -60,6 +60,8 @@ impl Infer {
         check_file(&self.output, &inputs)?;
         let device = self.device.open()?;
         let (folder, record) = RunFolder::open(&self.run)?;
+        // What the fit read is not read again, but is as precious.
+        check_file(&self.output, &[&record.source.path])?;
         if !folder.file("result.json").is_file() {
             if !folder.weights().exists() {
                 bail!(

@@ -41,7 +41,9 @@ impl ReportArgs {
         let output = self.output.clone();
         let output = output.unwrap_or_else(|| folder.file("report.html"));
         let own = RunFolder::FILES.map(|name| self.run.join(name));
-        let own: Vec<&Path> = own.iter().map(PathBuf::as_path).collect();
+        let mut own: Vec<&Path> = own.iter().map(PathBuf::as_path).collect();
+        // What the fit read is not read again, but is as precious.
+        own.push(&record.source.path);
         check_file(&output, &own)?;
         write_atomically(&output, page.as_bytes())?;
         let text = format!("{}: {} kB\n", output.display(), page.len() / 1000);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::batch::TrainData;
+use crate::checkpoint::VERSION;
 
 use super::TrainConfig;
 
@@ -45,6 +46,11 @@ impl<'a> Checkpoints<'a> {
         self.every
     }
 
+    /// What they belong to.
+    pub fn of(&self) -> &Value {
+        self.of
+    }
+
     /// Where they are.
     pub fn folder(&self) -> &Path {
         self.folder
@@ -64,9 +70,6 @@ impl<'a> Checkpoints<'a> {
         })
     }
 }
-
-/// Of this crate: another may compute otherwise.
-pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// SHA-256 of an array's shape and values.
 fn digest(values: ArrayView3<'_, f32>) -> String {

@@ -9,14 +9,13 @@ use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::checkpoint::{Checkpoint, before};
 use crate::error::ModelError;
 use crate::pass::Task;
 use crate::vae::SequentialVae;
 
-use super::checkpoints::VERSION;
 use super::recovery::{Snapshot, is_finite};
 use super::{Observer, State, Trainer};
 
@@ -38,7 +37,7 @@ pub fn load_weights<M: SequentialVae>(
     path: &Path,
     of: Option<&Value>,
 ) -> Result<M, ModelError> {
-    let mut checkpoint = read_of(path, of)?;
+    let mut checkpoint = Checkpoint::<Saved>::read_of(path, of)?;
     let bytes = checkpoint.take(path, "average")?;
     load(model.valid(), bytes, path)
 }
@@ -48,16 +47,7 @@ pub fn load_weights<M: SequentialVae>(
 /// # Errors
 /// [`ModelError::Checkpoint`] if the file cannot be read, or is another's.
 pub fn check_checkpoint(path: &Path, of: Option<&Value>) -> Result<(), ModelError> {
-    read_of(path, of).map(drop)
-}
-
-fn read_of(path: &Path, of: Option<&Value>) -> Result<Checkpoint<Saved>, ModelError> {
-    let mut checkpoint = Checkpoint::<Saved>::read(path)?;
-    let known = checkpoint.identity.take();
-    let wanted = json!({"of": of.unwrap_or(&known["of"]), "version": VERSION});
-    checkpoint.identity = json!({"of": known["of"], "version": known["version"]});
-    checkpoint.check(path, &wanted)?;
-    Ok(checkpoint)
+    Checkpoint::<Saved>::read_of(path, of).map(drop)
 }
 
 impl<M: SequentialVae> Trainer<'_, M> {
