@@ -30,6 +30,16 @@ pub enum CalciumError {
         /// Frame interval in seconds.
         dt_s: f64,
     },
+    /// Frames so long that the spike network would fill each with more of its own than it could ever use.
+    #[error(
+        "frames last {dt_s} s, in which transients come and go; the spike network takes frames of up to {longest_s} s"
+    )]
+    FramesTooLong {
+        /// Frame interval in seconds.
+        dt_s: f64,
+        /// The longest that it takes.
+        longest_s: f64,
+    },
     /// A name that is no discretisation's.
     #[error(
         "\"{name}\" is no discretisation; it must be \"euler\" (1 - dt/tau) or \"exact\" (exp(-dt/tau))"

@@ -98,6 +98,9 @@ struct ChunkSpikes {
 }
 
 impl SpikeNetwork {
+    /// The longest frames, seconds, in which it looks for spikes: in longer ones transients come and go.
+    pub const LONGEST_FRAME_S: f64 = 2.0;
+
     /// The network that comes with the crate.
     #[must_use]
     pub fn bundled() -> &'static Self {
@@ -120,13 +123,21 @@ impl SpikeNetwork {
     /// # Units
     /// `rate_hz`: frames per second. The trace may have any unit and offset.
     /// # Errors
-    /// [`CalciumError::EmptyTrace`], [`CalciumError::Infinite`], and [`CalciumError::NotPositive`] for the rate.
+    /// [`CalciumError::EmptyTrace`], [`CalciumError::Infinite`]; [`CalciumError::NotPositive`] and
+    /// [`CalciumError::FramesTooLong`] for the rate.
     pub fn infer<T: Sample>(
         &self,
         trace: &[T],
         rate_hz: f64,
     ) -> Result<NetworkSpikes, CalciumError> {
         error::positive("rate_hz", rate_hz)?;
+        // Every frame is filled with some at 30 Hz.
+        if rate_hz < 1.0 / Self::LONGEST_FRAME_S {
+            return Err(CalciumError::FramesTooLong {
+                dt_s: 1.0 / rate_hz,
+                longest_s: Self::LONGEST_FRAME_S,
+            });
+        }
         check(trace)?;
         let grid = Grid::new(trace.len(), rate_hz);
         let working = grid.sample(trace);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 use calcium::estimate::median;
+use calcium::network::SpikeNetwork;
 use calcium::{CalciumError, Discretisation, INDICATORS, NamedIndicator};
 use clap::ValueEnum;
 use data::{Arrays, Likelihood, Recording, TraceBlocks, TraceStream, Units};
@@ -21,8 +22,6 @@ use crate::deconvolution::{Deconvolution, Method, Solved, remarks_of};
 use crate::input::{InputArgs, with_option_names};
 use crate::range;
 
-/// Of the traces that the network may be given, seconds.
-const LONGEST_FRAME_S: f64 = 2.0;
 /// Neurons in memory at a time with `--blocks`.
 const PER_BLOCK: usize = 64;
 
@@ -251,10 +250,11 @@ impl Deconvolve {
     fn checked(&self, stated: Stated) -> Result<Deconvolution> {
         let deconvolution = self.deconvolution(stated);
         let dt_s = deconvolution.dt_s;
-        if deconvolution.method == Method::Network && dt_s > LONGEST_FRAME_S {
+        if deconvolution.method == Method::Network && dt_s > SpikeNetwork::LONGEST_FRAME_S {
             bail!(
-                "{}: its frames last {dt_s} s, in which transients come and go: the network takes frames of up to {LONGEST_FRAME_S} s (--rate, if the file is wrong; --tau deconvolves by OASIS)",
-                self.path.display()
+                "{}: its frames last {dt_s} s, in which transients come and go: the network takes frames of up to {} s (--rate, if the file is wrong; --tau deconvolves by OASIS)",
+                self.path.display(),
+                SpikeNetwork::LONGEST_FRAME_S
             );
         }
         Ok(deconvolution)

@@ -1,8 +1,8 @@
 //! Calibration by the spike network alone, for models that read its spikes: one look at each trace.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use calcium::estimate::median;
-use calcium::network::LogNormal;
+use calcium::network::{LogNormal, SpikeNetwork};
 use calcium::{Ar2, CalciumError, Inference, InferredSpikes};
 use data::Recording;
 
@@ -132,6 +132,13 @@ impl Shape {
 
 impl Found {
     fn of(recording: &Recording, config: &CalibrationConfig) -> Result<Self> {
+        let (dt_s, longest_s) = (recording.dt_s, SpikeNetwork::LONGEST_FRAME_S);
+        if dt_s > longest_s {
+            bail!(
+                "{}: its frames last {dt_s} s, in which transients come and go: the spike network takes frames of up to {longest_s} s; state the rate, if the file is wrong (--rate), or give `oasis-lfads`, which needs no network",
+                recording.path.display()
+            );
+        }
         let trials = recording.stretches();
         let starts = trials.iter().scan(0, |next, trial| {
             let start = *next;
