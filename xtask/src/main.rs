@@ -2,6 +2,7 @@
 
 mod bench;
 mod deconvolver;
+mod deny;
 mod readme;
 mod recordings;
 mod torture;
@@ -20,7 +21,8 @@ Commands:
   train-deconvolver [OPTIONS] Train the spike network of `lfads deconvolve` on simulated traces, write its weights;
                               an interrupted training goes on
   recordings [OPTIONS]        Fit recordings as laboratories bring them, by defaults; write results/recordings.md
-  torture [OPTIONS]           Kill fits, damage their files, try extremes and hostile files; write results/torture.md
+  torture [OPTIONS]           Kill fits, fill disks, damage files, try extremes and hostile files; write results/torture.md
+  deny                        Check licences, versions and sources of what is depended on, by deny.toml
   readme                      Copy tables of results into README.md and results/README.md
 
 `cargo xtask COMMAND --help` lists the options.";
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Some("reproduce-table1" | "simulate") => bench::run(&args),
         Some("bench") => bench::performance(&args[1..]),
         Some("train-deconvolver") => deconvolver::train(&args[1..]),
+        Some("deny") => deny::run(),
         Some("torture") => torture::run(&args[1..]),
         Some("recordings") => recordings::run(&args[1..]),
         Some("readme") => readme::run(bench::workspace_root()),
