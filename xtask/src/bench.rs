@@ -35,9 +35,11 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// The program `lfads` as the tests build and run it.
+/// The program `lfads` as the tests build and run it, and `bench` beside it.
 pub fn tested_program() -> Result<PathBuf, String> {
-    built(&["test", "--workspace", "--no-run"], "target/debug/lfads")
+    let those_that_run_it = ["--test", "end_to_end", "--test", "cli"];
+    let build = [&["test", "--workspace", "--no-run"], &those_that_run_it[..]];
+    built(&build.concat(), "target/debug/lfads")
 }
 
 /// The program `lfads`, optimised.

@@ -37,7 +37,9 @@ pub fn of_runs(program: &Program, tries: usize, random: &mut Random) -> Result<T
         "history.json",
         "result.json",
         "inferred.h5",
+        "factor_axes.json",
         "checkpoint/last.ckpt",
+        "checkpoint/states.ckpt",
     ];
     let whole: Vec<Vec<u8>> = names
         .iter()

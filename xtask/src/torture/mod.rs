@@ -1,13 +1,15 @@
-//! `cargo xtask torture`: kills, damage, extremes, hostile files, at length; writes results/torture.md.
+//! `cargo xtask torture`: kills, full disks, damage, extremes, hostile files, at length; writes results/torture.md.
 //!
 //! What the tests try once is tried many times here, on the real program in a folder of its own. A try
 //! holds if the program ends by itself in time, with what it should have made or with one line and exit
 //! code 2; a panic, a signal, a wrong result and work without end are failures.
 
 mod damage;
+mod disk;
 mod extremes;
 mod kills;
 mod program;
+mod soak;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -22,7 +24,8 @@ Usage: cargo xtask torture [--seed N] [--tries N]
 
 Options:
   --seed N   Of moments, bits and files [default: 1]
-  --tries N  Kills for each model; ten times as many mutated files [default: 20]";
+  --tries N  Kills for each model and each call, small disks for each command; ten times as many mutated
+             files [default: 20]";
 
 /// How a try ended that held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct Tried {
     /// Of those that held, the ones that ended in a line of words.
     in_words: usize,
     failures: Vec<String>,
+    /// Why nothing was tried, where the machine does not let.
+    skipped: Option<&'static str>,
 }
 
 impl Tried {
@@ -47,7 +52,13 @@ impl Tried {
             n: 0,
             in_words: 0,
             failures: Vec::new(),
+            skipped: None,
         }
+    }
+
+    fn skipped(mut self, why: &'static str) -> Self {
+        self.skipped = Some(why);
+        self
     }
 
     /// Counts a try, which made what it should or ended in words; `Err` says what went wrong.
@@ -106,11 +117,15 @@ fn torture(seed: u64, tries: usize) -> Result<bool, String> {
     let mut random = Random(seed);
     let tried = [
         kills::at_random_moments(&program, tries, &mut random)?,
+        disk::kills(&program, tries, &mut random)?,
+        disk::failures(&program, tries, &mut random)?,
+        disk::full(&program, tries, &mut random)?,
         kills::two_at_once(&program, tries)?,
         kills::nobody_listens(&program, tries, &mut random)?,
         damage::of_runs(&program, 5 * tries, &mut random)?,
         damage::of_recordings(&program, 10 * tries, &mut random)?,
         extremes::of_every_command(&program),
+        soak::fits(&program)?,
     ];
     let page = page(&tried, seed, tries, start.elapsed().as_secs());
     let path = workspace_root().join("results/torture.md");
@@ -131,6 +146,11 @@ fn page(tried: &[Tried], seed: u64, tries: usize, seconds: u64) -> String {
         let held = n - tried.failures.len();
         // Writing to a `String` cannot fail.
         let _ = writeln!(page, "| {what} | {n} | {held} | {in_words} |");
+    }
+    for tried in tried {
+        if let Some(why) = tried.skipped {
+            let _ = writeln!(page, "\n- skipped: {}: {why}", tried.what);
+        }
     }
     for failure in tried.iter().flat_map(|tried| &tried.failures) {
         let _ = writeln!(page, "\n- {failure}");

@@ -52,8 +52,27 @@ impl Program {
         self.folder.join(name)
     }
 
+    /// The program that is built beside it.
+    pub fn beside(&self, name: &str) -> Command {
+        let mut command = Command::new(self.path.with_file_name(name));
+        command.current_dir(&self.folder).env_remove("RUST_LOG");
+        command
+    }
+
     pub fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(&self.path);
+        self.command_under(&[], line)
+    }
+
+    /// The program run by another one, whose words come first.
+    fn command_under(&self, by: &[&str], line: &str) -> Command {
+        let mut command = match by.split_first() {
+            Some((by, words)) => {
+                let mut command = Command::new(by);
+                command.args(words).arg(&self.path);
+                command
+            }
+            None => Command::new(&self.path),
+        };
         command
             .current_dir(&self.folder)
             .env_remove("RUST_LOG")
@@ -66,14 +85,23 @@ impl Program {
 
     /// Starts it with its log in the file `log`.
     pub fn start(&self, line: &str) -> Result<Child, String> {
+        self.start_under(&[], line)
+    }
+
+    fn start_under(&self, by: &[&str], line: &str) -> Result<Child, String> {
         let log = File::create(self.file("log")).map_err(|error| error.to_string())?;
-        let child = self.command(line).stderr(log).spawn();
+        let child = self.command_under(by, line).stderr(log).spawn();
         child.map_err(|error| format!("{}: {error}", self.path.display()))
     }
 
     /// Runs it to its end; the exit code, and the lines that are no log.
     pub fn end(&self, line: &str) -> Result<(i32, Vec<String>), String> {
-        let mut child = self.start(line)?;
+        self.end_under(&[], line)
+    }
+
+    /// The same, run by another program, whose words come first.
+    pub fn end_under(&self, by: &[&str], line: &str) -> Result<(i32, Vec<String>), String> {
+        let mut child = self.start_under(by, line)?;
         let code = within(&mut child, LIMIT).ok_or_else(|| format!("`{line}` did not end"))?;
         let log = super::bytes(&self.file("log"))?;
         let log = String::from_utf8_lossy(&log).into_owned();
@@ -92,11 +120,16 @@ impl Program {
 
     /// Runs it; it should succeed, or end with exit code 2 and one line.
     pub fn held(&self, line: &str) -> Result<End, String> {
-        match self.end(line)? {
-            (0, said) if said.is_empty() => Ok(End::Done),
-            (2, said) if said.len() == 1 => Ok(End::InWords),
-            (code, said) => Err(format!("`{line}` ended with {code}: {}", said.join(" / "))),
-        }
+        held(line, self.end(line)?)
+    }
+}
+
+/// What is asked of any end: success and no word but the log's, or exit code 2 and one line.
+pub fn held(line: &str, end: (i32, Vec<String>)) -> Result<End, String> {
+    match end {
+        (0, said) if said.is_empty() => Ok(End::Done),
+        (2, said) if said.len() == 1 => Ok(End::InWords),
+        (code, said) => Err(format!("`{line}` ended with {code}: {}", said.join(" / "))),
     }
 }
 
