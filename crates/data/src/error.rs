@@ -82,6 +82,20 @@ pub enum Problem {
         /// Datasets and links, each with the reason.
         found: String,
     },
+    /// Only arrays whose names say that they are something else.
+    #[error("by their names these are no traces: {found}; if one is, name it with `dataset`")]
+    Unlikely {
+        /// Their names.
+        found: String,
+    },
+    /// An NWB file without traces of regions, but with series of other kinds.
+    #[error(
+        "there is no RoiResponseSeries; if one of these holds traces, name it with `dataset`: {found}"
+    )]
+    OtherSeries {
+        /// Their paths.
+        found: String,
+    },
     /// An NWB file to which nothing can be added.
     #[error(
         "the recording's NWB file cannot be added to: it begins behind a block of other data, or uses addresses of less than 64 bits; write the results as .h5"
@@ -99,9 +113,14 @@ pub enum Problem {
     },
     /// A Zarr store.
     #[error(
-        "this is a Zarr store, as minian writes it, which is not read; in Python: import xarray, numpy; x = xarray.open_zarr(FOLDER); numpy.save('traces.npy', x['YrA'].transpose('frame', 'unit_id').values), or x['C'] for denoised traces"
+        "this is a Zarr store, or a folder of such, as minian writes them, which is not read; in Python, after pip install xarray zarr: import xarray, numpy; x = xarray.open_zarr('{store}'); numpy.save('traces.npy', x['{array}'].transpose('frame', 'unit_id').values); then give traces.npy and `rate`"
     )]
-    Zarr,
+    Zarr {
+        /// The store that holds traces.
+        store: String,
+        /// What the traces are called in it.
+        array: String,
+    },
     /// A format of which every trace is needed at once.
     #[error(
         "NWB and pynapple's archives are written whole, not a block at a time; name a .h5 or .npz file, or do without blocks"
@@ -307,6 +326,14 @@ pub enum Problem {
         /// Step between frames, or their length.
         step: f64,
     },
+    /// A rate that is hardly one of frames.
+    #[error(
+        "the file states {rate_hz} frames per second: is that the seconds of a frame? Give `rate`, in frames per second"
+    )]
+    SlowRate {
+        /// What is stated.
+        rate_hz: f64,
+    },
     /// An order of axes that the shape leaves open, or the values contradict.
     #[error(
         "dataset `{dataset}` has shape {shape:?}: read as {}{why}; say with `order` which axis is which",
@@ -339,16 +366,14 @@ pub enum Problem {
         dataset: String,
     },
     /// A mask that does not suit the recording.
-    #[error(
-        "the mask {name} holds {found}; it must hold a number for each of {n_frames} frames, 1 where there is no data and 0 elsewhere, or the numbers of such frames, counted from 0"
-    )]
+    #[error("the mask {name} holds {found}; {}", masks(shape))]
     Mask {
         /// Its file.
         name: String,
         /// What it holds.
         found: String,
-        /// Frames of the recording.
-        n_frames: usize,
+        /// Shape of the recording as it is read: `[time, neuron]` or `[trial, time, neuron]`.
+        shape: Vec<usize>,
     },
     /// A part that is none of the recording's.
     #[error(
@@ -457,6 +482,14 @@ pub enum Problem {
         value: f64,
         /// Time of the frame before.
         before: f64,
+    },
+    /// Times of no frames.
+    #[error(
+        "{times}: the steps are too uneven for the times of frames; if each line is a spike or an event, call the columns `neuron` and `time`; if these are frames, call the times `time` and give `rate`, which is used instead"
+    )]
+    Irregular {
+        /// Which times.
+        times: String,
     },
     /// A gap too long for dropped frames.
     #[error(
@@ -605,6 +638,24 @@ fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
         true => write!(f, "{}", c.escape_default()),
         false => f.write_char(c),
     })
+}
+
+/// What a mask of a recording of this shape may hold.
+fn masks(shape: &[usize]) -> String {
+    let (n_frames, several) = match *shape {
+        [trials, time, neurons] => (
+            time,
+            format!("[trial, time] ({trials}, {time}) or [trial, time, neuron] (and {neurons})"),
+        ),
+        [time, neurons] => (
+            time,
+            format!("[time, neuron] ({time}, {neurons}) or [neuron, time]"),
+        ),
+        _ => (0, String::new()),
+    };
+    format!(
+        "it must hold a number for each of {n_frames} frames, 1 where there is no data and 0 elsewhere, such numbers as {several}, or the numbers of such frames, counted from 0"
+    )
 }
 
 /// A shape with what its axes would be, unless another order is stated.

@@ -372,7 +372,10 @@ pub fn option_names(problem: &Problem) -> String {
         Problem::MissingRate
         | Problem::Timestamps { .. }
         | Problem::Milliseconds { .. }
-        | Problem::SpikeTimes { .. } => "--rate HZ",
+        | Problem::SlowRate { .. }
+        | Problem::Irregular { .. }
+        | Problem::SpikeTimes { .. }
+        | Problem::Zarr { .. } => "--rate HZ",
         Problem::Disagree { b, .. } if b.contains("timestamps") => {
             "--rate HZ reads on without the times"
         }
@@ -382,9 +385,11 @@ pub fn option_names(problem: &Problem) -> String {
         Problem::AxisOrder { .. } | Problem::Movie { .. } => {
             "--order trial-time-neuron, trial-neuron-time, neuron-trial-time, …"
         }
-        Problem::Ambiguous { .. } | Problem::NotFound { .. } | Problem::OnlyCounters { .. } => {
-            "--dataset NAME"
-        }
+        Problem::Ambiguous { .. }
+        | Problem::NotFound { .. }
+        | Problem::Unlikely { .. }
+        | Problem::OtherSeries { .. }
+        | Problem::OnlyCounters { .. } => "--dataset NAME",
         Problem::NotStreamed => "leave --blocks out",
         Problem::NoCells { .. }
         | Problem::NoneAccepted { .. }

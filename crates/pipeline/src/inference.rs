@@ -46,6 +46,7 @@ impl Observations {
             let known = external.trials().into_dyn();
             results.insert("external_inputs", "as given", known);
         }
+        fill_missing_spikes(&mut results, recording.dt_s);
         let units = recording.units.map(|units| units.to_string());
         let observed = Cut::trials(recording).into_dyn();
         results.insert("observed", &units.unwrap_or_default(), observed);
@@ -113,6 +114,27 @@ impl Observations {
             results.insert(name, unit, trials.into_dyn());
         }
         Ok(())
+    }
+}
+
+/// Spikes of frames without data: as many as the rates expect.
+fn fill_missing_spikes(results: &mut Arrays, dt_s: f64) {
+    let Some(rates) = results
+        .arrays
+        .get("rates")
+        .map(|rates| rates.values.clone())
+    else {
+        return;
+    };
+    let Some(spikes) = results.arrays.get_mut("spikes") else {
+        return;
+    };
+    if spikes.values.shape() == rates.shape() {
+        spikes.values.zip_mut_with(&rates, |spikes, rate_hz| {
+            if spikes.is_nan() {
+                *spikes = rate_hz * dt_s as f32;
+            }
+        });
     }
 }
 

@@ -1,7 +1,9 @@
 //! Text tables: in and out.
 
+use std::collections::HashSet;
 use std::path::Path;
 
+use csv::StringRecord;
 use ndarray::ArrayView2;
 
 use crate::format::text::normalised;
@@ -54,10 +56,16 @@ pub(crate) struct Table {
     pub(crate) first: Vec<String>,
     /// What the rows are called, where their first cells are text.
     pub(crate) labels: Option<Vec<String>>,
-    /// Number of columns, without the labels.
+    /// Number of columns, without the labels and those of text.
     pub(crate) width: usize,
-    /// The lines below the first, row by row.
+    /// The lines below the header, row by row.
     pub(crate) cells: Vec<f64>,
+    /// Lines of the header, or 1 where the first line may be a row.
+    pub(crate) header_lines: usize,
+    /// Whether rows have names, and the first line has none for them.
+    pub(crate) is_corner_blank: bool,
+    /// What the columns of text are called, which are left out.
+    pub(crate) text_columns: Vec<String>,
 }
 
 /// Reads a text table; an empty cell is NaN. Runs of blanks are one delimiter.
@@ -101,39 +109,27 @@ fn parse_delimited(text: &[u8], delimiter: u8) -> Result<Table, Problem> {
         .delimiter(delimiter)
         .trim(csv::Trim::All)
         .from_reader(text);
-    let mut first: Option<Vec<String>> = None;
-    let mut labels: Option<Vec<String>> = None;
-    let mut width = None;
+    let mut records = reader.records();
+    let seen: Result<Vec<StringRecord>, _> = records.by_ref().take(RECORDS_SEEN).collect();
+    let seen = seen.map_err(|e| bad_text(&e))?;
+    let plan = Plan::of(&seen).ok_or(Problem::NoRows)?;
+    let mut labels = plan.has_labels.then(Vec::new);
     let mut cells = Vec::new();
-    for record in reader.records() {
+    let below = seen.into_iter().skip(plan.header_lines).map(Ok);
+    for record in below.chain(records) {
         let record = record.map_err(|e| bad_text(&e))?;
         let line = record.position().map_or(0, csv::Position::line);
-        let Some(header) = &mut first else {
-            first = Some(record.iter().map(str::to_owned).collect());
-            continue;
-        };
-        let expected = *width.get_or_insert_with(|| {
-            // A header without a name for the rows' own is one cell shorter.
-            if header.len() + 1 == record.len() {
-                header.insert(0, String::new());
-            }
-            header.len()
-        });
-        if record.len() != expected {
+        if record.len() != plan.n_columns {
             return Err(Problem::RaggedCsv {
                 line,
                 found: record.len(),
-                expected,
+                expected: plan.n_columns,
             });
-        }
-        let is_first_row = cells.is_empty() && labels.is_none();
-        if is_first_row && expected > 1 && record.get(0).is_some_and(|cell| number(cell).is_none())
-        {
-            labels = Some(Vec::new());
         }
         for (column, cell) in record.iter().enumerate() {
             match &mut labels {
                 Some(labels) if column == 0 => labels.push(cell.to_owned()),
+                _ if plan.texts.contains(&column) => {}
                 _ => cells.push(number(cell).ok_or_else(|| Problem::BadCell {
                     line,
                     column: column + 1,
@@ -142,18 +138,129 @@ fn parse_delimited(text: &[u8], delimiter: u8) -> Result<Table, Problem> {
             }
         }
     }
-    let first = first.ok_or(Problem::NoRows)?;
-    let is_row = |first: &[String]| first.iter().any(|cell| cell.parse::<f64>().is_ok());
-    if cells.is_empty() && !is_row(&first) {
-        return Err(Problem::NoRows);
+    plan.table(labels, cells)
+}
+
+/// Records that are looked at before all are read.
+const RECORDS_SEEN: usize = 12;
+/// Most lines of a header.
+const MOST_HEADER_LINES: usize = 4;
+
+/// How the lines of a table are laid out.
+struct Plan {
+    /// Cells of the first line, or of all lines of the header put together.
+    first: Vec<String>,
+    header_lines: usize,
+    n_columns: usize,
+    /// Whether the first cells of rows are text.
+    has_labels: bool,
+    /// Other columns of text.
+    texts: Vec<usize>,
+}
+
+impl Plan {
+    fn of(seen: &[StringRecord]) -> Option<Self> {
+        let (first, last) = (seen.first()?, seen.last()?);
+        let is_header = |line: &&StringRecord| is_header(line, last);
+        let inner = &seen[1..seen.len().max(2) - 1];
+        let more = inner.iter().take(MOST_HEADER_LINES - 1);
+        let header_lines = 1 + more.take_while(is_header).count();
+        let mut first = match header_lines {
+            1 => first.iter().map(str::to_owned).collect(),
+            n => joined(&seen[..n]),
+        };
+        let rows = seen.get(header_lines..).unwrap_or_default();
+        // A header without a name for the rows' own is one cell shorter.
+        if rows.first().is_some_and(|row| row.len() == first.len() + 1) {
+            first.insert(0, String::new());
+        }
+        let n_columns = first.len();
+        let is_text = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            let mut cells = cells.filter(|cell| !is_missing(cell)).peekable();
+            cells.peek().is_some() && cells.all(is_word)
+        };
+        let has_labels = n_columns > 1 && is_text(0);
+        let texts = match rows.len() {
+            // One word may be a slip.
+            0 | 1 => Vec::new(),
+            _ => (1..n_columns).filter(|&column| is_text(column)).collect(),
+        };
+        Some(Self {
+            first,
+            header_lines,
+            n_columns,
+            has_labels,
+            texts,
+        })
     }
-    let n_labels = usize::from(labels.is_some());
-    Ok(Table {
-        width: width.unwrap_or(first.len()) - n_labels,
-        first: first.into_iter().skip(n_labels).collect(),
-        labels,
-        cells,
-    })
+
+    fn table(self, labels: Option<Vec<String>>, cells: Vec<f64>) -> Result<Table, Problem> {
+        let is_row = |first: &[String]| first.iter().any(|cell| cell.parse::<f64>().is_ok());
+        let n_labels = usize::from(labels.is_some());
+        let width = self.n_columns - n_labels - self.texts.len();
+        if width == 0 || (cells.is_empty() && !is_row(&self.first)) {
+            return Err(Problem::NoRows);
+        }
+        let is_corner_blank = labels.is_some() && self.first.first().is_some_and(|c| is_missing(c));
+        let (mut first, mut text_columns) = (Vec::new(), Vec::new());
+        for (column, name) in self.first.into_iter().enumerate().skip(n_labels) {
+            match self.texts.contains(&column) {
+                true => text_columns.push(name),
+                false => first.push(name),
+            }
+        }
+        Ok(Table {
+            first,
+            labels,
+            width,
+            cells,
+            header_lines: self.header_lines,
+            is_corner_blank,
+            text_columns,
+        })
+    }
+}
+
+/// Text, and not a number of another country.
+fn is_word(cell: &str) -> bool {
+    let is_numeric = |c: char| c.is_ascii_digit() || matches!(c, ',' | '.' | ' ' | '-' | '+');
+    number(cell).is_none() && !cell.chars().all(is_numeric)
+}
+
+/// Whether a line below the first is of the header too, as units are and the levels of pandas: where rows
+/// have a number it has text in its first cell, and else nothing, text or whole numbers, each another.
+fn is_header(line: &StringRecord, row: &StringRecord) -> bool {
+    let first = |record: &StringRecord| record.get(0).unwrap_or_default().to_owned();
+    let rest = |record: &StringRecord| -> Vec<String> {
+        let cells = record.iter().skip(1).filter(|cell| !is_missing(cell));
+        cells.map(str::to_owned).collect()
+    };
+    let (cells, below) = (rest(line), rest(row));
+    let is_number = |cell: &str| !is_missing(cell) && number(cell).is_some();
+    if line.len() != row.len() || is_number(&first(line)) || !below.iter().any(|c| is_number(c)) {
+        return false;
+    }
+    let all_text = !cells.is_empty() && cells.iter().all(|cell| is_word(cell));
+    let is_whole = |cell: &String| cell.bytes().all(|b| b.is_ascii_digit());
+    let distinct: HashSet<&String> = cells.iter().collect();
+    let are_ids = cells.iter().all(is_whole) && distinct.len() == cells.len();
+    all_text || (is_word(&first(line)) && is_number(&first(row)) && are_ids)
+}
+
+/// Names from several lines: of the first where they differ, else of all.
+fn joined(lines: &[StringRecord]) -> Vec<String> {
+    let names: Vec<String> = lines[0].iter().map(str::to_owned).collect();
+    let distinct: HashSet<&String> = names.iter().skip(1).collect();
+    if distinct.len() + 1 >= names.len() && !names.iter().skip(1).any(|name| is_missing(name)) {
+        return names;
+    }
+    let name = |column: usize| {
+        let parts = lines.iter().filter_map(|line| line.get(column));
+        let parts: Vec<&str> = parts.filter(|part| !is_missing(part)).collect();
+        parts.join("/")
+    };
+    (0..names.len()).map(name).collect()
 }
 
 /// What separates cells.
@@ -218,7 +325,7 @@ fn delimiter(text: &[u8]) -> Delimiter {
 }
 
 /// The text with every run of blanks a tab, and none at the ends of lines.
-fn without_runs(text: &[u8]) -> Vec<u8> {
+pub(crate) fn without_runs(text: &[u8]) -> Vec<u8> {
     let mut shorter = Vec::with_capacity(text.len());
     for line in text.split(|&b| b == b'\n') {
         let words = line
@@ -237,10 +344,15 @@ fn without_runs(text: &[u8]) -> Vec<u8> {
 
 /// An empty cell is a missing frame.
 pub(crate) fn number(cell: &str) -> Option<f64> {
-    match cell {
-        "" | "NA" | "N/A" | "#N/A" | "null" | "NULL" | "None" => Some(f64::NAN),
-        cell => cell.parse().ok(),
+    match is_missing(cell) {
+        true => Some(f64::NAN),
+        false => cell.parse().ok(),
     }
+}
+
+/// Whether a cell holds nothing, in the words of the usual programs.
+pub(crate) fn is_missing(cell: &str) -> bool {
+    matches!(cell, "" | "NA" | "N/A" | "#N/A" | "null" | "NULL" | "None")
 }
 
 fn bad_text(error: &csv::Error) -> Problem {
@@ -276,6 +388,44 @@ mod tests {
         let table = parse(b"   1.0   2.0\r\n  3.0    4.0  \r\n").unwrap();
         assert_eq!(table.first, ["1.0", "2.0"]);
         assert_eq!((table.width, table.cells), (2, vec![3.0, 4.0]));
+    }
+
+    #[test]
+    fn headers_of_several_lines() {
+        for (text, names) in [
+            (",m1,m1\n,a,b\n0,1.5,2\n1,3,4\n", ["", "m1/a", "m1/b"]),
+            (
+                "mouse,m1,m1\ncell,7,9\n0,1.5,2\n1,3,4\n",
+                ["mouse/cell", "m1/7", "m1/9"],
+            ),
+            ("t,a,b\ns,dF/F,dF/F\n0,1.5,2\n1,3,4\n", ["t", "a", "b"]),
+            (",a,b\nframe,,\n0,1.5,2\n1,3,4\n", ["", "a", "b"]),
+        ] {
+            let table = parse(text.as_bytes()).unwrap();
+            assert_eq!(table.first, names, "{text}");
+            assert_eq!(table.header_lines, 2, "{text}");
+            assert_eq!(table.cells, [0.0, 1.5, 2.0, 1.0, 3.0, 4.0], "{text}");
+            assert!(table.labels.is_none(), "{text}");
+        }
+        // A word in a row is an error and no header.
+        for text in ["a,b\n0.5,x\n1,2\n", "a,b\nx,1\n2,3\n"] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn columns_of_text_are_left_out_and_foreign_numbers_are_none() {
+        let table = parse(b",Label,Mean\n1,s:0,0.5\n2,s:1,0.75\n").unwrap();
+        assert_eq!(
+            (&table.first[..], table.width),
+            (&["", "Mean"].map(str::to_owned)[..], 2)
+        );
+        assert_eq!(table.text_columns, ["Label"]);
+        let thousands = b"a,b\n\"1,100.5\",2\n\"1,200.5\",3\n";
+        assert!(matches!(
+            parse(thousands),
+            Err(Problem::BadCell { line: 2, .. })
+        ));
     }
 
     #[test]

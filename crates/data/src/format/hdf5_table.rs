@@ -65,6 +65,24 @@ impl Record {
         self.fields.iter().flat_map(names).collect()
     }
 
+    /// The same, with the names that each field has for its numbers, where it has as many.
+    pub(crate) fn named_columns(
+        &self,
+        names_of: impl Fn(&str) -> Option<Vec<String>>,
+    ) -> Vec<String> {
+        let named = |field: &Field| {
+            let width = field.width.unwrap_or(1);
+            names_of(&field.name).filter(|names| names.len() == width)
+        };
+        let plain = self.columns();
+        let mut plain = plain.into_iter();
+        let names = self.fields.iter().flat_map(|field| {
+            let own: Vec<String> = plain.by_ref().take(field.width.unwrap_or(1)).collect();
+            named(field).unwrap_or(own)
+        });
+        names.collect()
+    }
+
     /// All records, `[record, column]`.
     pub(crate) fn read<T>(
         &self,

@@ -65,11 +65,6 @@ impl Hdf5Tree {
         Ok(tree)
     }
 
-    /// What could not be opened, and why, each as a line.
-    pub(crate) fn left_out(&self) -> &[String] {
-        &self.left_out
-    }
-
     /// The dataset called so, with what errors call it.
     pub(crate) fn dataset(&self, name: &str) -> Result<Option<(Dataset, String)>, Problem> {
         if !self.arrays.iter().any(|listed| listed.name == name) {
@@ -151,7 +146,9 @@ impl Hdf5Tree {
                 Ok(dataset) if self.of_matlab && is_cells(&dataset) => {
                     self.list_cells(&dataset, &name, depth, walk);
                 }
-                Ok(dataset) => self.add(name, &dataset),
+                // What two links lead to is listed once.
+                Ok(dataset) if walk.seen.insert(dataset.address()) => self.add(name, &dataset),
+                Ok(_) => {}
                 Err(e) => self.left_out.push(why_not(&name, &link.target, &e)),
             }
         }
@@ -200,6 +197,11 @@ impl Hdf5Tree {
         if number_of(dataset.dtype(), &name).is_err() {
             return;
         }
+        if self.of_matlab && dataset.attribute("MATLAB_object_decode").is_ok() {
+            // What is stored is the place of an object, and says nothing without MATLAB.
+            self.left_out.extend(object(&name, dataset));
+            return;
+        }
         if self.of_matlab {
             // Text is stored as integers too, and an empty array as its shape.
             let class = dataset.attribute("MATLAB_class");
@@ -224,6 +226,32 @@ struct Walk {
     n_objects: usize,
     /// Names of what MATLAB keeps in cells, by address.
     in_cells: HashMap<u64, String>,
+}
+
+/// The texts and numbers of a list that Python pickled as text, as PyTables keeps pandas' names of columns.
+fn pickled_texts(pickle: &str) -> Vec<String> {
+    let items = pickle.lines().filter_map(|line| {
+        let line = line.trim_start_matches(['(', 'a']);
+        line.strip_prefix('V').or_else(|| line.strip_prefix('I'))
+    });
+    items.map(str::to_owned).collect()
+}
+
+/// An object of MATLAB's that may be what is meant, as a line; strings are not.
+fn object(name: &str, dataset: &Dataset) -> Option<String> {
+    let class = dataset.attribute("MATLAB_class");
+    let class = class.and_then(|a| a.read_string()).unwrap_or_default();
+    let remedy = match class.as_str() {
+        "string" => return None,
+        "table" => format!("save its numbers in MATLAB: x = {name}{{:,:}}"),
+        "timetable" => {
+            format!("save its numbers in MATLAB: x = {name}{{:,:}}, and its times in seconds")
+        }
+        _ => "save its numbers in MATLAB as a matrix".to_owned(),
+    };
+    Some(format!(
+        "`{name}` (an object of MATLAB's, {class}; {remedy})"
+    ))
 }
 
 /// Whether these are cells of MATLAB: references to what is in them.
@@ -265,6 +293,10 @@ impl Tree for Hdf5Tree {
         &self.arrays
     }
 
+    fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
     fn values(&self, name: &str) -> Result<Option<ArrayD<f32>>, Problem> {
         let Some((dataset, object)) = self.dataset(name)? else {
             return Ok(None);
@@ -293,7 +325,11 @@ impl Tree for Hdf5Tree {
 
     fn columns(&self, name: &str) -> Option<Vec<String>> {
         let (dataset, _) = self.dataset(name).ok()??;
-        Record::of(dataset.dtype()).map(|record| record.columns())
+        let names_of = |field: &str| {
+            let text = dataset.attribute(&format!("{field}_kind")).ok()?;
+            Some(pickled_texts(&text.read_string().ok()?))
+        };
+        Record::of(dataset.dtype()).map(|record| record.named_columns(names_of))
     }
 
     fn scalar(&self, group: &str, name: &str) -> Result<Option<f64>, Problem> {
@@ -310,6 +346,9 @@ impl Tree for Hdf5Tree {
     }
 
     fn text(&self, group: &str, name: &str) -> Option<String> {
+        if let Ok(Some((dataset, _))) = self.dataset(group) {
+            return dataset.attribute(name).ok()?.read_string().ok();
+        }
         let node = self.node(group).ok()??;
         if let Some(attribute) = node.attribute(name) {
             return attribute.read_string().ok();

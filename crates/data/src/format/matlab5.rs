@@ -57,6 +57,10 @@ pub(crate) struct StoredArray {
     bytes: Vec<u8>,
 }
 
+/// What is listed and not read.
+pub(crate) const SPARSE: &str = "a sparse matrix";
+pub(crate) const AN_OBJECT: &str = "an object of MATLAB's, such as a table or a string";
+
 impl StoredArray {
     /// The array with the axes in the order that MATLAB shows, each number cast.
     pub(crate) fn decode<T>(
@@ -238,8 +242,8 @@ impl<'a> Matrix<'a> {
                 Content::Other("complex numbers")
             }
             _ if NUMERIC.contains(&self.class) => self.array(&path)?,
-            5 => Content::Other("a sparse matrix"),
-            _ => Content::Other("an object of MATLAB's"),
+            5 => Content::Other(SPARSE),
+            _ => Content::Other(AN_OBJECT),
         };
         // The subsystem's data have no name.
         if !path.is_empty() {

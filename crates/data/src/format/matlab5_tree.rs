@@ -13,6 +13,7 @@ use crate::whole_file::cannot_read;
 pub(crate) struct Matlab5Tree {
     variables: Vec<Variable>,
     arrays: Vec<Listed>,
+    left_out: Vec<String>,
 }
 
 impl Matlab5Tree {
@@ -29,8 +30,18 @@ impl Matlab5Tree {
                 }),
                 _ => None,
             });
+        let objects = variables
+            .iter()
+            .filter_map(|variable| match variable.content {
+                Content::Other(what @ (matlab5::SPARSE | matlab5::AN_OBJECT)) => Some(format!(
+                    "`{}` ({what}; save it as a matrix of numbers)",
+                    variable.path
+                )),
+                _ => None,
+            });
         Ok(Self {
             arrays: arrays.collect(),
+            left_out: objects.collect(),
             variables,
         })
     }
@@ -59,6 +70,10 @@ impl Tree for Matlab5Tree {
 
     fn arrays(&self) -> &[Listed] {
         &self.arrays
+    }
+
+    fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     fn values(&self, name: &str) -> Result<Option<ArrayD<f32>>, Problem> {

@@ -91,6 +91,94 @@ pub(crate) fn read_array(path: &Path, object: &str) -> Result<ArrayD<f32>, Probl
     Header::parse(&bytes, object)?.decode(&bytes, object, |x| x as f32)
 }
 
+/// A structured array as a table: names of its columns, and its numbers row by row. Text and what has axes of
+/// its own is left out; `None` where the file holds another array.
+pub(crate) fn records(bytes: &[u8], object: &str) -> Result<Option<Records>, Problem> {
+    let (text, offset) = header_text(bytes).map_err(|e| e.problem(bytes, object))?;
+    let Some(fields) = value_of(text, "descr").and_then(fields) else {
+        return Ok(None);
+    };
+    let n_rows = value_of(text, "shape").and_then(shape);
+    let Some(&[n_rows]) = n_rows.as_deref() else {
+        return Ok(None);
+    };
+    let size: usize = fields.iter().map(|field| field.size).sum();
+    let stored = size.checked_mul(n_rows).and_then(|n| n.checked_add(offset));
+    let stored = stored.and_then(|end| bytes.get(offset..end));
+    let stored = stored.ok_or(Problem::CutShort {
+        expected: (size.saturating_mul(n_rows)).saturating_add(offset) as u64,
+        found: bytes.len() as u64,
+    })?;
+    let numbers = || fields.iter().filter(|field| field.number.is_some());
+    let mut cells = Vec::new();
+    for row in stored.chunks_exact(size.max(1)) {
+        let mut place = 0;
+        for field in &fields {
+            let value = &row[place..place + field.size];
+            cells.extend(
+                field
+                    .number
+                    .into_iter()
+                    .flat_map(|n| n.decode(value, |x| x)),
+            );
+            place += field.size;
+        }
+    }
+    Ok(Some(Records {
+        names: numbers().map(|field| field.name.clone()).collect(),
+        cells,
+    }))
+}
+
+/// A table of named columns.
+pub(crate) struct Records {
+    pub(crate) names: Vec<String>,
+    pub(crate) cells: Vec<f64>,
+}
+
+/// A field of a structured array.
+struct Field {
+    name: String,
+    /// `None` of what is no single number.
+    number: Option<Number>,
+    size: usize,
+}
+
+/// The fields behind a type such as `[('time', '<f8'), ('id', '<U4')]`; `None` of any that is not laid out so,
+/// or whose size is not known.
+fn fields(descr: &str) -> Option<Vec<Field>> {
+    let (list, _) = descr.strip_prefix('[')?.split_once(']')?;
+    let field = |text: &str| {
+        let mut parts = text.split(['\'', '"']).skip(1).step_by(2);
+        let (name, kind) = (parts.next()?, parts.next()?);
+        let number = number(&format!("'{kind}'"));
+        let digits = kind.find(|c: char| c.is_ascii_digit())?;
+        let length: usize = kind[digits..].parse().ok()?;
+        // One with axes has their lengths behind its type.
+        let has_axes = text.rsplit_once(['\'', '"'])?.1.contains('(');
+        let size = match kind
+            .trim_start_matches(['<', '>', '|', '='])
+            .chars()
+            .next()?
+        {
+            'U' => 4 * length,
+            'S' | 'V' | 'f' | 'i' | 'u' | 'b' | 'c' => length,
+            _ => return None,
+        };
+        (!has_axes).then(|| Field {
+            name: name.to_owned(),
+            number,
+            size,
+        })
+    };
+    let items = list
+        .split_inclusive(')')
+        .map(|item| item.trim_start_matches([',', ' ', '(']));
+    let items = items.filter(|item| item.contains(['\'', '"']));
+    let fields: Vec<Field> = items.map(field).collect::<Option<_>>()?;
+    (fields.iter().map(|field| field.size).sum::<usize>() > 0).then_some(fields)
+}
+
 /// What precedes the values.
 #[derive(Debug)]
 pub(crate) struct Header {
@@ -114,7 +202,10 @@ impl Header {
         let descr = value_of(text, "descr").ok_or_else(|| malformed("no `descr`"))?;
         let number = number(descr).ok_or_else(|| Problem::NotNumeric {
             object: object.to_owned(),
-            found: format!("NumPy type {}", first_item(descr)),
+            found: match descr.starts_with('[') {
+                true => "a structured array of NumPy".to_owned(),
+                false => format!("NumPy type {}", first_item(descr)),
+            },
         })?;
         let order = value_of(text, "fortran_order");
         let order = order.ok_or_else(|| malformed("no `fortran_order`"))?;

@@ -84,6 +84,17 @@ impl Members {
         Ok(Self { archive })
     }
 
+    /// Whether the archive is a Zarr store.
+    pub(crate) fn is_zarr(&self) -> bool {
+        let marks = ["zarr.json", ".zarray", ".zgroup"];
+        let mut names = self.archive.file_names().filter_map(Result::ok);
+        names.any(|name| {
+            name.rsplit('/')
+                .next()
+                .is_some_and(|last| marks.contains(&last))
+        })
+    }
+
     /// Arrays of numbers, in the archive's order.
     pub(crate) fn headers(&mut self) -> Result<Vec<(String, Header)>, Problem> {
         let names: Vec<String> = self

@@ -107,6 +107,33 @@ fn with_line_feeds(text: &str) -> Cow<'_, str> {
 /// Whether commas stand for decimal points: cells are parted by something else, every comma stands between
 /// digits, and no number has a point.
 fn has_decimal_commas(text: &str) -> bool {
+    is_one_column(text) || is_every_comma_decimal(text)
+}
+
+/// Whether lines hold one number each, whose decimals follow a comma: no number of its own begins with a
+/// zero before other digits, and decimals often do.
+fn is_one_column(text: &str) -> bool {
+    let mut rows = text.lines().skip(1).filter(|line| !line.trim().is_empty());
+    let mut seen = rows.by_ref().take(LINES_SEEN).peekable();
+    if seen.peek().is_none() {
+        return false;
+    }
+    let mut begins_with_zero = false;
+    for row in seen {
+        let Some((whole, decimals)) = row.trim().split_once(',') else {
+            return false;
+        };
+        let whole = whole.strip_prefix(['-', '+']).unwrap_or(whole);
+        let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if !is_digits(whole) || !is_digits(decimals) {
+            return false;
+        }
+        begins_with_zero |= decimals.len() > 1 && decimals.starts_with('0');
+    }
+    begins_with_zero
+}
+
+fn is_every_comma_decimal(text: &str) -> bool {
     let mut has_comma = false;
     for line in text.lines().take(LINES_SEEN) {
         let bytes = line.as_bytes();
@@ -165,6 +192,7 @@ mod tests {
 
     #[test]
     fn decimal_commas_are_told_from_those_between_cells() {
+        assert_eq!(normal(b"F\n0,25\n-1,03\n"), "F\n0.25\n-1.03\n");
         assert_eq!(normal(b"a;b\n1,5;2\n"), "a;b\n1.5;2\n");
         assert_eq!(normal(b"a\tb\n-0,25\t1e-3\n"), "a\tb\n-0.25\t1e-3\n");
         for plain in [

@@ -12,6 +12,9 @@ pub(crate) trait Tree {
     /// Name and shape of every array of numbers, in the file's order; axes as the format shows them.
     fn arrays(&self) -> &[Listed];
 
+    /// What could not be opened, and why, each as a line.
+    fn left_out(&self) -> &[String];
+
     /// The array called so; `None` where there is none.
     fn values(&self, name: &str) -> Result<Option<ArrayD<f32>>, Problem>;
 

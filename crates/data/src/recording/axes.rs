@@ -8,6 +8,8 @@ use crate::Problem;
 
 /// Largest whole number that is taken for a count; digitised light goes far beyond.
 const LIKELY_COUNT: f32 = 100.0;
+/// Mean count of a bin above which whole numbers are taken for light.
+const LIKELY_MEAN: f64 = 20.0;
 /// Correlation of neighbours along an axis, about the mean of each line: above the first the axis is
 /// smooth, below the second it is not.
 const SMOOTH: f64 = 0.6;
@@ -112,6 +114,37 @@ fn of_two(dataset: &str, values: &ArrayD<f32>, clock: &Clock) -> Result<AxisOrde
 
 const AGAINST: &str = "but the values run on smoothly along another axis";
 
+const SWAPPED: &str = "but what is read as trials differs as neurons do, and the neurons do not";
+/// Share of all variance between the means along an axis, above which they differ.
+const DIFFERENT: f64 = 0.1;
+
+/// Whether means differ along the axis of trials and not along that of neurons.
+fn differs_like_neurons(values: &ArrayD<f32>) -> bool {
+    let all = || {
+        values
+            .iter()
+            .map(|v| f64::from(*v))
+            .filter(|v| v.is_finite())
+    };
+    let n = all().count() as f64;
+    let mean = all().sum::<f64>() / n;
+    let variance = all().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    let between = |axis: usize| {
+        let slices = values.axis_iter(Axis(axis)).map(|slice| {
+            let present = || {
+                slice
+                    .iter()
+                    .map(|v| f64::from(*v))
+                    .filter(|v| v.is_finite())
+            };
+            present().sum::<f64>() / present().count().max(1) as f64
+        });
+        let n_slices = values.len_of(Axis(axis)) as f64;
+        slices.map(|m| (m - mean).powi(2)).sum::<f64>() / n_slices / variance
+    };
+    between(0) > DIFFERENT && between(2) < 0.1 * DIFFERENT
+}
+
 fn open(dataset: &str, shape: &[usize], why: &'static str) -> Problem {
     Problem::AxisOrder {
         dataset: dataset.to_owned(),
@@ -174,6 +207,7 @@ fn of_three(dataset: &str, values: &ArrayD<f32>, clock: &Clock) -> Result<AxisOr
             "more neurons than frames of a trial",
         )),
         _ if runs_along(values, 1, &[0, 2]) => Err(open(dataset, values.shape(), AGAINST)),
+        _ if differs_like_neurons(values) => Err(open(dataset, values.shape(), SWAPPED)),
         _ => Ok(AxisOrder::TrialTimeNeuron),
     }
 }
@@ -182,7 +216,8 @@ fn of_three(dataset: &str, values: &ArrayD<f32>, clock: &Clock) -> Result<AxisOr
 fn looks_like_movie(values: &ArrayD<f32>) -> bool {
     let is_whole = |v: &f32| *v >= 0.0 && v.fract() == 0.0;
     let largest = values.iter().copied().fold(0.0, f32::max);
-    if largest > LIKELY_COUNT && values.iter().all(is_whole) {
+    let mean = || values.iter().map(|v| f64::from(*v)).sum::<f64>() / values.len() as f64;
+    if (largest > LIKELY_COUNT || mean() > LIKELY_MEAN) && values.iter().all(is_whole) {
         return true;
     }
     let smooth = |axis| neighbours(values, axis).is_some_and(|r| r > SMOOTH);

@@ -8,7 +8,7 @@ use ndarray::{Array2, s};
 
 use super::check::BlockCheck;
 use super::grid::is_time;
-use super::mask;
+use super::mask::Mask;
 use super::options::Options;
 use super::reader::{Opened, Store};
 use super::units::Units;
@@ -41,8 +41,8 @@ pub struct TraceBlocks {
     n_bins: usize,
     /// The part of the time that is read.
     frames: Range<usize>,
-    /// Frames that are no data.
-    hidden: Vec<Vec<bool>>,
+    /// What is no data.
+    hidden: Vec<Mask>,
     notes: Vec<String>,
     dt_s: f64,
     units: Option<Units>,
@@ -77,15 +77,19 @@ impl TraceBlocks {
                 expected: "at least 1",
             });
         }
-        let dt_s = opened.clock.stated(options.rate_hz).dt_s()?;
+        let clock = match options.rate_hz {
+            None => opened.clock.plausible()?,
+            stated => opened.clock.stated(stated),
+        };
+        let dt_s = clock.dt_s()?;
         let [n_neurons, n_frames] = opened.shape;
         let mut notes = opened.notes;
         let own = opened.no_data.filter(|_| !options.flagged_frames);
         let stated = match &options.mask {
-            Some(mask) => Some(mask::read(mask, n_frames, &mut notes)?),
+            Some(mask) => Some(Mask::read(mask, &[n_frames, n_neurons], &mut notes)?),
             None => None,
         };
-        let hidden = own.into_iter().chain(stated).collect();
+        let hidden = own.map(Mask::of_frames).into_iter().chain(stated).collect();
         let frames = options.part.frames(n_frames, 0.0, dt_s)?;
         let numbered = || (0..n_neurons).map(|n| n.to_string()).collect();
         Ok(Self {
@@ -175,10 +179,8 @@ impl TraceBlocks {
             }
             let mut traces = store.read(neurons.clone())?;
             check_finite(&traces, neurons.start, &self.dataset)?;
-            for hidden in &self.hidden {
-                for (frame, _) in hidden.iter().enumerate().filter(|(_, hidden)| **hidden) {
-                    traces.column_mut(frame).fill(f32::NAN);
-                }
+            for mask in &self.hidden {
+                mask.apply(traces.view_mut().reversed_axes().into_dyn(), neurons.start);
             }
             if self.frames.len() < traces.ncols() {
                 traces = traces.slice(s![.., self.frames.clone()]).to_owned();

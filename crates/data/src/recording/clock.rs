@@ -23,6 +23,8 @@ pub(crate) enum Clock {
     TimesS(Vec<f64>),
     /// Number of each frame, where some were dropped; how long a frame is must be stated.
     Numbers(Vec<f64>),
+    /// A column without a name that rises, and not as the times of frames do.
+    Irregular(String),
 }
 
 /// A trace with equal steps.
@@ -54,7 +56,7 @@ impl Clock {
     /// What holds when the caller states a rate: numbers of frames still tell the dropped ones.
     pub(crate) fn stated(self, rate_hz: Option<f64>) -> Self {
         match (rate_hz, self) {
-            (None, clock) => clock,
+            (None, clock) | (_, clock @ Self::Irregular(_)) => clock,
             (Some(rate_hz), Self::Numbers(numbers)) if rate_hz > 0.0 => {
                 let pairs = numbers.windows(2);
                 let steps: Vec<f64> = pairs.map(|pair| pair[1] - pair[0]).collect();
@@ -62,6 +64,19 @@ impl Clock {
                 Self::TimesS(numbers.iter().map(|n| n / step / rate_hz).collect())
             }
             (Some(rate_hz), _) => Self::RateHz(rate_hz),
+        }
+    }
+
+    /// What the file states, if frames can be as long.
+    ///
+    /// # Errors
+    /// [`Problem::SlowRate`]: a frame of more than four seconds is asked about.
+    pub(crate) fn plausible(self) -> Result<Self, Problem> {
+        match self {
+            Self::RateHz(rate_hz) if rate_hz > 0.0 && rate_hz.recip() > SLOWEST_S => {
+                Err(Problem::SlowRate { rate_hz })
+            }
+            clock => Ok(clock),
         }
     }
 
@@ -82,7 +97,7 @@ impl Clock {
                 let pairs = times.windows(2);
                 usual_step(&pairs.map(|pair| pair[1] - pair[0]).collect::<Vec<_>>())
             }
-            Self::Unstated | Self::Numbers(_) => None,
+            Self::Unstated | Self::Numbers(_) | Self::Irregular(_) => None,
         }
     }
 
@@ -103,6 +118,11 @@ impl Clock {
         let (name, found) = match *self {
             Self::RateHz(rate_hz) => ("rate", rate_hz),
             Self::PeriodS(dt_s) => ("dt", dt_s),
+            Self::Irregular(ref column) => {
+                return Err(Problem::Irregular {
+                    times: column.clone(),
+                });
+            }
             Self::Unstated | Self::TimesS(_) | Self::Numbers(_) => {
                 return Err(Problem::MissingRate);
             }

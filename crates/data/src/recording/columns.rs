@@ -3,6 +3,7 @@
 use calcium::estimate::median;
 
 use super::clock::Clock;
+use super::grid::is_regular;
 
 /// Fewest rows of which a constant step is no chance.
 pub(crate) const FEWEST_ROWS: usize = 16;
@@ -82,13 +83,16 @@ pub(crate) fn sort(
                 let step = constant_step(&values);
                 let is_whole = values.iter().all(|v| v.fract() == 0.0);
                 let rises = rises(&values);
-                if !is_whole && rises && step.is_none_or(|step| FRAME_S.contains(&step)) {
+                if !is_whole && climbs(&values) && step.is_none_or(|step| FRAME_S.contains(&step)) {
                     nameless_time.get_or_insert((label, values));
                     continue;
                 }
                 let how = match step {
                     Some(step) => format!("rises by {} a row", rounded(step)),
                     None if rises => "rises all the way".to_owned(),
+                    None if is_coarse_clock(&values) => {
+                        "never falls, as a clock of which the last digits are lost".to_owned()
+                    }
                     None => "is a counter".to_owned(),
                 };
                 sorted
@@ -102,6 +106,9 @@ pub(crate) fn sort(
     }
     if let Some((label, values)) = nameless_time {
         match sorted.clock {
+            Clock::Unstated | Clock::Numbers(_) if !is_regular(&steps(&values)) => {
+                sorted.clock = Clock::Irregular(label);
+            }
             Clock::Unstated | Clock::Numbers(_) => {
                 sorted.time(&label, None, &values, 1.0);
             }
@@ -316,16 +323,28 @@ fn time_unit(words: &[String]) -> Option<f64> {
     is_time.then(|| words.iter().find_map(unit).unwrap_or(1.0))
 }
 
+/// Numbers from which on 32 bits hardly tell neighbouring frames apart, as of the days of a calendar and the
+/// seconds since 1970.
+pub(crate) const LARGE: f64 = 5e5;
+
+/// Whether a column can be a clock of which only the large part is left: it never falls, and is large.
+fn is_coarse_clock(values: &[f64]) -> bool {
+    values.len() >= FEWEST_ROWS
+        && values.first().is_some_and(|v| *v >= LARGE)
+        && values.windows(2).all(|pair| pair[1] >= pair[0])
+}
+
 /// Whether a column can only be a counter or a clock: it rises by a constant step, or all the way.
 pub(crate) fn is_counter(values: &[f64]) -> bool {
     let n = values.len();
-    (n >= FEWEST_ROWS && (constant_step(values).is_some() || starts_again(values)))
-        || (n >= FEWEST_RISING && rises(values))
+    is_coarse_clock(values)
+        || (n >= FEWEST_ROWS && (constant_step(values).is_some() || starts_again(values)))
+        || (n >= FEWEST_RISING && climbs(values))
 }
 
 /// Whether nearly all steps are the same step up: a counter that starts again now and then.
 fn starts_again(values: &[f64]) -> bool {
-    let steps: Vec<f64> = values.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let steps = steps(values);
     let Some(usual) = median(steps.iter().copied()) else {
         return false;
     };
@@ -336,6 +355,17 @@ fn starts_again(values: &[f64]) -> bool {
     let is_usual = |step: &&f64| (**step - usual).abs() <= slack;
     let n_usual = steps.iter().filter(is_usual).count();
     usual > 0.0 && slack < 0.5 * usual && MOST_UNUSUAL * (steps.len() - n_usual) <= steps.len()
+}
+
+fn steps(values: &[f64]) -> Vec<f64> {
+    values.windows(2).map(|pair| pair[1] - pair[0]).collect()
+}
+
+/// Whether a column never falls and mostly rises: two spikes may be at one time.
+fn climbs(values: &[f64]) -> bool {
+    let steps = steps(values);
+    let n_up = steps.iter().filter(|step| **step > 0.0).count();
+    2 * n_up > steps.len() && steps.iter().all(|step| *step >= 0.0)
 }
 
 fn rises(values: &[f64]) -> bool {

@@ -10,7 +10,7 @@ use super::axes;
 use super::clock::{self, Clock};
 use super::columns;
 use super::grid::is_time;
-use super::mask;
+use super::mask::Mask;
 use super::options::{AxisOrder, Options};
 use super::traces::{Format, RateFrom, Recording, Traces, TrialInterval};
 use super::units::Units;
@@ -147,6 +147,13 @@ impl Draft {
             2 => self.values.view(),
             _ => self.values.index_axis(Axis(0), 0),
         };
+        let first_trial = first_trial
+            .into_dimensionality::<Ix2>()
+            .map_err(|_| Problem::Rank {
+                object: format!("dataset `{}`", self.dataset),
+                found: self.values.shape().to_vec(),
+                axes: "[time, neuron] or [trial, time, neuron]",
+            })?;
         let column = |place: usize| -> Vec<f64> {
             let lane = first_trial.index_axis(Axis(1), place);
             lane.iter().map(|&v| f64::from(v)).collect()
@@ -161,10 +168,11 @@ impl Draft {
                 *n_falls += usize::from(later <= earlier);
             }
         }
-        if n_falls.iter().all(|n| *n > MOST_FALLS) {
+        let begins_large = |place: usize| first_trial[[0, place]] >= columns::LARGE as f32;
+        let n_columns = self.values.len_of(last);
+        if n_falls.iter().all(|n| *n > MOST_FALLS) && !(0..n_columns).any(begins_large) {
             return Ok(());
         }
-        let n_columns = self.values.len_of(last);
         let sorted = columns::sort(None, n_columns, column);
         if sorted.neurons.len() == n_columns {
             return Ok(());
@@ -189,17 +197,13 @@ impl Draft {
 
     /// Frames that are no data become NaN: the file's own and those of the mask.
     fn hide(&mut self, options: &Options) -> Result<(), Problem> {
-        let time = Axis(self.values.ndim() - 2);
-        let n_frames = self.values.len_of(time);
         let own = self.no_data.take().filter(|_| !options.flagged_frames);
         let stated = match &options.mask {
-            Some(path) => Some(mask::read(path, n_frames, &mut self.notes)?),
+            Some(path) => Some(Mask::read(path, self.values.shape(), &mut self.notes)?),
             None => None,
         };
-        for hidden in own.into_iter().chain(stated) {
-            for (frame, _) in hidden.iter().enumerate().filter(|(_, hidden)| **hidden) {
-                self.values.index_axis_mut(time, frame).fill(f32::NAN);
-            }
+        for mask in own.map(Mask::of_frames).into_iter().chain(stated) {
+            mask.apply(self.values.view_mut(), 0);
         }
         Ok(())
     }
@@ -211,7 +215,10 @@ impl Draft {
             self.notes
                 .push("the file's frame times are not used, as a rate is stated (`rate`)".into());
         }
-        let clock = clock.stated(options.rate_hz);
+        let clock = match options.rate_hz {
+            None => clock.plausible()?,
+            stated => clock.stated(stated),
+        };
         let values = std::mem::take(&mut self.values);
         if values.ndim() == 3 {
             let trials = unpad(axes::as_trials(values, &self.dataset)?.view())?;

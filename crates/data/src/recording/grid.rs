@@ -41,6 +41,15 @@ impl Grid {
     pub(crate) fn of(times: &[f64]) -> Result<Self, Problem> {
         let steps = rising_steps(times)?;
         let step = usual_step(&steps).ok_or(Problem::MissingRate)?;
+        if !is_regular(&steps) {
+            return Err(Problem::Irregular {
+                times: format!(
+                    "timestamps from {} s to {} s",
+                    times[0],
+                    times[times.len() - 1]
+                ),
+            });
+        }
         let lag = |frame: usize| times[frame] - times[0] - frame as f64 * step * (1.0 - DRIFT);
         let lags: Vec<f64> = (0..times.len()).map(lag).collect();
         let stairs = rising_fit(&lags);
@@ -122,6 +131,19 @@ fn rising_steps(times: &[f64]) -> Result<Vec<f64>, Problem> {
         value: times[bad + 1],
         before: times[bad],
     })
+}
+
+/// Fewest steps of which so many unusual ones are no chance.
+const FEWEST_STEPS: usize = 16;
+
+/// Whether most steps are about as long as the median one: of frames they are, however late some are; of
+/// events, whose times are by chance, two of three are not.
+pub(crate) fn is_regular(steps: &[f64]) -> bool {
+    let Some(median) = median(steps.iter().copied()) else {
+        return true;
+    };
+    let is_usual = |step: &&f64| **step > 0.5 * median && **step < 1.5 * median;
+    steps.len() < FEWEST_STEPS || 2 * steps.iter().filter(is_usual).count() > steps.len()
 }
 
 /// The mean of the steps about as long as the median one, and of those beside them: whole milliseconds

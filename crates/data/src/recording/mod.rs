@@ -7,7 +7,6 @@ mod check;
 mod clock;
 mod columns;
 mod draft;
-#[cfg(any(feature = "csv", feature = "hdf5", feature = "matlab"))]
 mod family;
 mod grid;
 mod mask;

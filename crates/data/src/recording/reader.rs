@@ -68,6 +68,39 @@ impl Opened {
     }
 }
 
+/// Last words of what regions and images are called, which are no traces.
+const PLACES: [&str; 21] = [
+    "centroid",
+    "centroids",
+    "coord",
+    "coords",
+    "coordinates",
+    "xy",
+    "xyz",
+    "position",
+    "positions",
+    "location",
+    "locations",
+    "pixel",
+    "pixels",
+    "xpix",
+    "ypix",
+    "footprint",
+    "footprints",
+    "mask",
+    "masks",
+    "iscell",
+    "image",
+];
+
+/// Whether an array called so may be traces: the place of a region is no neuron, nor is an image.
+pub(crate) fn is_likely(name: &str) -> bool {
+    let mut words = name.split(|c: char| !c.is_alphanumeric());
+    let last = words.rfind(|word| !word.is_empty());
+    let last = last.unwrap_or_default().to_lowercase();
+    !PLACES.contains(&&last[..]) && !last.ends_with("img") && !last.ends_with("image")
+}
+
 /// The one candidate that the caller named, or else the only one.
 pub(crate) fn choose<'a>(
     candidates: &'a [String],

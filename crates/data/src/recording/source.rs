@@ -55,12 +55,23 @@ impl Source {
         self.is_text() && matches!(first, Some(b'[' | b'{'))
     }
 
+    /// The oldest protocol, which is text: a call by its name, or a list, with marks of the memory.
+    fn is_old_pickle(&self) -> bool {
+        let begins = |text: &[u8]| self.head.starts_with(text);
+        let called = begins(b"cnumpy") || begins(b"c__builtin__") || begins(b"ccopy_reg\n");
+        called || begins(b"(lp0\n") || begins(b"(dp0\n")
+    }
+
     /// A file of a format that is known and not read, and what to do with it.
     pub(crate) fn of_other_format(&self) -> Option<Problem> {
         let begins = |magic: &[u8]| self.head.starts_with(magic);
         let holds = |text: &[u8]| self.head.windows(text.len()).any(|window| window == text);
         let (format, remedy) = match self.head[..] {
             [0x80, 2..=5, ..] => (
+                "a Python pickle, which can run any code",
+                "open it in Python and save the array with numpy.save",
+            ),
+            _ if self.is_old_pickle() => (
                 "a Python pickle, which can run any code",
                 "open it in Python and save the array with numpy.save",
             ),

@@ -21,7 +21,13 @@ use hdf5_reader::messages::link::LinkTarget;
 /// Where results go.
 const MODULE: &str = "processing/ophys";
 /// Arrays whose last axis is none of neurons.
-const NOT_OF_NEURONS: [&str; 3] = ["factors", "inferred_inputs", "inputs"];
+const NOT_OF_NEURONS: [&str; 5] = [
+    "factors",
+    "inferred_inputs",
+    "inputs",
+    "inputs_sd",
+    "external_inputs",
+];
 
 /// Writes results behind what the recording's own file holds, or into a new one.
 pub(super) fn write(path: &Path, results: &Arrays, recording: &Recording) -> Result<(), Problem> {

@@ -1,8 +1,8 @@
-//! Trials that a cell array of MATLAB holds, one matrix each.
+//! Trials that a cell or struct array of MATLAB holds, one matrix each; or neurons, one trace each.
 
 use ndarray::{ArrayD, Axis, concatenate};
 
-use super::tables::{candidates, clock_above};
+use super::tables::{candidates, clock_above, length};
 use crate::Problem;
 use crate::format::tree::Tree;
 use crate::recording::axes::guess_order;
@@ -10,16 +10,20 @@ use crate::recording::clock::Clock;
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
 
-/// The trials of the one cell array whose elements are all there is that could be traces, or of the one
-/// named; `None` where there is anything else.
+/// The trials of the one array of cells or structs whose elements are all there is that could be traces, or
+/// of the one named; `None` where there is anything else.
 ///
 /// # Errors
-/// Those of an order of axes that the shapes leave open.
+/// [`Problem::Ambiguous`] of several such arrays; those of an order of axes that the shapes leave open.
 pub(super) fn read(tree: &dyn Tree, options: &Options) -> Result<Option<Draft>, Problem> {
     let candidates = candidates(tree);
-    let Some((array, elements)) = elements(&candidates, options) else {
+    let Some((array, elements)) = elements(&candidates, options)? else {
         return Ok(None);
     };
+    let array = &array[..];
+    if let Some(draft) = traces(tree, array, &elements)? {
+        return Ok(Some(draft));
+    }
     let shapes = elements.iter().map(|name| match tree.shape(name) {
         Some(&[rows, columns]) => Some([rows, columns]),
         _ => None,
@@ -44,32 +48,108 @@ pub(super) fn read(tree: &dyn Tree, options: &Options) -> Result<Option<Draft>, 
     draft.sorted = true;
     draft.trial_lengths = Some(shapes.iter().map(|shape| shape[time]).collect());
     // Times, if any, are those of a trial.
-    draft.clock = match clock_above(tree, array, &[])? {
+    draft.clock = match clock_above(tree, elements[0], &[])? {
         Clock::TimesS(_) | Clock::Numbers(_) => Clock::Unstated,
         clock => clock,
     };
     draft.notes.push(format!(
-        "the {} cells of `{array}` are trials",
-        elements.len()
+        "the {} {} of `{array}` are trials",
+        elements.len(),
+        kind(&elements)
     ));
     Ok(Some(draft))
 }
 
-/// The cell array, and its elements in their order.
-fn elements<'a>(candidates: &'a [String], options: &Options) -> Option<(&'a str, Vec<&'a str>)> {
-    let array_of = |name: &'a str| name.strip_suffix('}')?.rsplit_once('{');
+/// Elements of one row or column each and of one length: a matrix, of which the caller or frame times tell
+/// whether its rows are neurons.
+fn traces(tree: &dyn Tree, array: &str, elements: &[&str]) -> Result<Option<Draft>, Problem> {
+    let lengths = elements
+        .iter()
+        .map(|name| tree.shape(name).and_then(length));
+    let Some(lengths) = lengths.collect::<Option<Vec<usize>>>() else {
+        return Ok(None);
+    };
+    if lengths.iter().any(|n| *n != lengths[0]) {
+        return Ok(None);
+    }
+    let rows = elements.iter().map(|name| {
+        let found = tree.values(name)?;
+        found.ok_or(Problem::NoTraces { kind: "cell" })
+    });
+    let mut values = Vec::new();
+    for row in rows {
+        values.extend(row?);
+    }
+    let shape = [elements.len(), lengths[0]];
+    let values = ArrayD::from_shape_vec(shape.to_vec(), values);
+    let mut draft = Draft::bare(
+        array,
+        values.map_err(|_| Problem::NoTraces { kind: "cell" })?,
+    );
+    draft.clock = clock_above(tree, elements[0], &shape)?;
+    draft.notes.push(format!(
+        "the {} {} of `{array}` are one trace each",
+        elements.len(),
+        kind(elements)
+    ));
+    Ok(Some(draft))
+}
+
+/// The array that an element is of: `trials` of `trials{2}`, `trial.dff` of `trial(2).dff`.
+fn array_of(name: &str) -> Option<String> {
+    if let Some(element) = name.strip_suffix('}') {
+        return Some(element.rsplit_once('{')?.0.to_owned());
+    }
+    let (before, rest) = name.rsplit_once('(')?;
+    let (number, field) = rest.split_once(").")?;
+    let is_number = number.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| format!("{before}.{field}"))
+}
+
+/// What elements are called in notes.
+fn kind(elements: &[&str]) -> &'static str {
+    match elements.first().is_some_and(|name| name.ends_with('}')) {
+        true => "cells",
+        false => "structs",
+    }
+}
+
+/// An array, and its elements in their order.
+type Elements<'a> = (String, Vec<&'a str>);
+
+fn elements<'a>(
+    candidates: &'a [String],
+    options: &Options,
+) -> Result<Option<Elements<'a>>, Problem> {
     let wanted = options.dataset.as_deref();
     let wanted = wanted.map(|name| name.trim_start_matches('/').replace('/', "."));
-    let of_array: Vec<(&str, &str)> = candidates
+    let of_array: Vec<(String, &str)> = candidates
         .iter()
-        .filter_map(|name| Some((array_of(name)?.0, name.as_str())))
+        .filter_map(|name| Some((array_of(name)?, name.as_str())))
         .filter(|(array, _)| wanted.as_ref().is_none_or(|wanted| wanted == array))
         .collect();
-    let (array, _) = *of_array.first()?;
+    let Some(array) = of_array.first().map(|(array, _)| array.clone()) else {
+        return Ok(None);
+    };
     let all_of_one = of_array.iter().all(|(other, _)| *other == array);
     let nothing_else = wanted.is_some() || of_array.len() == candidates.len();
+    let has_several = |array: &str| of_array.iter().filter(|(other, _)| other == array).count() > 1;
+    let is_alone = all_of_one && nothing_else;
+    if wanted.is_none() && !is_alone && of_array.iter().any(|(array, _)| has_several(array)) {
+        let of_several = |name: &String| array_of(name).filter(|array| has_several(array));
+        let names = candidates
+            .iter()
+            .map(|name| of_several(name).unwrap_or_else(|| name.clone()));
+        let mut names: Vec<String> = names.collect();
+        names.dedup();
+        return Err(Problem::Ambiguous {
+            kind: "array of cells or structs, or variable",
+            found: names.join(", "),
+        });
+    }
     let elements: Vec<&str> = of_array.into_iter().map(|(_, name)| name).collect();
-    (all_of_one && nothing_else && elements.len() > 1).then_some((array, elements))
+    let is_array = is_alone && elements.len() > 1;
+    Ok(is_array.then_some((array, elements)))
 }
 
 /// Neurons are as many in every trial, frames need not be; `None` of matrices that are no trials of one

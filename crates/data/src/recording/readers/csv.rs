@@ -1,9 +1,9 @@
 //! Text tables: one row per frame, one column per neuron, or the other way round.
 
-use super::csv_layouts;
 use super::rows::{DATASET, Rows, frame_rows};
+use super::{csv_layouts, csv_lists};
 use crate::Problem;
-use crate::format::csv::{self, Table};
+use crate::format::csv::{self, Table, is_missing};
 use crate::format::text::normalised;
 use crate::recording::axes::guess_order;
 use crate::recording::clock::Clock;
@@ -31,7 +31,7 @@ impl Reader for Csv {
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
         let text = std::fs::read(&source.path).map_err(cannot_read)?;
         let text = normalised(text);
-        if let Some(draft) = csv_layouts::list(&text, options)? {
+        if let Some(draft) = csv_lists::list(&text, options)? {
             return Ok(draft);
         }
         if let Some((states, text)) = csv_layouts::states(&text) {
@@ -54,17 +54,42 @@ enum FirstLine {
     Row,
     /// Names of the columns.
     Names,
+    /// Names that are whole numbers, above fractions.
+    Numbers,
     /// A count of the columns, or the time of each.
     Count(Vec<f64>),
 }
 
 fn draft(table: Table, options: &Options) -> Result<Draft, Problem> {
     let first = first_line(&table);
+    let mut notes = Vec::new();
+    if table.header_lines > 1 {
+        notes.push(format!(
+            "the first {} lines are the header",
+            table.header_lines
+        ));
+    }
+    if !table.text_columns.is_empty() {
+        let listed: Vec<String> = table
+            .text_columns
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        notes.push(format!("{}: text, left out", listed.join(", ")));
+    }
+    let mut draft = of_first(first, table, options)?;
+    notes.append(&mut draft.notes);
+    draft.notes = notes;
+    Ok(draft)
+}
+
+fn of_first(first: FirstLine, table: Table, options: &Options) -> Result<Draft, Problem> {
     let Table {
         first: names,
         labels,
         width,
         mut cells,
+        ..
     } = table;
     if matches!(first, FirstLine::Row) {
         let row = names.iter().map(|cell| cell.parse().unwrap_or(f64::NAN));
@@ -74,6 +99,12 @@ fn draft(table: Table, options: &Options) -> Result<Draft, Problem> {
     match first {
         FirstLine::Count(count) => counted(&rows, &names, &count, labels, options),
         FirstLine::Names => Ok(with_names(&rows, &names, labels, options)),
+        FirstLine::Numbers => {
+            let mut draft = with_names(&rows, &names, labels, options);
+            let note = "the first line is of whole numbers, what follows is not: names, no data";
+            draft.notes.insert(0, note.to_owned());
+            Ok(draft)
+        }
         FirstLine::Row => bare(&rows, labels, options),
     }
 }
@@ -85,17 +116,21 @@ fn first_line(table: &Table) -> FirstLine {
     // Behind the first cell, which may be a name or nothing where rows have an index.
     let has_corner = table.labels.is_none() && parsed.first().is_some_and(Option::is_none);
     let count: Option<Vec<f64>> = parsed[usize::from(has_corner)..].iter().copied().collect();
-    if let Some(count) = count.filter(|count| counts(count, has_corner, table)) {
-        return FirstLine::Count(count);
+    if let Some(count) = count {
+        let numbers = are_names(&count, has_corner, table);
+        // Names of neurons come in any order, frames do not.
+        let rises = count.windows(2).all(|pair| pair[1] > pair[0]);
+        if counts(&count, has_corner, table) || (numbers && rises) {
+            return FirstLine::Count(count);
+        }
+        if numbers {
+            return FirstLine::Numbers;
+        }
     }
     match named.into_iter().any(is_text) {
         true => FirstLine::Names,
         false => FirstLine::Row,
     }
-}
-
-fn is_missing(cell: &str) -> bool {
-    matches!(cell, "" | "NA" | "N/A" | "#N/A" | "null" | "NULL" | "None")
 }
 
 /// Whether the numbers of a first line are no row: 0, 1, 2, … or other equal steps up.
@@ -112,6 +147,51 @@ fn counts(count: &[f64], has_corner: bool, table: &Table) -> bool {
     // Whole numbers in a table of whole numbers may be a row of counts.
     let in_fractions = table.cells.iter().any(|v| v.fract() != 0.0);
     (is_numbered && (in_fractions || count.len() > 3)) || columns::is_counter(count)
+}
+
+/// Chance of whole numbers alone, below which they are no values among fractions.
+const CHANCE: f64 = 1e-3;
+
+/// Whether `n` numbers are whole by no chance, where so many of `cells` are.
+fn stand_out(n: usize, cells: impl Iterator<Item = f64>) -> bool {
+    let (n_all, n_whole) = cells
+        .filter(|v| v.is_finite())
+        .fold((1.0, 1.0), |(all, whole), v| {
+            (all + 1.0, whole + f64::from(u8::from(v.fract() == 0.0)))
+        });
+    let share: f64 = n_whole / n_all;
+    share.powf(n as f64) < CHANCE
+}
+
+/// Whether these are whole numbers, each another, as names are.
+fn are_ids(numbers: &[f64]) -> bool {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    !numbers.is_empty()
+        && sorted.iter().all(|v| *v >= 0.0 && v.fract() == 0.0)
+        && sorted.windows(2).all(|pair| pair[0] < pair[1])
+}
+
+/// Whether the numbers of a first line are names: above fractions, or beside an index that has none.
+fn are_names(numbers: &[f64], has_corner: bool, table: &Table) -> bool {
+    let is_written_whole = table
+        .first
+        .iter()
+        .all(|cell| !cell.contains(['.', 'e', 'E']));
+    if !is_written_whole || !are_ids(numbers) {
+        return false;
+    }
+    let column = |column: usize| -> Vec<f64> {
+        let cells = table.cells.iter().skip(column);
+        cells.step_by(table.width).copied().collect()
+    };
+    let has_index = table.width > 1 && columns::is_counter(&column(0));
+    if (has_corner && has_index) || table.is_corner_blank {
+        return true;
+    }
+    let beside = table.cells.iter().enumerate();
+    let beside = beside.filter(|(place, _)| !(has_index && place % table.width == 0));
+    stand_out(numbers.len(), beside.map(|(_, v)| *v))
 }
 
 /// A table under a header of names: rows are frames.
@@ -143,6 +223,7 @@ fn counted(
     let are_times = count.iter().any(|v| v.fract() != 0.0);
     let is_neuron_first = match options.order {
         Some(order) => order.is_neuron_first(),
+        None if labels.as_deref().and_then(moments::seconds).is_some() => false,
         None if are_times || labels.is_some() => true,
         None => {
             let shape = [rows.len(), count.len()];
@@ -199,9 +280,17 @@ fn labelled(mut draft: Draft, labels: Option<&[String]>) -> Draft {
 /// Rows are neurons; a first column that counts is their numbers.
 fn neuron_rows(rows: &Rows, labels: Option<Vec<String>>, count: &[f64]) -> Draft {
     let index = rows.column(0);
+    let behind = || {
+        let cells = rows.cells.iter().enumerate();
+        cells
+            .filter(|(place, _)| place % rows.width != 0)
+            .map(|(_, v)| *v)
+    };
     let has_index = labels.is_none()
         && rows.width > 1
-        && (count.len() + 1 == rows.width || columns::is_counter(&index));
+        && (count.len() + 1 == rows.width
+            || columns::is_counter(&index)
+            || (are_ids(&index) && stand_out(index.len(), behind())));
     let kept: Vec<usize> = (usize::from(has_index)..rows.width).collect();
     let mut draft = Draft::bare(DATASET, rows.columns(&kept).into_dyn());
     draft.order = Some(AxisOrder::NeuronTime);

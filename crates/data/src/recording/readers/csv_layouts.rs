@@ -1,63 +1,10 @@
-//! Tables that are laid out in a way of their own: Inscopix' two lines of header, Fiji's measurements, one
-//! line a frame and neuron, and one line a spike.
+//! Tables that are laid out in a way of their own: Inscopix' two lines of header, Fiji's measurements.
 
-use std::collections::HashMap;
+use ndarray::Axis;
 
-use ndarray::{Array2, Axis};
-
-use super::rows::{DATASET, Rows, frame_rows};
-use crate::Problem;
-use crate::format::csv as text;
-use crate::recording::clock::Clock;
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
-use crate::recording::units::Units;
 
-/// Names of columns, without spaces and signs, in small letters.
-const IDS: [&str; 12] = [
-    "id",
-    "unit",
-    "unitid",
-    "cell",
-    "cellid",
-    "cellname",
-    "neuron",
-    "neuronid",
-    "roi",
-    "roiid",
-    "cluster",
-    "clusterid",
-];
-const TIMES: [&str; 14] = [
-    "t",
-    "time",
-    "times",
-    "timesec",
-    "timeseconds",
-    "timems",
-    "timestamp",
-    "timestamps",
-    "seconds",
-    "spiketime",
-    "spiketimes",
-    "spiketimems",
-    "frame",
-    "framenumber",
-];
-const VALUES: [&str; 12] = [
-    "value",
-    "values",
-    "dff",
-    "f",
-    "fluorescence",
-    "trace",
-    "signal",
-    "intensity",
-    "activity",
-    "yra",
-    "c",
-    "amplitude",
-];
 /// What Fiji measures besides the mean.
 const OTHER_MEASURES: [&str; 12] = [
     "area",
@@ -73,11 +20,6 @@ const OTHER_MEASURES: [&str; 12] = [
     "perim",
     "%area",
 ];
-/// Columns of the longest list that is told from a table.
-const WIDEST_LIST: usize = 8;
-/// Bins of all neurons together, at most.
-const MOST_BINS: f64 = 1e9;
-
 /// Inscopix' line of states: each cell of the first line, and whether it was accepted.
 pub(super) struct States(Vec<(String, String)>);
 
@@ -151,10 +93,10 @@ impl States {
 
 /// Of Fiji's measurements, the means.
 pub(super) fn keep_means(draft: &mut Draft) {
-    let measure = |id: &str| {
+    let measure = |id: &str| -> Option<String> {
         let id = id.trim().to_ascii_lowercase();
-        let end = id.find(|c: char| c.is_ascii_digit() || c == '(')?;
-        Some(id[..end].to_owned())
+        let end = id.find(|c: char| c.is_ascii_digit() || c == '(');
+        Some(id[..end.unwrap_or(id.len())].to_owned())
     };
     let ids = draft.neuron_ids.iter().flatten();
     let measures: Vec<Option<String>> = ids.map(|id| measure(id)).collect();
@@ -189,185 +131,5 @@ fn keep(draft: &mut Draft, is_wanted: impl Fn(&str) -> bool) {
         draft.neuron_ids = Some(kept.iter().map(|&n| ids[n].clone()).collect());
     } else {
         draft.neuron_ids = Some(ids);
-    }
-}
-
-/// A list of neurons, times and perhaps values; `None` if the table is none.
-pub(super) fn list(table: &[u8], options: &Options) -> Result<Option<Draft>, Problem> {
-    let Some(columns) = Columns::find(table) else {
-        return Ok(None);
-    };
-    let list = columns.read(table)?;
-    if list.ids.is_empty() || list.rows.len() < 2 * list.ids.len() {
-        return Ok(None);
-    }
-    match list.as_table() {
-        Some(draft) => Ok(Some(draft)),
-        None => list.in_bins(options).map(Some),
-    }
-}
-
-/// Places of the columns of a list.
-struct Columns {
-    delimiter: u8,
-    id: usize,
-    time: usize,
-    value: Option<usize>,
-    time_name: String,
-}
-
-impl Columns {
-    fn find(table: &[u8]) -> Option<Self> {
-        let mut lines = table.split(|&b| b == b'\n');
-        let header = lines.find(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"))?;
-        let header = std::str::from_utf8(header).ok()?;
-        let delimiter = *b";\t,".iter().find(|b| header.contains(char::from(**b)))?;
-        let names: Vec<&str> = header.split(char::from(delimiter)).collect();
-        let plain = |name: &&str| -> String {
-            let name = name.chars().filter(|c| c.is_alphanumeric());
-            name.collect::<String>().to_lowercase()
-        };
-        let plain: Vec<String> = names.iter().map(plain).collect();
-        let only = |known: &[&str]| {
-            let mut places =
-                (0..plain.len()).filter(|&place| known.contains(&plain[place].as_str()));
-            places.next().filter(|_| places.next().is_none())
-        };
-        if names.len() > WIDEST_LIST {
-            return None;
-        }
-        let time = only(&TIMES)?;
-        Some(Self {
-            delimiter,
-            id: only(&IDS)?,
-            time,
-            value: only(&VALUES),
-            time_name: names[time].trim().trim_matches('"').to_owned(),
-        })
-    }
-
-    fn read(&self, table: &[u8]) -> Result<List, Problem> {
-        let mut list = List {
-            time_name: self.time_name.clone(),
-            has_values: self.value.is_some(),
-            ids: Vec::new(),
-            rows: Vec::new(),
-        };
-        let mut places: HashMap<String, usize> = HashMap::new();
-        text::records(table, self.delimiter, |line, cells| {
-            let number = |column: usize| {
-                let cell = cells.get(column).copied().unwrap_or_default();
-                text::number(cell).ok_or_else(|| Problem::BadCell {
-                    line,
-                    column: column + 1,
-                    found: cell.chars().take(30).collect(),
-                })
-            };
-            let id = cells.get(self.id).copied().unwrap_or_default();
-            let next = places.len();
-            let neuron = *places.entry(id.to_owned()).or_insert(next);
-            if neuron == next {
-                list.ids.push(id.to_owned());
-            }
-            let value = self.value.map_or(Ok(1.0), number)?;
-            list.rows.push((neuron, number(self.time)?, value));
-            Ok(())
-        })?;
-        Ok(list)
-    }
-}
-
-/// Neuron, time and value of each line.
-struct List {
-    time_name: String,
-    has_values: bool,
-    ids: Vec<String>,
-    rows: Vec<(usize, f64, f64)>,
-}
-
-impl List {
-    /// A table, where every neuron has a value at nearly every time.
-    fn as_table(&self) -> Option<Draft> {
-        let mut times: Vec<f64> = self.rows.iter().map(|row| row.1).collect();
-        times.sort_by(f64::total_cmp);
-        times.dedup();
-        let n_cells = times.len() * self.ids.len();
-        if !self.has_values || 10 * self.rows.len() < 9 * n_cells || self.rows.len() > n_cells {
-            return None;
-        }
-        let width = 1 + self.ids.len();
-        let mut cells = vec![f64::NAN; width * times.len()];
-        for (row, time) in times.iter().enumerate() {
-            cells[row * width] = *time;
-        }
-        for &(neuron, time, value) in &self.rows {
-            let row = times.binary_search_by(|t| t.total_cmp(&time)).ok()?;
-            cells[row * width + 1 + neuron] = value;
-        }
-        let names: Vec<String> = std::iter::once(&self.time_name)
-            .chain(&self.ids)
-            .cloned()
-            .collect();
-        let mut draft = frame_rows(&Rows { width, cells }, Some(&names));
-        draft.notes.push(format!(
-            "one line for each of {} neurons and {} frames, put into a table",
-            self.ids.len(),
-            times.len()
-        ));
-        Some(draft)
-    }
-
-    /// Spikes counted in bins of the width that the caller states.
-    fn in_bins(&self, options: &Options) -> Result<Draft, Problem> {
-        let Some(rate_hz) = options.rate_hz.filter(|rate_hz| *rate_hz > 0.0) else {
-            return Err(Problem::SpikeTimes {
-                n_lines: self.rows.len(),
-                n_neurons: self.ids.len(),
-            });
-        };
-        let name = self.time_name.to_ascii_lowercase();
-        let unit_s = if name.contains("ms") || name.contains("milli") {
-            1e-3
-        } else {
-            1.0
-        };
-        let bin_of = |time: f64| (time * unit_s * rate_hz + 1e-9).floor();
-        let is_time = |time: f64| time.is_finite() && time >= 0.0;
-        if let Some(row) = self.rows.iter().find(|row| !is_time(row.1)) {
-            return Err(Problem::BadParameter {
-                name: "time",
-                found: row.1.to_string(),
-                expected: "zero or more, for every spike",
-            });
-        }
-        let last = self
-            .rows
-            .iter()
-            .map(|row| bin_of(row.1))
-            .fold(0.0, f64::max);
-        if (last + 1.0) * self.ids.len() as f64 > MOST_BINS {
-            return Err(Problem::BadParameter {
-                name: "rate",
-                found: format!("{rate_hz}, with spikes up to {} s", last / rate_hz),
-                expected: "a number of bins per second that fits into memory",
-            });
-        }
-        let mut counts = Array2::<f32>::zeros((last as usize + 1, self.ids.len()));
-        for &(neuron, time, _) in &self.rows {
-            counts[[bin_of(time) as usize, neuron]] += 1.0;
-        }
-        let mut draft = Draft::bare(DATASET, counts.into_dyn());
-        draft.order = Some(AxisOrder::TimeNeuron);
-        draft.clock = Clock::RateHz(rate_hz);
-        draft.units = Some(Units::SpikeCounts);
-        draft.neuron_ids = Some(self.ids.clone());
-        draft.sorted = true;
-        draft.notes.push(format!(
-            "one line a spike: {} spikes of {} neurons, counted in bins of {} s from 0 s on",
-            self.rows.len(),
-            self.ids.len(),
-            1.0 / rate_hz
-        ));
-        Ok(draft)
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::{pipelines, splits, tables};
+use super::{pandas, pipelines, splits, tables};
 use crate::Problem;
 use crate::format::hdf5;
 use crate::format::hdf5_tree::Hdf5Tree;
@@ -38,13 +38,14 @@ impl Reader for PlainHdf5 {
             read_splits(&tree, &split)?
         } else if let Some(draft) = pipelines::read(&tree, options)? {
             draft
+        } else if let Some(frame) = pandas::frame(&tree, options)? {
+            let mut draft = tables::of_columns(&tree, &frame.group, &frame.names, &frame.rows)?;
+            draft.notes.extend(frame.notes);
+            draft
         } else {
-            tables::read(&tree, options, KIND).map_err(|problem| without(problem, &tree))?
+            tables::read(&tree, options, KIND)?
         };
-        if !tree.left_out().is_empty() {
-            let left_out = tree.left_out().join(", ");
-            draft.notes.push(format!("not read: {left_out}"));
-        }
+        draft.notes.extend(tables::not_read(&tree));
         draft.tau_s = tree.scalar("", "tau")?;
         draft.discretisation = discretisation(tree.text("", "discretisation"))?;
         Ok(draft)
@@ -55,12 +56,11 @@ impl Reader for PlainHdf5 {
         if splits_of(&tree, options).is_some() || pipelines::recognises(&tree, options)? {
             return Ok(None);
         }
-        let name = tables::named(&tree, options, KIND);
-        let name = &name.map_err(|problem| without(problem, &tree))?;
+        let name = &tables::named(&tree, options, KIND)?;
         let (dataset, object) = tree
             .dataset(name)?
             .ok_or(Problem::NoTraces { kind: KIND })?;
-        if tree.columns(name).is_some() {
+        if tree.columns(name).is_some() || pandas::frame(&tree, options)?.is_some() {
             return Ok(None);
         }
         let number = hdf5::number_of(dataset.dtype(), &object)?;
@@ -104,16 +104,6 @@ struct Lines {
 impl Store for Lines {
     fn read(&mut self, neurons: Range<usize>) -> Result<Array2<f32>, Problem> {
         hdf5::lines(&self.dataset, &self.object, self.axis, neurons)
-    }
-}
-
-/// Where nothing can be read: with what was not opened, which may be what is meant.
-fn without(problem: Problem, tree: &Hdf5Tree) -> Problem {
-    match problem {
-        Problem::NoTraces { .. } if !tree.left_out().is_empty() => Problem::NotOpened {
-            found: tree.left_out().join(", "),
-        },
-        other => other,
     }
 }
 

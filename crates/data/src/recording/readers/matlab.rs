@@ -29,16 +29,17 @@ impl Reader for Matlab {
 
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
         let tree = open(source)?;
-        if let Some(draft) = suite2p_fall::read(&*tree, options)? {
-            return Ok(draft);
-        }
-        if let Some(draft) = pipelines::read(&*tree, options)? {
-            return Ok(draft);
-        }
-        match cells::read(&*tree, options)? {
-            Some(draft) => Ok(draft),
-            None => tables::read(&*tree, options, KIND),
-        }
+        let mut draft = if let Some(draft) = suite2p_fall::read(&*tree, options)? {
+            draft
+        } else if let Some(draft) = pipelines::read(&*tree, options)? {
+            draft
+        } else if let Some(draft) = cells::read(&*tree, options)? {
+            draft
+        } else {
+            tables::read(&*tree, options, KIND)?
+        };
+        draft.notes.extend(tables::not_read(&*tree));
+        Ok(draft)
     }
 }
 

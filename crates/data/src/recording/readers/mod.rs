@@ -7,6 +7,8 @@ mod cells;
 mod csv;
 #[cfg(feature = "csv")]
 mod csv_layouts;
+#[cfg(feature = "csv")]
+mod csv_lists;
 #[cfg(feature = "hdf5")]
 mod hdf5;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
@@ -20,10 +22,11 @@ mod nwb;
 mod nwb_regions;
 #[cfg(feature = "hdf5")]
 mod nwb_series;
+#[cfg(feature = "hdf5")]
+mod pandas;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod pipelines;
 mod planes_together;
-#[cfg(any(feature = "csv", feature = "hdf5", feature = "matlab"))]
 mod rows;
 #[cfg(feature = "hdf5")]
 mod splits;

@@ -4,16 +4,19 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
+use super::rows::{Rows, frame_rows};
 use crate::Problem;
-use crate::format::npy;
+use crate::format::npy::{self, Records};
 use crate::format::npy_matrix::Matrix;
 use crate::recording::axes::guess_order;
 use crate::recording::clock::Clock;
 use crate::recording::draft::Draft;
+use crate::recording::family;
 use crate::recording::options::Options;
 use crate::recording::reader::{Opened, Reader, Store};
 use crate::recording::source::Source;
 use crate::recording::traces::Format;
+use crate::whole_file::cannot_read;
 
 pub(super) struct Npy;
 
@@ -27,11 +30,17 @@ impl Reader for Npy {
     }
 
     fn read(&self, source: &Source, _: &Options) -> Result<Draft, Problem> {
+        if let Some(draft) = structured(source)? {
+            return Ok(draft);
+        }
         let values = npy::read_array(&source.path, "array")?;
         Ok(Draft::bare("array", values))
     }
 
     fn in_blocks(&self, source: &Source, options: &Options) -> Result<Option<Opened>, Problem> {
+        if structured(source)?.is_some() {
+            return Ok(None);
+        }
         let Some(matrix) = Matrix::open(&source.path, "array")? else {
             return Ok(None);
         };
@@ -47,6 +56,24 @@ impl Reader for Npy {
         let store = Lines { matrix, axis };
         Ok(Some(Opened::bare("array", Box::new(store), shape)))
     }
+}
+
+/// A structured array is a table of named columns.
+fn structured(source: &Source) -> Result<Option<Draft>, Problem> {
+    // Its type is a list.
+    let is_list = source.head.windows(10).any(|w| w == b"'descr': [");
+    if !is_list {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&source.path).map_err(cannot_read)?;
+    let Some(Records { names, cells }) = npy::records(&bytes, "array")? else {
+        return Ok(None);
+    };
+    let width = names.len();
+    let mut draft = frame_rows(&Rows { width, cells }, Some(&names));
+    "array".clone_into(&mut draft.dataset);
+    family::leave_strangers(&mut draft);
+    Ok(Some(draft))
 }
 
 /// Neurons along one axis of a matrix.

@@ -7,7 +7,7 @@ use crate::recording::clock::{Clock, can_be_paired};
 use crate::recording::columns;
 use crate::recording::draft::Draft;
 use crate::recording::options::Options;
-use crate::recording::reader::{Reader, choose};
+use crate::recording::reader::{Reader, choose, is_likely};
 use crate::recording::source::Source;
 use crate::recording::traces::Format;
 
@@ -25,7 +25,28 @@ impl Reader for Npz {
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
         let mut members = Members::open(&source.path)?;
         let headers = members.headers()?;
-        let candidates = candidates(&headers);
+        let found = candidates(&headers);
+        if found.is_empty() && members.is_zarr() {
+            return Err(Problem::Zarr {
+                store: source.path.display().to_string(),
+                array: "YrA".to_owned(),
+            });
+        }
+        let likely = || {
+            found
+                .iter()
+                .filter(|name| is_likely(name))
+                .cloned()
+                .collect()
+        };
+        let candidates: Vec<String> = match options.dataset {
+            Some(_) => found.clone(),
+            None => likely(),
+        };
+        if candidates.is_empty() && !found.is_empty() {
+            let found = found.join(", ");
+            return Err(Problem::Unlikely { found });
+        }
         let name = choose(&candidates, options, "array of one to three axes")?;
         let mut draft = Draft::bare(name, members.array(name, |x| x as f32)?);
         let shape = draft.values.shape().to_vec();

@@ -3,11 +3,12 @@
 use ndarray::{ArrayD, Axis};
 
 use super::nwb_regions;
-use super::nwb_series::{Series, all_series, elsewhere, preferred};
+use super::nwb_series::{Series, all_series, elsewhere, other_series, preferred};
 use super::planes_together;
 use super::suite2p_settings::USUAL_SHARE;
 use crate::Problem;
 use crate::format::hdf5::{self, Node, Stored};
+use crate::format::hdf5_tree::Hdf5Tree;
 use crate::recording::clock::{Clock, can_be_paired};
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
@@ -45,8 +46,18 @@ impl Reader for Nwb {
         let mut listed = preferred(&found, options);
         if choose(&listed, options, KIND).is_err() {
             // What is named may be no series of regions, and any may lie anywhere.
-            found = elsewhere(file, options)?;
+            let tree = Hdf5Tree::new(file, false)?;
+            found = elsewhere(&tree, options)?;
             listed = preferred(&found, options);
+            if found.is_empty() && options.dataset.is_none() {
+                let others = other_series(&tree);
+                return Err(match others.is_empty() {
+                    true => Problem::NoTraces { kind: KIND },
+                    false => Problem::OtherSeries {
+                        found: others.join(", "),
+                    },
+                });
+            }
         }
         let read = |path: &str| {
             let series = found.iter().find(|series| series.path == path);

@@ -1,7 +1,5 @@
 //! Where the series of an NWB file are, and which of them is meant.
 
-use hdf5_reader::Hdf5File;
-
 use crate::Problem;
 use crate::format::hdf5::Node;
 use crate::format::hdf5_tree::Hdf5Tree;
@@ -128,8 +126,7 @@ fn is_roi_series(node: &Node) -> bool {
 }
 
 /// Series of regions that lie anywhere else, and of other kinds if one is named.
-pub(super) fn elsewhere(file: Hdf5File, options: &Options) -> Result<Vec<Series>, Problem> {
-    let tree = Hdf5Tree::new(file, false)?;
+pub(super) fn elsewhere(tree: &Hdf5Tree, options: &Options) -> Result<Vec<Series>, Problem> {
     let wanted = options.dataset.as_ref();
     let wanted = wanted.map(|name| name.trim_start_matches('/').trim_end_matches("/data"));
     let is_named =
@@ -154,4 +151,12 @@ pub(super) fn elsewhere(file: Hdf5File, options: &Options) -> Result<Vec<Series>
         });
     }
     Ok(found)
+}
+
+/// Paths of series of any kind that could be named as traces.
+pub(super) fn other_series(tree: &Hdf5Tree) -> Vec<String> {
+    let tables = tree.arrays().iter();
+    let tables = tables.filter(|listed| matches!(listed.shape.len(), 1 | 2));
+    let paths = tables.filter_map(|listed| listed.name.strip_suffix("/data"));
+    paths.map(str::to_owned).collect()
 }

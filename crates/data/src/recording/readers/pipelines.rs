@@ -203,8 +203,8 @@ fn caiman(tree: &dyn Tree) -> Result<Option<Output>, Problem> {
         rate_hz: tree.scalar(&tree.join("params", "data"), "fr")?,
         signals,
         order: AxisOrder::NeuronTime,
-        // A list that lists nothing was not made: Python's None is stored as text.
-        accepted: accepted.filter(|(_, regions): &(_, Vec<usize>)| !regions.is_empty()),
+        // A list that was not made is Python's None, stored as text.
+        accepted,
         ids: None,
     }))
 }

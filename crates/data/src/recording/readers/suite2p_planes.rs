@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::zarr;
 use crate::Problem;
 use crate::recording::options::Options;
 use crate::recording::reader::choose;
@@ -40,7 +41,7 @@ pub(super) fn planes(path: &Path, options: &Options) -> Result<Vec<Plane>, Probl
         found = below(&path.join("suite2p"))?;
     }
     if found.is_empty() {
-        return Err(Problem::NotSuite2p);
+        return Err(zarr::below(path).unwrap_or(Problem::NotSuite2p));
     }
     let names: Vec<String> = found.iter().map(|plane| plane.name.clone()).collect();
     let chosen = match &options.dataset {

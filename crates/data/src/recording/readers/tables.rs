@@ -8,7 +8,7 @@ use crate::recording::columns;
 use crate::recording::draft::Draft;
 use crate::recording::family;
 use crate::recording::options::Options;
-use crate::recording::reader::choose;
+use crate::recording::reader::{choose, is_likely};
 
 /// What the programs that keep arrays in groups call their rate, besides the usual names.
 const RATES: [&str; 7] = [
@@ -40,6 +40,12 @@ pub(super) fn candidates(tree: &dyn Tree) -> Vec<String> {
     }
 }
 
+/// What of the file was not read, as a note.
+pub(super) fn not_read(tree: &dyn Tree) -> Option<String> {
+    let left_out = tree.left_out();
+    (!left_out.is_empty()).then(|| format!("not read: {}", left_out.join(", ")))
+}
+
 /// A name without its groups.
 fn last<'a>(tree: &dyn Tree, name: &'a str) -> &'a str {
     let parts = name.rsplit_once(tree.separator());
@@ -47,7 +53,7 @@ fn last<'a>(tree: &dyn Tree, name: &'a str) -> &'a str {
 }
 
 /// How long a row or column is.
-fn length(shape: &[usize]) -> Option<usize> {
+pub(super) fn length(shape: &[usize]) -> Option<usize> {
     match *shape {
         [n] | [1, n] | [n, 1] if n > 1 => Some(n),
         _ => None,
@@ -79,9 +85,18 @@ pub(super) fn read(
 fn named_columns(tree: &dyn Tree, name: &str, columns: &[String]) -> Result<Draft, Problem> {
     let cells = tree.numbers(name)?.unwrap_or_default();
     let width = columns.len();
-    let rows = Rows { width, cells };
-    let shape = [rows.len(), width];
-    let mut draft = frame_rows(&rows, Some(columns));
+    of_columns(tree, name, columns, &Rows { width, cells })
+}
+
+/// Rows whose columns are called something, and what the groups around them say of time.
+pub(super) fn of_columns(
+    tree: &dyn Tree,
+    name: &str,
+    columns: &[String],
+    rows: &Rows,
+) -> Result<Draft, Problem> {
+    let shape = [rows.len(), columns.len()];
+    let mut draft = frame_rows(rows, Some(columns));
     name.clone_into(&mut draft.dataset);
     family::leave_strangers(&mut draft);
     if matches!(draft.clock, Clock::Unstated) {
@@ -107,7 +122,29 @@ pub(super) fn named(
         dataset: wanted,
         ..options.clone()
     };
-    choose(&candidates(tree), &options, kind).map(str::to_owned)
+    let found = candidates(tree);
+    let likely: Vec<String> = found
+        .iter()
+        .filter(|name| is_likely(last(tree, name)))
+        .cloned()
+        .collect();
+    if options.dataset.is_none() && likely.len() < found.len() {
+        return match &likely[..] {
+            [] => Err(Problem::Unlikely {
+                found: found.join(", "),
+            }),
+            _ => choose(&likely, &options, kind).map(str::to_owned),
+        };
+    }
+    choose(&found, &options, kind)
+        .map(str::to_owned)
+        .map_err(|problem| match problem {
+            // What was not opened may be what is meant.
+            Problem::NoTraces { .. } if !tree.left_out().is_empty() => Problem::NotOpened {
+                found: tree.left_out().join(", "),
+            },
+            other => other,
+        })
 }
 
 /// What an array, and the groups around it, say of time: the nearest wins.
