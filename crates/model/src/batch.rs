@@ -76,24 +76,18 @@ impl TrainData {
         self.valid.dim().1
     }
 
-    /// What epoch `epoch` sees, in its order: every trial, of the share `late` from some bin of its first half on
-    /// only, or excerpts of all of them.
-    pub(crate) fn epoch(&self, seed: u64, epoch: usize, late: f64) -> Vec<Excerpt> {
+    /// What epoch `epoch` sees, in its order: every trial, or excerpts of all of them.
+    pub(crate) fn epoch(&self, seed: u64, epoch: usize) -> Vec<Excerpt> {
         let (n_trials, n_bins) = (self.train.dim().0, self.n_bins());
+        if self.train.dim().1 == n_bins {
+            let whole = |trial| Excerpt { trial, first: 0 };
+            return shuffled(n_trials, seed, epoch)
+                .into_iter()
+                .map(whole)
+                .collect();
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(epoch as u64);
-        if self.train.dim().1 == n_bins {
-            let mut order: Vec<usize> = (0..n_trials).collect();
-            order.shuffle(&mut rng);
-            let starting = |trial| Excerpt {
-                trial,
-                first: match late > 0.0 && rng.random_bool(late) {
-                    true => rng.random_range(0..=self.lengths[trial] / 2),
-                    false => 0,
-                },
-            };
-            return order.into_iter().map(starting).collect();
-        }
         let mut excerpts = Vec::new();
         for (trial, &length) in self.lengths.iter().enumerate() {
             let room = length.saturating_sub(n_bins);
@@ -174,7 +168,7 @@ pub(crate) fn time_major(x: ArrayView3<'_, f32>, trials: &[usize], device: &Devi
     excerpts(x, &trials, x.dim().1, device)
 }
 
-/// Excerpts of `n_bins` bins as `[time, trial, neuron]` on `device`; NaN behind the end of a trial.
+/// Excerpts of `n_bins` bins as `[time, trial, neuron]` on `device`.
 pub(crate) fn excerpts(
     x: ArrayView3<'_, f32>,
     chosen: &[Excerpt],
@@ -185,16 +179,11 @@ pub(crate) fn excerpts(
     let shape = [n_bins, chosen.len(), n_neurons];
     let row_len = chosen.len() * n_neurons;
     // Trial by trial, since the bins of a trial lie together; a task's bins fit the cache.
-    let n_there = x.dim().1;
     let values = in_chunks(n_bins * row_len, BATCH_BINS * row_len, |task, rows| {
         let bins = rows.len() / row_len;
         for (column, &Excerpt { trial, first }) in chosen.iter().enumerate() {
-            let first = (first + task * BATCH_BINS).min(n_there);
-            let end = (first + bins).min(n_there);
-            let trial = x.slice(s![trial, first..end, ..]);
-            for row in rows.chunks_exact_mut(row_len).skip(end - first) {
-                row[column * n_neurons..][..n_neurons].fill(f32::NAN);
-            }
+            let first = first + task * BATCH_BINS;
+            let trial = x.slice(s![trial, first..first + bins, ..]);
             for (row, from) in rows.chunks_exact_mut(row_len).zip(trial.outer_iter()) {
                 let to = &mut row[column * n_neurons..][..n_neurons];
                 ArrayViewMut1::from(to).assign(&from);
@@ -231,6 +220,15 @@ pub(crate) fn host<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     }
 }
 
+/// The order in which epoch `epoch` visits the trials.
+pub(crate) fn shuffled(n_trials: usize, seed: u64, epoch: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n_trials).collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(epoch as u64);
+    order.shuffle(&mut rng);
+    order
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,10 +247,10 @@ mod tests {
         let data = data();
         let mut seen = [[0_usize; 40]; 2];
         for epoch in 0..200 {
-            let excerpts = data.epoch(7, epoch, 0.0);
+            let excerpts = data.epoch(7, epoch);
             assert_eq!(excerpts.len(), 8 + 5);
-            assert_eq!(excerpts, data.epoch(7, epoch, 0.0));
-            assert_ne!(excerpts, data.epoch(7, epoch + 1, 0.0));
+            assert_eq!(excerpts, data.epoch(7, epoch));
+            assert_ne!(excerpts, data.epoch(7, epoch + 1));
             for Excerpt { trial, first } in excerpts {
                 seen[trial][first..first + 10]
                     .iter_mut()
@@ -273,33 +271,6 @@ mod tests {
             .flat_map(|bin| [30.0, 104.0].map(|x| x + bin as f32))
             .collect();
         assert_eq!(values, want);
-    }
-
-    #[test]
-    fn late_starts_are_of_the_first_half_and_miss_the_end() {
-        let train =
-            Array3::from_shape_fn((60, 30, 1), |(trial, bin, _)| (100 * trial + bin) as f32);
-        let data = TrainData::new(train, Array3::zeros((1, 30, 1))).unwrap();
-        assert!(
-            data.epoch(7, 3, 0.0)
-                .iter()
-                .all(|excerpt| excerpt.first == 0)
-        );
-        let epoch = data.epoch(7, 3, 0.5);
-        let late: Vec<Excerpt> = epoch.iter().copied().filter(|e| e.first > 0).collect();
-        assert!((18..42).contains(&late.len()), "{}", late.len());
-        assert!(late.iter().all(|excerpt| excerpt.first <= 15));
-        let mut trials: Vec<usize> = epoch.iter().map(|excerpt| excerpt.trial).collect();
-        trials.sort_unstable();
-        assert_eq!(trials, (0..60).collect::<Vec<_>>());
-        let values = host(&excerpts(data.train(), &late[..1], 30, &Device::flex()));
-        let Excerpt { trial, first } = late[0];
-        for (bin, value) in values.into_iter().enumerate() {
-            match first + bin < 30 {
-                true => assert!((value - (100 * trial + first + bin) as f32).abs() < 1e-6),
-                false => assert!(value.is_nan()),
-            }
-        }
     }
 
     #[test]

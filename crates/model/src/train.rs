@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::batch::{Excerpt, TrainData};
 use crate::elbo::TermWeights;
-use crate::error::{ModelError, require};
+use crate::error::ModelError;
 use crate::infer::{device_of, mean_spikes};
 use crate::noise::{Noise, Stream};
 use crate::number::Number;
@@ -86,12 +86,6 @@ pub fn fit<M: SequentialVae>(
     observer: &mut dyn Observer,
 ) -> Result<Fitted<M>, ModelError> {
     config.validate()?;
-    require(
-        config.late_starts == 0.0 || model.shallow_level().is_none(),
-        "late_starts",
-        config.late_starts,
-        "0 for a model whose levels are trained apart",
-    )?;
     // On a thread of the pool: from outside, each of a step's many parallel operations would
     // wake one and wait for it.
     rayon::scope(|_| {
@@ -300,9 +294,7 @@ impl<'a, M: SequentialVae> Trainer<'a, M> {
         let seed = self
             .seed
             .wrapping_add((self.state.divergences as u64) << 32);
-        let order = self
-            .data
-            .epoch(seed, self.state.epoch, self.config.late_starts);
+        let order = self.data.epoch(seed, self.state.epoch);
         let batches = order.chunks(self.config.batch_size);
         for trials in batches.skip(self.state.epoch_steps) {
             if self.finished() {

@@ -33,16 +33,6 @@ pub struct TrainConfig {
     pub validate_every: usize,
     /// Validations without improvement before training stops early; absent: never.
     pub patience: Option<usize>,
-    /// Share of the trials that a step sees from a random bin of their first half on only, the rest being missing
-    /// at the end: dynamics that run by themselves are the same from there, and learn to start in more states than
-    /// trials do. Not for levels that are trained apart, nor where trials start alike.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub late_starts: f64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-fn is_zero(share: &f64) -> bool {
-    *share == 0.0
 }
 
 impl Default for TrainConfig {
@@ -63,7 +53,6 @@ impl Default for TrainConfig {
             average_decay: 0.998,
             validate_every: 10,
             patience: None,
-            late_starts: 0.0,
         }
     }
 }
@@ -106,13 +95,6 @@ impl TrainConfig {
             "average_decay",
             self.average_decay,
             "in [0, 1)",
-        )?;
-        let late = self.late_starts;
-        require(
-            (0.0..=1.0).contains(&late),
-            "late_starts",
-            late,
-            "in [0, 1]",
         )
     }
 }
