@@ -289,6 +289,10 @@ const CASES: &[Case] = &[
         &["inferred.h5", "would be lost"],
     ),
     (
+        "fit trials.h5 -o own -c tiny.toml",
+        &["config.toml", "no fit's", "would be lost"],
+    ),
+    (
         "simulate lorenz -o own.toml --recipe own.toml",
         &["own.toml", "would be lost"],
     ),
@@ -419,6 +423,8 @@ fn prepare(lfads: &Lfads) {
     write("inferred.h5", &whole);
     write("mask.txt", b"1\n2\n");
     write("own.toml", b"[lorenz]\n");
+    std::fs::create_dir(lfads.path("own")).unwrap();
+    write("own/config.toml", b"mine = 1\n");
     write("slow.toml", b"[calibration]\ntypical_tau_s = 1e6\n");
     let large = b"[model.dynamics]\nn_encoder = 4294967296\n";
     write("large.toml", large);

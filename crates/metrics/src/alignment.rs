@@ -181,11 +181,12 @@ mod tests {
         #[test]
         fn redundant_factors_change_nothing(
             factors in block((3, 6, 2), 1.0), latent in block((3, 6, 2), 1.0), constant in -3.0f32..3.0,
+            scale in prop::sample::select(vec![1e-3f32, 1.0, 1e3]),
         ) {
             let sum = factors.sum_axis(Axis(2)).insert_axis(Axis(2)) + 1.0;
             let flat = Array3::from_elem((3, 6, 1), constant);
             let redundant =
-                concatenate(Axis(2), &[factors.view(), sum.view(), flat.view()]).unwrap();
+                concatenate(Axis(2), &[factors.view(), sum.view(), flat.view()]).unwrap() * scale;
             let plain = AffineAlignment::fit(factors.view(), latent.view()).unwrap();
             let full = AffineAlignment::fit(redundant.view(), latent.view()).unwrap();
             let difference =

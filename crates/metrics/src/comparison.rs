@@ -206,13 +206,20 @@ mod tests {
         fn offsets_of_neurons_do_not_count_about_means(
             prediction in block(), truth in block(), offset in -100.0f32..100.0,
         ) {
-            let about_means = |prediction: &Array3<f32>| {
+            let about_means = |prediction: &Array3<f32>, truth: &Array3<f32>| {
                 let all = Comparison::new(prediction.view(), truth.view()).unwrap();
                 all.about_means().unwrap().cod
             };
-            let mut moved = prediction.clone();
-            moved.slice_mut(s![.., .., 1]).mapv_inplace(|p| p + offset);
-            prop_assert!((about_means(&prediction) - about_means(&moved)).abs() < 1e-3);
+            let moved = |values: &Array3<f32>, offset: f32| {
+                let mut moved = values.clone();
+                moved.slice_mut(s![.., .., 1]).mapv_inplace(|x| x + offset);
+                moved
+            };
+            let as_they_are = about_means(&prediction, &truth);
+            let predicted = about_means(&moved(&prediction, offset), &truth);
+            prop_assert!((as_they_are - predicted).abs() < 1e-3);
+            let both = about_means(&prediction, &moved(&truth, 0.3 * offset));
+            prop_assert!((as_they_are - both).abs() < 1e-3);
         }
     }
 

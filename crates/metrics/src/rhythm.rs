@@ -160,6 +160,59 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_rhythm_is_found_whatever_its_phase_and_each_neurons_scale() {
+        let traces = |hz: f32, phase: f32, n_frames: usize, n_neurons: usize| {
+            Array3::from_shape_fn((1, n_frames, n_neurons), |(_, t, n)| {
+                let angle = std::f32::consts::TAU * hz * 0.05 * t as f32 + phase;
+                // Some are louder, and none is heard more for it.
+                (1.3 * angle.sin() + noise(t, n)) * 10_f32.powi(n as i32 % 5) + 50.0
+            })
+        };
+        for phase in [0.0, 0.8, 1.571, 3.5] {
+            let found = shared_rhythm_hz(traces(0.8, phase, 4000, 30).view(), 0.05);
+            assert!(
+                found.is_some_and(|hz| (hz - 0.8).abs() < 0.06),
+                "{phase}: {found:?}"
+            );
+        }
+        for (n_frames, n_neurons, is_enough) in [
+            (4000, LEAST_SIGNALS - 1, false),
+            (4000, LEAST_SIGNALS, true),
+            (31, 30, false),
+            (32, 30, true),
+        ] {
+            let little = traces(5.0, 0.3, n_frames, n_neurons);
+            let found = shared_rhythm_hz(little.view(), 0.05);
+            assert_eq!(
+                found.is_some(),
+                is_enough,
+                "{n_frames} of {n_neurons}: {found:?}"
+            );
+        }
+        // One neuron's own, however loud.
+        let mut own = Array3::from_shape_fn((1, 4000, 30), |(_, t, n)| noise(t, n));
+        let loud = own.slice_mut(s![0, .., 4]);
+        for (t, x) in loud.into_iter().enumerate() {
+            *x += 1e4 * (std::f32::consts::TAU * 0.8 * 0.05 * t as f32).sin();
+        }
+        assert_eq!(shared_rhythm_hz(own.view(), 0.05), None);
+    }
+
+    #[test]
+    fn a_stretch_is_standardised_where_it_has_values() {
+        let values = [1.0, f32::NAN, 5.0, 3.0];
+        let found = standardised(ndarray::aview1(&values)).unwrap();
+        // Mean 3, variance 8/3; the window is sin² of odd eighths of a half turn.
+        let sd = (8.0_f64 / 3.0).sqrt();
+        let window = [1.0, 3.0, 5.0, 7.0].map(|k| (TAU / 16.0 * k).sin().powi(2));
+        let expected = [window[0] * -2.0 / sd, 0.0, window[2] * 2.0 / sd, 0.0];
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
+        assert_eq!(standardised(ndarray::aview1(&[2.0, 2.0])), None);
+    }
+
+    #[test]
     fn slow_waves_that_all_share_are_no_rhythm() {
         // Neuropil, say: a random walk that decays.
         let mut state = 0.0_f32;

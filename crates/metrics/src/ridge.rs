@@ -107,6 +107,21 @@ mod tests {
     }
 
     #[test]
+    fn hand_worked_penalty() {
+        // Uncorrelated features of variances 1 and 9: half of their mean, 2.5, is added to each.
+        let x = [[1.0, 3.0], [1.0, -3.0], [-1.0, 3.0], [-1.0, -3.0]];
+        let features = ndarray::arr2(&x.map(|[a, b]| [a + 4.0, b - 1.0]));
+        let targets = ndarray::arr2(&x.map(|[a, b]| [2.0 * a - b + 7.0]));
+        let ridge = Ridge::fit(features.view(), targets.view(), 0.5).unwrap();
+        let [a, b] = [2.0 / 3.5, -9.0 / 11.5];
+        let predicted = ridge.predict(features.view()).unwrap();
+        for (row, [x, y]) in x.into_iter().enumerate() {
+            let expected = a * f64::from(x) + b * f64::from(y) + 7.0;
+            assert!((f64::from(predicted[[row, 0]]) - expected).abs() < 1e-5);
+        }
+    }
+
+    #[test]
     fn sizes_that_differ_are_named() {
         let (three, two) = (Array2::<f32>::zeros((3, 2)), Array2::<f32>::zeros((2, 2)));
         let error = Ridge::fit(three.view(), two.view(), 0.1).unwrap_err();

@@ -300,9 +300,11 @@ impl RunFolder {
             let path = path.display();
             format!("{path}: a setting or what was measured of the recording is infinite or no number, and cannot be kept")
         })?;
-        match folder.file("run.json").is_file() {
-            true => folder.refuse_another(&this)?,
-            false => folder.write("run.json", record)?,
+        if folder.file("run.json").is_file() {
+            folder.refuse_another(&this)?;
+        } else {
+            folder.refuse_what_is_no_runs()?;
+            folder.write("run.json", record)?;
         }
         // Whatever moment an earlier start was killed at.
         let config = toml::to_string_pretty(&record.config)?;
@@ -311,6 +313,19 @@ impl RunFolder {
             write_atomically(&folder.file("config.toml"), config.as_bytes())?;
         }
         Ok(Locked { folder, lock })
+    }
+
+    /// Refuses a folder without run.json in which a file would be written over that no fit made: each writes
+    /// run.json first. Who has its weights can go on from them.
+    fn refuse_what_is_no_runs(&self) -> Result<()> {
+        let mut names = Self::FILES.into_iter().filter(|name| *name != "lock");
+        match names.find(|name| self.file(name).exists()) {
+            Some(name) if !self.weights().exists() => bail!(
+                "{}: it holds a file {name} but no run.json: it is no fit's, and the file would be lost; give another folder to -o",
+                self.path.display()
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a folder that holds the run of another fit than `this`.

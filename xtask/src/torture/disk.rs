@@ -138,6 +138,10 @@ fn at_calls(
             let outcome = match end {
                 (0, _) => Ok(End::Done),
                 (-1, _) if lasts.is_empty() => Ok(End::Done),
+                // Its libraries could not be opened: it never began.
+                (127, said) if said.iter().any(|line| line.contains("loading shared")) => {
+                    Ok(End::InWords)
+                }
                 // What should be said may be lost as well.
                 (2, said) if said.len() <= 1 => Ok(End::InWords),
                 (code, said) => Err(format!("ended with {code}: {}", said.join(" / "))),
