@@ -368,9 +368,11 @@ mod tests {
                 "edgeworth-lfads/exact",
                 "ladder-lfads/as-published",
                 "count-ladder",
+                "zig-lfads",
+                "network-lfads",
             ];
             assert_eq!(labels, expected, "{}", recipe.name);
-            // The ladder with counts is ours: the paper has no number for it.
+            // The paper has no number for the ladder with counts, which is ours, nor for rows of a later paper.
             let (published, ours) = recipe.rows.split_at(7);
             let in_paper = |row: &Row| row.paper.contains_key(&Metric::Lorenz);
             assert!(published.iter().all(in_paper) && !ours.iter().any(in_paper));

@@ -202,6 +202,7 @@ fn every_model_fits_trials() {
     for model in [
         "count-ladder",
         "oasis-lfads",
+        "zig-lfads",
         "network-lfads",
         "gaussian-lfads",
         "edgeworth",

@@ -37,7 +37,7 @@ impl<M: SequentialVae> Inference<'_, M> {
         }
         let mut ranks = Ranks::of(rates_hz);
         self.sample_deep(x, n_samples, seed, DropoutMode::Generator, |first, draw| {
-            ranks.add(first, draw.log_rates.exp());
+            ranks.add(first, self.model().log_rates(&draw).exp());
         })?;
         Ok(levels.iter().map(|&level| ranks.coverage(level)).collect())
     }

@@ -90,6 +90,11 @@ impl<'a, M: SequentialVae> Inference<'a, M> {
         Ok(self)
     }
 
+    /// The model.
+    pub(crate) fn model(&self) -> &M {
+        &self.model
+    }
+
     /// Averages `n_samples` posterior samples of every trial of `x`, `[trial, time, neuron]`.
     ///
     /// Where spikes follow from the rates by Bayes' rule, it is their posterior means that are averaged, over

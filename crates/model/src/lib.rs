@@ -30,6 +30,7 @@ mod schedule;
 mod search;
 pub mod train;
 mod vae;
+mod zig;
 
 pub use batch::TrainData;
 pub use calcium_model::{CalciumModel, NeuronCalcium, TrialStart};
@@ -64,3 +65,4 @@ pub const PROGRESS: &str = "progress";
 /// Where a model computes: `Device::flex()` is the CPU.
 pub use burn::tensor::Device;
 pub use vae::{Draw, Encoded, SequentialVae, ShallowLevel};
+pub use zig::{EventStatistics, ZigLfads, ZigLfadsConfig};

@@ -109,6 +109,11 @@ pub trait SequentialVae: Module + 'static {
         Tensor::cat((0..n_runs).map(of_run).collect(), 0).transpose()
     }
 
+    /// Logarithm of the rates in Hz under a run of the deep level, `[time, trial, neuron]`.
+    fn log_rates(&self, deep: &DeepDraw) -> Tensor<3> {
+        deep.log_rates.clone()
+    }
+
     /// The rest of a posterior sample, given the deep level's part of it.
     fn complete(&self, shallow: &Self::Shallow, deep: DeepDraw, noise: &mut Noise) -> Draw;
 

@@ -11,9 +11,9 @@ use std::path::Path;
 use baselines::Moments;
 use burn::tensor::Device;
 use common::{
-    INDICATOR, count_ladder, count_ladder_with, counts, driven_dynamics, edgeworth, fluorescence,
-    gaussian, gaussian_with, ladder, ladder_with, lfads, lfads_with, parameters,
-    saturating_count_ladder,
+    INDICATOR, count_ladder, count_ladder_with, counts, driven_dynamics, dynamics, edgeworth,
+    events, fluorescence, gaussian, gaussian_with, ladder, ladder_with, lfads, lfads_with,
+    parameters, saturating_count_ladder, zig_lfads_with,
 };
 use model::train::{Observer, StepReport};
 use model::{
@@ -145,6 +145,7 @@ fn all_models() -> Value {
         "ladder, driven": record(ladder_with(driven_dynamics(), &device), &fluorescence),
         "count ladder, driven":
             record(count_ladder_with(INDICATOR.g, &driven, &device), &fluorescence),
+        "zig lfads": record(zig_lfads_with(dynamics(), &device), &events()),
     })
 }
 

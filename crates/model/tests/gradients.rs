@@ -169,6 +169,16 @@ fn lfads() {
 }
 
 #[test]
+fn zero_inflated_gamma_lfads() {
+    let sizes = Noise::new(2, Stream::Step(5), &device()).normal([12, 4, 6]);
+    let events = some_counts() * (sizes.abs() + 0.8);
+    for dynamics in [dynamics(), driven_dynamics()] {
+        let model = common::zig_lfads_with(dynamics, &device());
+        check(&model, &Evaluation::joint(events.clone()));
+    }
+}
+
+#[test]
 fn models_with_inferred_inputs() {
     for prior in [InputPriorKind::Autoregressive, InputPriorKind::Independent] {
         let mut dynamics = driven_dynamics();

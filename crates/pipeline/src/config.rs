@@ -12,7 +12,7 @@ use zoo::{ModelConfig, ModelName};
 fn model_defaults(model: ModelName) -> &'static str {
     match model {
         ModelName::CountLadder => "max_gain_change = 1.25\ndynamics = { n_factors = 8 }",
-        ModelName::OasisLfads => "s_min = 0.5\ndynamics = { n_factors = 8 }",
+        ModelName::OasisLfads | ModelName::ZigLfads => "s_min = 0.5\ndynamics = { n_factors = 8 }",
         // On what was tried, they cost nothing where dynamics run alone, and are all where they are driven.
         ModelName::NetworkLfads => "dynamics = { n_factors = 8, controller = { n_inputs = 2 } }",
         _ => "dynamics = { n_factors = 8 }",

@@ -65,7 +65,7 @@ impl Prepared {
         config.clone().resolve(model, &Table::new())?;
         if let (Some(rise_s), false) = (config.calibration.tau_rise_s, model.knows_rise()) {
             anyhow::bail!(
-                "{model} knows of no rise, and `tau_rise_s` is {rise_s}: leave it out, or take count-ladder or oasis-lfads"
+                "{model} knows of no rise, and `tau_rise_s` is {rise_s}: leave it out, or take count-ladder, oasis-lfads or zig-lfads"
             );
         }
         let may_cut = config.calibration.start != StartConfig::Rest;

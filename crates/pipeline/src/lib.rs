@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod calibration;
+mod co_smoothing;
 mod config;
 mod external;
 mod factor_axes;

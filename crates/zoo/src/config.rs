@@ -1,7 +1,7 @@
 //! The settings of each model.
 
 use baselines::{EdgeworthLfadsConfig, GaussianLfadsConfig};
-use model::{CountLadderConfig, DynamicsConfig, LadderConfig, LfadsConfig};
+use model::{CountLadderConfig, DynamicsConfig, LadderConfig, LfadsConfig, ZigLfadsConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ZooError;
@@ -15,6 +15,8 @@ pub enum ModelConfig {
     Lfads(LfadsConfig),
     /// OASIS, then LFADS.
     OasisLfads(OasisLfadsConfig),
+    /// OASIS, then LFADS for events of any size.
+    ZigLfads(ZigLfadsConfig),
     /// The spike network, then LFADS.
     NetworkLfads(LfadsConfig),
     /// Gaussian LFADS.
@@ -53,6 +55,7 @@ impl ModelConfig {
         let parsed = match model {
             ModelName::Lfads => table.try_into().map(Self::Lfads),
             ModelName::OasisLfads => table.try_into().map(Self::OasisLfads),
+            ModelName::ZigLfads => table.try_into().map(Self::ZigLfads),
             ModelName::NetworkLfads => table.try_into().map(Self::NetworkLfads),
             ModelName::GaussianLfads => table.try_into().map(Self::GaussianLfads),
             ModelName::EdgeworthLfads => table.try_into().map(Self::EdgeworthLfads),
@@ -70,6 +73,7 @@ impl ModelConfig {
         match self {
             Self::Lfads(_) => ModelName::Lfads,
             Self::OasisLfads(_) => ModelName::OasisLfads,
+            Self::ZigLfads(_) => ModelName::ZigLfads,
             Self::NetworkLfads(_) => ModelName::NetworkLfads,
             Self::GaussianLfads(_) => ModelName::GaussianLfads,
             Self::EdgeworthLfads(_) => ModelName::EdgeworthLfads,
@@ -84,6 +88,7 @@ impl ModelConfig {
             Self::Lfads(LfadsConfig { dynamics })
             | Self::NetworkLfads(LfadsConfig { dynamics })
             | Self::OasisLfads(OasisLfadsConfig { dynamics, .. })
+            | Self::ZigLfads(ZigLfadsConfig { dynamics, .. })
             | Self::GaussianLfads(GaussianLfadsConfig { dynamics, .. })
             | Self::EdgeworthLfads(EdgeworthLfadsConfig { dynamics, .. })
             | Self::LadderLfads(LadderConfig { dynamics, .. })

@@ -15,6 +15,8 @@ pub enum ModelName {
     Lfads,
     /// LFADS on counts that OASIS deconvolved.
     OasisLfads,
+    /// LFADS on OASIS's events, each none or of a gamma-distributed size.
+    ZigLfads,
     /// LFADS on spikes that the spike network expects.
     NetworkLfads,
     /// LFADS with the first two cumulants of the fluorescence.
@@ -29,9 +31,10 @@ pub enum ModelName {
 
 impl ModelName {
     /// Every model.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Lfads,
         Self::OasisLfads,
+        Self::ZigLfads,
         Self::NetworkLfads,
         Self::GaussianLfads,
         Self::EdgeworthLfads,
@@ -44,6 +47,7 @@ impl ModelName {
         match self {
             Self::Lfads => "lfads",
             Self::OasisLfads => "oasis-lfads",
+            Self::ZigLfads => "zig-lfads",
             Self::NetworkLfads => "network-lfads",
             Self::GaussianLfads => "gaussian-lfads",
             Self::EdgeworthLfads => "edgeworth-lfads",
@@ -55,7 +59,7 @@ impl ModelName {
     /// An earlier name that is still read.
     pub const fn former_name(self) -> Option<&'static str> {
         match self {
-            Self::Lfads | Self::OasisLfads | Self::NetworkLfads => None,
+            Self::Lfads | Self::OasisLfads | Self::ZigLfads | Self::NetworkLfads => None,
             Self::GaussianLfads => Some("gaussian"),
             Self::EdgeworthLfads => Some("edgeworth"),
             Self::LadderLfads => Some("paper-ladder"),
@@ -68,6 +72,7 @@ impl ModelName {
         match self {
             Self::Lfads => "LFADS",
             Self::OasisLfads => "OASIS + LFADS",
+            Self::ZigLfads => "OASIS + zero-inflated gamma LFADS",
             Self::NetworkLfads => "Spike network + LFADS",
             Self::GaussianLfads => "Gaussian LFADS",
             Self::EdgeworthLfads => "Edgeworth LFADS",
@@ -81,6 +86,9 @@ impl ModelName {
         match self {
             Self::Lfads => "LFADS on spike counts",
             Self::OasisLfads => "Spike counts by OASIS, then LFADS",
+            Self::ZigLfads => {
+                "Events by OASIS, then LFADS for which they are none or of a gamma-distributed size (RADICaL)"
+            }
             Self::NetworkLfads => "Spikes that the spike network expects, then LFADS",
             Self::GaussianLfads => "LFADS with the mean and variance of the fluorescence",
             Self::EdgeworthLfads => "The same with skewness and kurtosis",
@@ -95,7 +103,7 @@ impl ModelName {
     pub const fn knows_rise(self) -> bool {
         matches!(
             self,
-            Self::CountLadder | Self::OasisLfads | Self::NetworkLfads
+            Self::CountLadder | Self::OasisLfads | Self::ZigLfads | Self::NetworkLfads
         )
     }
 

@@ -80,6 +80,9 @@ impl ModelConfig {
                 let config = LfadsConfig { dynamics };
                 task.run(config.init(&statistics.mean_counts, dt_s, seed, device)?)
             }
+            Self::ZigLfads(config) => {
+                task.run(config.init(setting.events(self.name())?, dt_s, seed, device)?)
+            }
             Self::GaussianLfads(config) => {
                 task.run(config.init(setting.data(self.name())?, seed, device)?)
             }

@@ -2,11 +2,11 @@
 
 use baselines::{Data, deconvolve_counts};
 use calcium::Ar2;
-use model::{CalciumModel, FluorStatistics, Indicator};
+use model::{CalciumModel, EventStatistics, FluorStatistics, Indicator, ZigLfadsConfig};
 use ndarray::{Array3, ArrayView3, Axis, s};
 
 use crate::activity::expected_spikes;
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, OasisLfadsConfig};
 use crate::error::ZooError;
 use crate::name::ModelName;
 
@@ -50,9 +50,11 @@ impl ModelConfig {
         }
         self.check_indicator(calcium)?;
         let (values, deconvolved) = match (self, calcium) {
-            (Self::OasisLfads(config), Some(calcium)) => {
-                (deconvolve(observed, calcium, config.s_min)?, true)
-            }
+            (
+                Self::OasisLfads(OasisLfadsConfig { s_min, .. })
+                | Self::ZigLfads(ZigLfadsConfig { s_min, .. }),
+                Some(calcium),
+            ) => (deconvolve(observed, calcium, *s_min)?, true),
             (Self::NetworkLfads(_), Some(_)) => (expected_spikes(observed.view(), dt_s)?, true),
             _ => (observed, false),
         };
@@ -78,7 +80,7 @@ impl ModelConfig {
         let knows_each = self.name().knows_rise();
         let differ = calcium.neurons.windows(2).any(|pair| pair[0] != pair[1]);
         let ladder = ModelName::CountLadder.name();
-        let either = "count-ladder, oasis-lfads";
+        let either = "count-ladder, oasis-lfads, zig-lfads";
         let refused = [
             (calcium.rise.is_some() && !knows_each, "a rise", either),
             (
@@ -144,6 +146,7 @@ impl Reading {
                 Some(calcium) => calcium.measure(train),
                 None => count_statistics(train),
             },
+            events: self.deconvolved.then(|| EventStatistics::measure(train)),
             calcium: self.calcium.clone(),
         }
     }
@@ -174,6 +177,8 @@ pub struct Setting {
     /// Known where the model reads fluorescence.
     calcium: Option<CalciumModel>,
     statistics: FluorStatistics,
+    /// Known where the model reads what was deconvolved.
+    events: Option<EventStatistics>,
 }
 
 impl Setting {
@@ -187,7 +192,17 @@ impl Setting {
                 mean_counts: vec![1.0; n_neurons],
                 sd: vec![1.0; n_neurons],
             },
+            events: Some(EventStatistics {
+                share: vec![0.5; n_neurons],
+                least: vec![0.5; n_neurons],
+                mean_excess: vec![0.5; n_neurons],
+            }),
         }
+    }
+
+    /// The events that a model of such reads.
+    pub(crate) fn events(&self, model: ModelName) -> Result<&EventStatistics, ZooError> {
+        self.events.as_ref().ok_or_else(|| unsuited(model, true))
     }
 
     pub(crate) fn dt_s(&self) -> f64 {
@@ -245,7 +260,7 @@ mod tests {
 
     fn config(name: ModelName) -> ModelConfig {
         let text = match name {
-            ModelName::OasisLfads => "s_min = 0.5\ndynamics = {}",
+            ModelName::OasisLfads | ModelName::ZigLfads => "s_min = 0.5\ndynamics = {}",
             ModelName::Lfads | ModelName::NetworkLfads => "dynamics = {}",
             _ => "",
         };
@@ -278,7 +293,8 @@ mod tests {
             };
             let knows_curve = matches!(name, ModelName::CountLadder | ModelName::NetworkLfads);
             assert_eq!(refused(&saturating), !knows_curve, "{name}");
-            let knows_each = knows_curve || name == ModelName::OasisLfads;
+            let by_oasis = matches!(name, ModelName::OasisLfads | ModelName::ZigLfads);
+            let knows_each = knows_curve || by_oasis;
             assert_eq!(refused(&rising), !knows_each, "{name}");
             assert_eq!(refused(&different), !knows_each, "{name}");
             assert!(read(name, None).is_err(), "{name}");

@@ -300,7 +300,7 @@ fn exp_bounded(a: Tensor<2>, max_log: f32) -> Tensor<2> {
 
 /// ln Γ(s + 1) for s ≥ 0: Stirling's series at s + 6, brought down by the recurrence
 /// Γ(x + 1) = x Γ(x); the first term left out is below 1e-7.
-fn ln_gamma_1p(s: Tensor<3>) -> Tensor<3> {
+pub fn ln_gamma_1p(s: Tensor<3>) -> Tensor<3> {
     let rising = (2..6).fold(s.clone().log1p(), |sum, k| sum + (s.clone() + k).log());
     let x = s + 6.0;
     let inverse = x.clone().recip();

@@ -12,10 +12,11 @@ use burn::tensor::{Device, Tensor};
 use calcium::Hill;
 use model::{
     CalciumModel, ControllerConfig, CountLadder, CountLadderConfig, DeepDraw, DeepInput, DeepPass,
-    Draw, Dynamics, DynamicsConfig, Elbo, FluorStatistics, Indicator, Ladder, LadderConfig,
-    LearningRate, Lfads, LfadsConfig, Noise, Pass, SequentialVae, Term, TrainConfig, TrainData,
-    TrialStart, WarmUp,
+    Draw, Dynamics, DynamicsConfig, Elbo, EventStatistics, FluorStatistics, Indicator, Ladder,
+    LadderConfig, LearningRate, Lfads, LfadsConfig, Noise, Pass, SequentialVae, Term, TrainConfig,
+    TrainData, TrialStart, WarmUp, ZigLfads, ZigLfadsConfig,
 };
+use ndarray::ArrayView3;
 use synth::{LorenzBenchmark, TrialDesign};
 
 pub const DT_S: f64 = 0.1;
@@ -87,6 +88,29 @@ pub fn lfads_with(dynamics: DynamicsConfig, device: &Device) -> Lfads {
     LfadsConfig { dynamics }
         .init(&[0.2; 6], DT_S, 3, device)
         .expect("the configuration is valid")
+}
+
+/// Counts for events, whose sizes differ.
+pub fn events() -> TrainData {
+    let counts = counts();
+    let sizes = |counts: ArrayView3<'_, f32>| {
+        let mut events = counts.to_owned();
+        for ((trial, bin, neuron), event) in events.indexed_iter_mut() {
+            *event *= 0.7 + 0.1 * ((3 * trial + 7 * bin + neuron) % 7) as f32;
+        }
+        events
+    };
+    TrainData::new(sizes(counts.train()), sizes(counts.valid())).expect("events are finite")
+}
+
+pub fn zig_lfads_with(dynamics: DynamicsConfig, device: &Device) -> ZigLfads {
+    let config = ZigLfadsConfig {
+        s_min: 0.5,
+        dynamics,
+    };
+    let statistics = EventStatistics::measure(events().train());
+    let model = config.init(&statistics, DT_S, 3, device);
+    model.expect("the configuration is valid")
 }
 
 pub fn ladder(device: &Device) -> Ladder {
