@@ -45,7 +45,7 @@ pub struct InputArgs {
     pub keep_flagged: bool,
 
     /// File of frames that are no data: a number a frame (.npy or text), 1 where there is no data, or
-    /// a list of frames, counted from 0
+    /// a list of frames, counted from 0; or such a number for each frame and neuron, or each trial and frame
     #[arg(long, value_name = "FILE")]
     #[serde(default, serialize_with = "lossy")]
     pub mask: Option<PathBuf>,

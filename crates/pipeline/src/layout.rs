@@ -13,6 +13,8 @@ use ndarray::{Array3, ArrayView1, ArrayView2, s};
 pub struct Layout {
     lengths: Vec<usize>,
     gap: usize,
+    /// Of so many trials one is laid out.
+    step: usize,
 }
 
 impl Layout {
@@ -24,7 +26,32 @@ impl Layout {
             .map(ArrayView2::nrows)
             .collect();
         let gap = (gap_s / recording.dt_s).ceil().max(1.0) as usize;
-        Self { lengths, gap }
+        Self {
+            lengths,
+            gap,
+            step: 1,
+        }
+    }
+
+    /// The same of every n-th trial, so that the long trace has hardly more than `most_frames`, gaps and all: of
+    /// very many short trials the gaps are most of it.
+    pub fn thinned(recording: &Recording, gap_s: f64, most_frames: usize) -> Self {
+        let whole = Self::new(recording, gap_s);
+        let step = match whole.lengths.len() {
+            1 => 1,
+            _ => whole.n_frames().div_ceil(most_frames.max(1)).max(1),
+        };
+        let lengths = whole.lengths.into_iter().step_by(step).collect();
+        Self {
+            lengths,
+            gap: whole.gap,
+            step,
+        }
+    }
+
+    /// Of so many trials one is laid out.
+    pub fn step(&self) -> usize {
+        self.step
     }
 
     /// Frames of the long trace.
@@ -50,7 +77,8 @@ impl Layout {
     /// The long trace of one neuron; NaN in the gaps.
     pub fn join(&self, recording: &Recording, neuron: usize) -> Vec<f32> {
         let mut joined = vec![f32::NAN; self.n_frames()];
-        for ((first, length), trial) in self.spans().zip(recording.stretches()) {
+        let trials = recording.stretches().into_iter().step_by(self.step);
+        for ((first, length), trial) in self.spans().zip(trials) {
             let column: ArrayView1<'_, f32> = trial.column(neuron);
             for (to, &value) in joined[first..first + length].iter_mut().zip(column) {
                 *to = value;

@@ -32,7 +32,7 @@ pub struct Signal {
     /// The lowest baseline per highest, where it is light that dims.
     dimmed_to: Option<f64>,
     /// The first frames above the baseline, `[time]`.
-    above: Vec<f64>,
+    above: Vec<f32>,
 }
 
 impl Signal {
@@ -60,11 +60,7 @@ impl Signal {
             n_present: trace.iter().filter(|y| !y.is_nan()).count(),
             faults: faults(trace, &estimates.baseline, noise_sd),
             dimmed_to: dimming(&estimates.baseline, noise_sd).map(|factors| dimmed_to(&factors)),
-            above: above
-                .iter()
-                .take(MAX_COMPARED.1)
-                .map(|&y| f64::from(y))
-                .collect(),
+            above: above.iter().take(MAX_COMPARED.1).copied().collect(),
         })
     }
 
@@ -192,7 +188,8 @@ fn common_lines(signals: &[Option<&Signal>], dt_s: f64, lines: &mut Vec<String>)
         .filter_map(|(neuron, signal)| signal.map(|signal| (neuron, signal)))
         .take(MAX_COMPARED.0)
         .collect();
-    let above: Vec<Vec<f64>> = present.iter().map(|(_, s)| s.above.clone()).collect();
+    let wide = |signal: &Signal| signal.above.iter().map(|&y| f64::from(y)).collect();
+    let above: Vec<Vec<f64>> = present.iter().map(|(_, s)| wide(s)).collect();
     let noise_sds: Vec<f64> = present.iter().map(|(_, s)| s.noise_sd).collect();
     if let Some(period_s) = common_beat(&above, &noise_sds, dt_s) {
         lines.push(format!(

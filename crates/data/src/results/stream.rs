@@ -44,6 +44,11 @@ pub struct TraceStream {
 }
 
 impl TraceStream {
+    /// Whether a file of this name can be written so: NWB and pynapple's archives are written whole.
+    pub fn suits(path: &Path) -> bool {
+        !nwb::is_nwb(path) && !pynapple::is_frame(path)
+    }
+
     /// Begins a file of arrays with their units, all with `shape` frames and neurons.
     ///
     /// # Errors
@@ -54,7 +59,7 @@ impl TraceStream {
         shape: [usize; 2],
     ) -> Result<Self, DataError> {
         let sink = || -> Result<Box<dyn Sink>, Problem> {
-            if nwb::is_nwb(path) || pynapple::is_frame(path) {
+            if !Self::suits(path) {
                 return Err(Problem::NotStreamed);
             }
             Ok(match is_npz(path) {

@@ -8,7 +8,7 @@ use calcium::estimate::median;
 use calcium::network::SpikeNetwork;
 use calcium::{CalciumError, Discretisation, INDICATORS, NamedIndicator};
 use clap::ValueEnum;
-use data::{Arrays, Likelihood, Recording, TraceBlocks, TraceStream, Units};
+use data::{Arrays, Likelihood, Recording, TraceBlocks, TraceStream, Traces, Units};
 use model::PROGRESS;
 use ndarray::{Array1, ArrayView1};
 use pipeline::{Layout, heading};
@@ -148,6 +148,9 @@ impl Deconvolve {
             units: recording.units,
         })?;
         let slowest_s = deconvolution.tau_s.unwrap_or(deconvolution.typical_tau_s);
+        if matches!(recording.traces, Traces::Continuous(_)) && TraceStream::suits(&self.output) {
+            return self.stream(&recording, deconvolution);
+        }
         let layout = Layout::new(&recording, 5.0 * slowest_s);
         let starts: Vec<usize> = layout.spans().map(|(first, _)| first).collect();
         let told = Told::of(recording.n_neurons());
@@ -162,16 +165,49 @@ impl Deconvolve {
                 told.one_more();
                 let id = &recording.neuron_ids[neuron];
                 let number = recording.neuron_numbers[neuron];
-                solved.with_context(|| {
-                    let path = recording.path.display();
-                    format!("{path}: neuron {number} (`{id}`; --leave-out {number})")
-                })
+                solved.with_context(|| self.of_neuron(number, id))
             })
             .collect();
         let solved = solved.into_iter().collect::<Result<Vec<_>>>()?;
         let results = results(&recording, &layout, &deconvolution, &solved);
         results.write_for(&recording, &self.output)?;
         Ok((deconvolution, solved))
+    }
+
+    /// The same of one long trace a neuron: what was found is written before the next neurons are looked at.
+    fn stream(
+        &self,
+        recording: &Recording,
+        deconvolution: Deconvolution,
+    ) -> Result<(Deconvolution, Vec<Solved>)> {
+        let trace = recording.stretches()[0];
+        let ids = &recording.neuron_ids;
+        let units = unit(recording.units);
+        let arrays = deconvolution.arrays(units);
+        let shape = [trace.nrows(), trace.ncols()];
+        let mut out = TraceStream::create(&self.output, &arrays, shape)?;
+        let told = Told::of(ids.len());
+        let mut all = Vec::new();
+        let neurons: Vec<usize> = (0..ids.len()).collect();
+        for neurons in neurons.chunks(rayon::current_num_threads()) {
+            let solve = |neuron: &usize| deconvolution.solve(&trace.column(*neuron).to_vec(), &[0]);
+            let solved: Vec<Result<Solved, CalciumError>> = neurons.par_iter().map(solve).collect();
+            for (neuron, solved) in neurons.iter().zip(solved) {
+                let number = recording.neuron_numbers[*neuron];
+                let solved = solved.with_context(|| self.of_neuron(number, &ids[*neuron]))?;
+                all.push(append(&mut out, solved)?);
+                told.one_more();
+            }
+        }
+        let mut results = heading(&recording.path, recording.dt_s, ids);
+        insert_numbers(&mut results, &deconvolution, &all, units);
+        out.finish(&results)?;
+        Ok((deconvolution, all))
+    }
+
+    fn of_neuron(&self, number: usize, id: &str) -> String {
+        let path = self.path.display();
+        format!("{path}: neuron {number} (`{id}`; --leave-out {number})")
     }
 
     /// The same in memory of the size of a block.
@@ -223,19 +259,8 @@ impl Deconvolve {
                 let solved: Vec<Result<Solved, CalciumError>> =
                     traces.par_iter().map(solve).collect();
                 for ((neuron, _), solved) in traces.iter().zip(solved) {
-                    let mut solved = solved.with_context(|| {
-                        let path = self.path.display();
-                        format!(
-                            "{path}: neuron {neuron} (`{}`; --leave-out {neuron})",
-                            ids[*neuron]
-                        )
-                    })?;
-                    for (array, trace) in solved.traces.iter().enumerate() {
-                        out.append(array, trace)?;
-                    }
-                    // They are on the disk.
-                    solved.traces.clear();
-                    all.push(solved);
+                    let solved = solved.with_context(|| self.of_neuron(*neuron, &ids[*neuron]))?;
+                    all.push(append(&mut out, solved)?);
                     told.one_more();
                 }
             }
@@ -385,6 +410,15 @@ fn results(
     }
     insert_numbers(&mut results, deconvolution, solved, units);
     results
+}
+
+/// Writes what was found of one neuron, and keeps its numbers alone.
+fn append(out: &mut TraceStream, mut solved: Solved) -> Result<Solved> {
+    for (array, trace) in solved.traces.iter().enumerate() {
+        out.append(array, trace)?;
+    }
+    solved.traces.clear();
+    Ok(solved)
 }
 
 fn unit(units: Option<Units>) -> &'static str {

@@ -17,6 +17,16 @@ use crate::range;
 
 /// Neurons listed in the terminal.
 const N_LISTED: usize = 40;
+/// The program and its networks, in megabytes. These numbers are of recordings of 2 and 8 MB, by GNU time.
+const PROGRAM_MB: f64 = 26.0;
+/// What a model and its training take, whatever the recording, in megabytes.
+const FIT_MB: f64 = 72.0;
+/// Peak of a thread that deconvolves, in traces of 32-bit numbers.
+const TRACES_OF_A_THREAD: f64 = 30.0;
+/// Peak of a fit of the default model, in sizes of the decoded traces: results, and what they are made of.
+const TRACES_OF_A_FIT: f64 = 14.5;
+/// Frames of trials, with the gaps between them, that each neuron is judged by.
+const MOST_FRAMES: usize = 2_000_000;
 
 /// What a recording holds, what would be used of it, and how good each neuron is.
 ///
@@ -55,11 +65,39 @@ struct Inspection {
     /// Frames of the shortest and of the longest trial.
     n_frames: [usize; 2],
     n_train: Option<usize>,
+    memory_mb: Memory,
     /// What the axes of the array are that was read.
     axes: &'static str,
     notes: Vec<String>,
     warnings: Vec<String>,
     neurons: Vec<Neuron>,
+}
+
+/// What the recording takes in memory, about, in megabytes.
+#[derive(Debug, Serialize)]
+struct Memory {
+    /// The decoded traces.
+    traces: f64,
+    /// `deconvolve` by the network, with as many threads as now.
+    deconvolve: f64,
+    /// `fit` of the default model.
+    fit: f64,
+}
+
+impl Memory {
+    fn of(recording: &Recording) -> Self {
+        const MB: f64 = 1e6;
+        let stretches = recording.stretches();
+        let frames: usize = stretches.iter().map(ArrayView2::nrows).sum();
+        let trace = (size_of::<f32>() * frames) as f64 / MB;
+        let traces = trace * recording.n_neurons() as f64;
+        let threads = rayon::current_num_threads().min(recording.n_neurons()) as f64;
+        Self {
+            traces,
+            deconvolve: PROGRAM_MB + traces + threads * TRACES_OF_A_THREAD * trace,
+            fit: PROGRAM_MB + FIT_MB + TRACES_OF_A_FIT * traces,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -82,32 +120,40 @@ impl Inspect {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         let recording = self.input.open_quietly(&self.path)?;
         let automatic = Automatic::new(recording.dt_s)?.with_typical_tau(self.typical_tau)?;
-        let layout = Layout::new(&recording, 5.0 * self.typical_tau);
+        let layout = Layout::thinned(&recording, 5.0 * self.typical_tau, MOST_FRAMES);
         let starts: Vec<usize> = layout.spans().map(|(first, _)| first).collect();
         let is_counts = recording.units == Some(Units::SpikeCounts);
         let neurons: Vec<Neuron> = (0..recording.n_neurons())
             .into_par_iter()
             .map(|neuron| {
                 let trace = layout.join(&recording, neuron);
-                let recorded: usize = layout.spans().map(|(_, length)| length).sum();
-                let found = Neuron::of_any(&recording.neuron_ids[neuron], &trace, recorded);
+                let found = Neuron::of_any(&recording, neuron);
                 match is_counts {
                     true => found,
                     false => found.with_fluorescence(&trace, &starts, &automatic, recording.dt_s),
                 }
             })
             .collect();
-        let inspection = Inspection::new(&recording, neurons);
+        let mut inspection = Inspection::new(&recording, neurons);
+        if layout.step() > 1 {
+            inspection.notes.push(format!(
+                "noise, tau, SNR and events are of every {}th trial",
+                layout.step()
+            ));
+        }
         session.print(&inspection, &inspection.text())
     }
 }
 
 impl Neuron {
-    fn of_any(id: &str, trace: &[f32], recorded: usize) -> Self {
-        let present = trace.iter().filter(|v| !v.is_nan());
+    fn of_any(recording: &Recording, neuron: usize) -> Self {
+        let stretches = recording.stretches();
+        let recorded: usize = stretches.iter().map(ArrayView2::nrows).sum();
+        let all = stretches.iter().flat_map(|stretch| stretch.column(neuron));
+        let present = all.filter(|v| !v.is_nan());
         let (sum, n) = present.fold((0.0, 0usize), |(s, n), &v| (s + f64::from(v), n + 1));
         Self {
-            id: id.to_owned(),
+            id: recording.neuron_ids[neuron].clone(),
             missing: 1.0 - n as f64 / recorded as f64,
             mean: sum / n as f64,
             noise_sd: None,
@@ -162,6 +208,7 @@ impl Inspection {
             continuous: matches!(recording.traces, Traces::Continuous(_)),
             n_frames: [extreme(lengths.iter().min()), extreme(lengths.iter().max())],
             n_train: recording.n_train,
+            memory_mb: Memory::of(recording),
             axes: axes(recording),
             notes: recording.notes.iter().map(|n| with_flags(n)).collect(),
             warnings: warnings(recording, &neurons),
@@ -214,6 +261,12 @@ impl Inspection {
                 "  the first {n_train} trials are for training, the rest held out"
             )?;
         }
+        let memory = &self.memory_mb;
+        writeln!(
+            page,
+            "  memory: traces {:.0} MB; deconvolve takes about {:.0} MB, fit {:.0} MB",
+            memory.traces, memory.deconvolve, memory.fit
+        )?;
         if let Some(tau_s) = self.tau_s {
             writeln!(page, "  indicator: tau {tau_s} s, as the file says")?;
         }
