@@ -136,3 +136,23 @@ fn masked_frames_and_silent_neurons_stay_out() {
     lfads.run(&format!("infer run light.npy {options} -o lost.h5"));
     assert_eq!(spikes_of(&lfads, "lost.h5").ncols(), 4);
 }
+
+#[test]
+fn many_short_trials_are_judged_by_some_and_memory_is_said() {
+    let lfads = Lfads::new();
+    let (fluor, _) = recording();
+    // 20,000 trials of 4 frames, with gaps of 5 s between them when laid end to end.
+    let trials = ndarray::Array3::from_shape_fn((20_000, 4, 2), |(trial, t, n)| {
+        fluor[[(7 * trial + t) % N_FRAMES, n]] + (trial % 2) as f32
+    });
+    data::write_npy(&lfads.path("short.npy"), trials.view()).unwrap();
+    let seen = lfads.json("inspect short.npy --rate 30 --units dff --order trial-time-neuron");
+    assert!(texts(&seen["notes"]).contains("are of one trial in 2"));
+    // Means are of all trials.
+    let mean = seen["neurons"][0]["mean"].as_f64().unwrap();
+    let wanted = f64::from(trials.index_axis(Axis(2), 0).mean().unwrap());
+    assert!((mean - wanted).abs() < 1e-4, "{mean} is not {wanted}");
+    let memory = |name: &str| seen["memory_mb"][name].as_f64().unwrap();
+    assert!((memory("traces") - 0.64).abs() < 1e-9);
+    assert!(memory("deconvolve") > memory("traces") && memory("fit") > memory("deconvolve"));
+}

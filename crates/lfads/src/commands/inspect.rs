@@ -137,7 +137,7 @@ impl Inspect {
         let mut inspection = Inspection::new(&recording, neurons);
         if layout.step() > 1 {
             inspection.notes.push(format!(
-                "noise, tau, SNR and events are of every {}th trial",
+                "noise, tau, SNR and events are of one trial in {}",
                 layout.step()
             ));
         }
