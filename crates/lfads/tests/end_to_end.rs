@@ -3,7 +3,7 @@
 mod common;
 
 use common::Lfads;
-use data::Arrays;
+use data::{Arrays, Options, Recording};
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, concatenate, s};
 
 #[test]
@@ -15,7 +15,8 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
     assert!((found["rate_hz"].as_f64().unwrap() - 30.0).abs() < 1e-3);
     assert!(found["neurons"][4]["snr"].as_f64().unwrap() > 2.0);
 
-    let fitted = lfads.json("fit mouse/suite2p -o run --tau 0.7 -c tiny.toml --npz");
+    let fitted =
+        lfads.json("fit mouse/suite2p -o run --tau 0.7 -c tiny.toml --npz --nwb --pynapple");
     let results = Arrays::read(&lfads.path("run/inferred.h5")).unwrap();
     for name in ["rates", "spikes", "calcium", "fluor", "observed"] {
         let array = results.require(name).unwrap();
@@ -46,6 +47,14 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
         npz.require("rates").unwrap(),
         results.require("rates").unwrap()
     );
+    let rates = Options {
+        dataset: Some("rates".to_owned()),
+        ..Options::default()
+    };
+    let nwb = Recording::open(&lfads.path("run/inferred.nwb"), &rates).unwrap();
+    assert_eq!((nwb.n_neurons(), nwb.stretches()[0].nrows()), (5, 400));
+    let frame = Arrays::read(&lfads.path("run/inferred.tsd.npz")).unwrap();
+    assert_eq!(frame.require("d").unwrap().shape(), [400, 5]);
 
     let scores = lfads.json("evaluate run --truth mouse/truth.h5");
     for quantity in ["rates", "spikes", "calcium", "latent"] {

@@ -130,6 +130,11 @@ impl Prepared {
         })
     }
 
+    /// What is fitted.
+    pub fn recording(&self) -> &Recording {
+        &self.observations.recording
+    }
+
     /// Trains, or goes on training, with checkpoints in `run`, which [`RunFolder::begin`] made for this
     /// record. What the model reads in training is let go with it.
     ///

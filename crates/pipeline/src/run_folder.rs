@@ -234,11 +234,13 @@ pub struct Locked {
 
 impl RunFolder {
     /// The files of a run, its checkpoints among them.
-    pub const FILES: [&str; 11] = [
+    pub const FILES: [&str; 13] = [
         "run.json",
         "config.toml",
         "inferred.h5",
         "inferred.npz",
+        "inferred.nwb",
+        "inferred.tsd.npz",
         "history.json",
         "result.json",
         FactorAxes::FILE,
@@ -392,6 +394,15 @@ impl RunFolder {
             Arrays::read(&self.file("inferred.h5"))?.write(&npz)?;
         }
         Ok(())
+    }
+
+    /// Writes the results of `recording` in the format that the name of a file says, NWB or pynapple's.
+    ///
+    /// # Errors
+    /// If they cannot be read or written.
+    pub fn write_for(&self, recording: &Recording, name: &str) -> Result<()> {
+        let results = Arrays::read(&self.file("inferred.h5"))?;
+        Ok(results.write_for(recording, &self.file(name))?)
     }
 
     /// A file of the folder.

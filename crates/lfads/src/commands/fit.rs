@@ -69,6 +69,15 @@ pub struct Fit {
     #[arg(long)]
     npz: bool,
 
+    /// Write inferred.nwb too: what the recording's own NWB file holds and the results behind it, or a new
+    /// file
+    #[arg(long)]
+    nwb: bool,
+
+    /// Write inferred.tsd.npz too: the rates, as pynapple opens them
+    #[arg(long)]
+    pynapple: bool,
+
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceKind::Flex)]
     device: DeviceKind,
@@ -120,6 +129,13 @@ impl Fit {
         };
         if self.npz {
             locked.folder.write_npz()?;
+        }
+        let others = [
+            (self.nwb, "inferred.nwb"),
+            (self.pynapple, "inferred.tsd.npz"),
+        ];
+        for (_, name) in others.into_iter().filter(|(wanted, _)| *wanted) {
+            locked.folder.write_for(fit.recording(), name)?;
         }
         self.report(session, &fit.record, &result)
     }
