@@ -5,6 +5,8 @@
 //! may be a deflated one.
 
 use std::io::Read;
+use std::ops::Range;
+use std::rc::Rc;
 
 use flate2::read::ZlibDecoder;
 use ndarray::{Array, ArrayD, ShapeBuilder};
@@ -18,6 +20,8 @@ const HEADER: usize = 128;
 const BYTE_ORDER: usize = 126;
 /// Structs within structs that are followed; deeper ones are damage.
 const MAX_DEPTH: usize = 64;
+/// Deflate's: nothing decodes to more bytes than this many times its own.
+const BEST_RATIO: usize = 1032;
 /// Elements of one array of structs or cells that are listed.
 const MAX_ELEMENTS: usize = 10_000;
 
@@ -54,7 +58,9 @@ pub(crate) enum Content {
 pub(crate) struct StoredArray {
     pub(crate) shape: Vec<usize>,
     number: Number,
-    bytes: Vec<u8>,
+    /// What its bytes lie in, the file or an inflated element: a copy would double what is in memory.
+    within: Rc<Vec<u8>>,
+    place: Range<usize>,
 }
 
 /// What is listed and not read.
@@ -68,7 +74,7 @@ impl StoredArray {
         name: &str,
         cast: impl Fn(f64) -> T,
     ) -> Result<ArrayD<T>, Problem> {
-        let values = self.number.decode(&self.bytes, cast);
+        let values = self.number.decode(&self.within[self.place.clone()], cast);
         let found = format!("{} numbers for shape {:?}", values.len(), self.shape);
         let array = Array::from_shape_vec(self.shape.clone().f(), values);
         array.map_err(|_| damaged(name, found))
@@ -88,13 +94,15 @@ pub(crate) fn recognises(head: &[u8]) -> bool {
 ///
 /// # Errors
 /// [`Problem::BadMatlab`], naming the variable or its place; [`Problem::CutShort`].
-pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Variable>, Problem> {
+pub(crate) fn parse(bytes: Vec<u8>) -> Result<Vec<Variable>, Problem> {
+    let bytes = &Rc::new(bytes);
     let Some(b"IM" | b"MI") = bytes.get(BYTE_ORDER..HEADER) else {
         return Err(damaged("the header", "no mark of the byte order".into()));
     };
     let mut elements = Elements {
         rest: &bytes[HEADER..],
         big_endian: &bytes[BYTE_ORDER..HEADER] == b"MI",
+        within: bytes,
     };
     // The subsystem's data, for objects, lie where the header says and have no name.
     let mut found = Vec::new();
@@ -103,16 +111,23 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Variable>, Problem> {
         let object = format!("the variable at byte {place}");
         let (kind, data) = elements.next(&object)?;
         let inflated;
+        let mut within = bytes;
         let (kind, data) = match kind {
             COMPRESSED => {
-                inflated = inflate(data, &object)?;
+                inflated = Rc::new(inflate(data, elements.big_endian, &object)?);
+                within = &inflated;
                 let rest = &inflated[..];
                 Elements { rest, ..elements }.next(&object)?
             }
             _ => (kind, data),
         };
         if kind == MATRIX {
-            let matrix = Matrix::parse(data, elements.big_endian, &object)?;
+            let of_data = Elements {
+                rest: data,
+                within,
+                ..elements
+            };
+            let matrix = Matrix::parse(of_data, &object)?;
             let path = matrix.name.clone();
             matrix.list(path, 0, &mut found)?;
         }
@@ -120,11 +135,27 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Variable>, Problem> {
     Ok(found)
 }
 
-fn inflate(data: &[u8], object: &str) -> Result<Vec<u8>, Problem> {
+fn inflate(data: &[u8], big_endian: bool, object: &str) -> Result<Vec<u8>, Problem> {
+    let mut decoder = ZlibDecoder::new(data);
     let mut inflated = Vec::new();
-    ZlibDecoder::new(data)
-        .read_to_end(&mut inflated)
-        .map_err(|e| damaged(object, e.to_string()))?;
+    let mut read = |n: u64, inflated: &mut Vec<u8>| {
+        let read = decoder.by_ref().take(n).read_to_end(inflated);
+        read.map_err(|e| damaged(object, e.to_string()))
+    };
+    // The tag says how much there will be, within what so few bytes can hold: a vector that grows takes up to
+    // twice that.
+    read(8, &mut inflated)?;
+    let length = inflated.get(4..8).and_then(|word| word.try_into().ok());
+    let length = length.map_or(
+        0,
+        match big_endian {
+            true => u32::from_be_bytes,
+            false => u32::from_le_bytes,
+        },
+    ) as usize;
+    // Where there is no room, it grows as far as it gets.
+    let _ = inflated.try_reserve_exact(length.min(BEST_RATIO.saturating_mul(data.len())));
+    read(u64::MAX, &mut inflated)?;
     Ok(inflated)
 }
 
@@ -133,6 +164,8 @@ fn inflate(data: &[u8], object: &str) -> Result<Vec<u8>, Problem> {
 struct Elements<'a> {
     rest: &'a [u8],
     big_endian: bool,
+    /// What they lie in.
+    within: &'a Rc<Vec<u8>>,
 }
 
 impl<'a> Elements<'a> {
@@ -165,6 +198,12 @@ impl<'a> Elements<'a> {
         Ok((kind, data))
     }
 
+    /// Where some of the bytes are in what they lie in.
+    fn place(&self, data: &[u8]) -> Range<usize> {
+        let start = data.as_ptr() as usize - self.within.as_ptr() as usize;
+        start..start + data.len()
+    }
+
     /// The next element's numbers.
     fn numbers<T>(&mut self, object: &str, cast: impl Fn(f64) -> T) -> Result<Vec<T>, Problem> {
         let (kind, data) = self.next(object)?;
@@ -189,13 +228,9 @@ struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    fn parse(data: &'a [u8], big_endian: bool, object: &str) -> Result<Self, Problem> {
-        let mut parts = Elements {
-            rest: data,
-            big_endian,
-        };
+    fn parse(mut parts: Elements<'a>, object: &str) -> Result<Self, Problem> {
         // An empty cell or field.
-        if data.is_empty() {
+        if parts.rest.is_empty() {
             return Ok(Self {
                 class: 6,
                 is_complex: false,
@@ -271,7 +306,8 @@ impl<'a> Matrix<'a> {
         Ok(Content::Array(StoredArray {
             shape: self.shape.clone(),
             number,
-            bytes: data.to_vec(),
+            place: self.contents.place(data),
+            within: Rc::clone(self.contents.within),
         }))
     }
 
@@ -337,7 +373,11 @@ impl<'a> Matrix<'a> {
         if kind != MATRIX {
             return Err(damaged(&path, format!("an element of type {kind}")));
         }
-        let matrix = Matrix::parse(data, self.contents.big_endian, &path)?;
+        let of_data = Elements {
+            rest: data,
+            ..self.contents
+        };
+        let matrix = Matrix::parse(of_data, &path)?;
         matrix.list(path, depth + 1, found)
     }
 

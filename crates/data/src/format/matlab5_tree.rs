@@ -20,7 +20,7 @@ impl Matlab5Tree {
     /// # Errors
     /// A problem of the disk; [`Problem::BadMatlab`].
     pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
-        let variables = matlab5::parse(&std::fs::read(path).map_err(cannot_read)?)?;
+        let variables = matlab5::parse(std::fs::read(path).map_err(cannot_read)?)?;
         let arrays = variables
             .iter()
             .filter_map(|variable| match &variable.content {
