@@ -109,6 +109,13 @@ impl Report<'_> {
                 });
             }
         }
+        if let Some(external) = &self.record.external {
+            said.push(format!(
+                "Known to drive the dynamics: {} ({}).",
+                external.names.join(", "),
+                external.path.display()
+            ));
+        }
         said.push(format!("Held out: {}.", self.record.held_out.describe()));
         html! { ul { @for line in said { li { (line) } } } }
     }
