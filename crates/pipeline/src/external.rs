@@ -26,6 +26,24 @@ pub struct ExternalRecord {
     pub sd: Vec<f32>,
 }
 
+impl ExternalRecord {
+    /// What of it contradicts itself, or a model of `n_inputs`.
+    pub(crate) fn contradiction(&self, n_inputs: usize) -> Option<String> {
+        let (mean, sd) = (self.mean.len(), self.sd.len());
+        if [self.names.len(), mean, sd] != [n_inputs; 3] {
+            return Some(format!(
+                "`external` has {} names, {mean} means and {sd} SDs for {n_inputs} inputs",
+                self.names.len()
+            ));
+        }
+        let wrong = |sd: &&f32| !(sd.is_finite() && **sd > 0.0);
+        let sd = self.sd.iter().find(wrong)?;
+        Some(format!(
+            "`external.sd` has the value {sd}; it must be above 0"
+        ))
+    }
+}
+
 /// The known inputs of a recording, in the units of a record.
 #[derive(Clone, Debug)]
 pub(crate) struct External {
@@ -179,5 +197,33 @@ pub(crate) fn batch<'a>(
     match external {
         Some(external) => external.behind(values, pieces).into(),
         None => values.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_contradicts_itself_is_found_out() {
+        let record = ExternalRecord {
+            path: "speed.npy".into(),
+            dataset: "speed".into(),
+            names: vec!["speed".into(), "licks".into()],
+            mean: vec![0.0, 1.0],
+            sd: vec![1.0, 2.0],
+        };
+        assert_eq!(record.contradiction(2), None);
+        let said = record.contradiction(1).unwrap();
+        assert!(
+            said.contains("2 names") && said.contains("1 inputs"),
+            "{said}"
+        );
+        let mut short = record.clone();
+        short.mean.pop();
+        assert!(short.contradiction(2).unwrap().contains("1 means"));
+        let mut flat = record;
+        flat.sd[1] = 0.0;
+        assert!(flat.contradiction(2).unwrap().contains("`external.sd`"));
     }
 }

@@ -145,6 +145,15 @@ impl RunRecord {
             };
             return Some(format!("`calibration` is {is}, for {}", self.model));
         }
+        let n_known = self.model_config.dynamics().external.n_inputs;
+        let external = self.external.as_ref();
+        let problem = match external {
+            Some(external) => external.contradiction(n_known),
+            None => (n_known > 0).then(|| format!("`external` is missing, of {n_known} inputs")),
+        };
+        if problem.is_some() {
+            return problem;
+        }
         let calibration = self.calibration.as_ref()?;
         let longest_s = 1000.0 * dt_s.max(1.0);
         let times_s = [
