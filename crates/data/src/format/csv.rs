@@ -244,7 +244,8 @@ fn is_header(line: &StringRecord, row: &StringRecord) -> bool {
     let all_text = !cells.is_empty() && cells.iter().all(|cell| is_word(cell));
     let is_whole = |cell: &String| cell.bytes().all(|b| b.is_ascii_digit());
     let distinct: HashSet<&String> = cells.iter().collect();
-    let are_ids = cells.iter().all(is_whole) && distinct.len() == cells.len();
+    // A single one may as well be a number beside a slip.
+    let are_ids = cells.len() != 1 && cells.iter().all(is_whole) && distinct.len() == cells.len();
     all_text || (is_word(&first(line)) && is_number(&first(row)) && are_ids)
 }
 
