@@ -206,7 +206,7 @@ impl<'a, M: SequentialVae> Search<'a, M> {
         if encoded.deep.drive.is_some() {
             return encoded;
         }
-        let (x, _) = self.model.read(x.clone());
+        let (x, _) = self.model.dynamics().config().external.split(x.clone());
         let is_driven = encoded.deep.external.is_some();
         let mut noise = Noise::new(self.seed, Stream::Search(first), &x.device());
         for round in 0..ROUNDS {

@@ -135,17 +135,20 @@ struct Events {
 }
 
 impl Events {
+    /// q, the probability that there is one.
+    fn probability(&self) -> Tensor<3> {
+        self.intensity.clone().neg().exp().neg().add_scalar(1.0)
+    }
+
     /// Means, q (α/β + s_min).
     fn mean(self) -> Tensor<3> {
-        let q = self.intensity.neg().exp().neg().add_scalar(1.0);
-        q * ((self.log_shape - self.log_rate).exp() + self.least)
+        self.probability() * ((self.log_shape - self.log_rate).exp() + self.least)
     }
 
     /// log p(s): log(1 − q) for none, else log q + log Gamma(s − s_min; α, β).
     fn log_likelihood(self, sizes: Tensor<3>) -> Tensor<3> {
         let is_event = sizes.clone().greater_elem(0.0).float();
-        let q = self.intensity.clone().neg().exp().neg().add_scalar(1.0);
-        let log_q = q.clamp_min(LEAST_PROBABILITY).log();
+        let log_q = self.probability().clamp_min(LEAST_PROBABILITY).log();
         let excess = (sizes - self.least).clamp_min(LEAST_EXCESS);
         let shape = self.log_shape.clone().exp();
         let density = shape.clone() * self.log_rate.clone() + self.log_shape
