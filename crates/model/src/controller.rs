@@ -270,10 +270,10 @@ impl Controller {
         (factors, inputs)
     }
 
-    /// KL(Q(u|x) ‖ P(u)) of all bins and trials, in nats.
-    pub fn kl(&self, inputs: &InferredInputs) -> Tensor<1> {
+    /// KL(Q(u|x) ‖ P(u)) of each trial, `[trial]`, in nats.
+    pub fn kl_of_trials(&self, inputs: &InferredInputs) -> Tensor<1> {
         self.prior
-            .kl(inputs.posterior.clone(), inputs.sample.clone())
+            .kl_of_trials(inputs.posterior.clone(), inputs.sample.clone())
     }
 }
 

@@ -334,7 +334,7 @@ impl Dynamics {
         let terms = Elbo::new().with(Term::KlIc, kl).with(Term::L2, self.l2());
         match (&self.controller, &deep.draw.inputs) {
             (Some(controller), Some(inputs)) => {
-                let kl = controller.kl(inputs).div_scalar(n_trials);
+                let kl = controller.kl_of_trials(inputs).sum().div_scalar(n_trials);
                 terms.with(Term::KlInputs, kl)
             }
             _ => terms,
@@ -356,9 +356,14 @@ impl Dynamics {
         ))
     }
 
-    /// KL(Q(g₀|x) ‖ P(g₀)) of each trial, `[trial]`, in nats.
-    pub(crate) fn surprise(&self, ic: &DiagonalGaussian<2>) -> Tensor<1> {
-        ic.kl_of_rows(&self.ic_prior)
+    /// KL(Q(g₀|x) ‖ P(g₀)) of each trial and, where a run has inferred inputs, KL(Q(u|x) ‖ P(u)) beside it: `[trial]`,
+    /// in nats.
+    pub(crate) fn surprise(&self, ic: &DiagonalGaussian<2>, run: &DeepDraw) -> Tensor<1> {
+        let of_ic = ic.kl_of_rows(&self.ic_prior);
+        match (&self.controller, &run.inputs) {
+            (Some(controller), Some(inputs)) => of_ic + controller.kl_of_trials(inputs),
+            _ => of_ic,
+        }
     }
 
     fn l2(&self) -> Tensor<1> {

@@ -49,9 +49,9 @@ impl InputPrior {
         }
     }
 
-    /// KL(Q(u|x) ‖ P(u)) in nats, `[time, trial, input]` all summed: the divergence of each bin given the sample
-    /// of the one before.
-    pub fn kl(&self, posterior: DiagonalGaussian<3>, sample: Tensor<3>) -> Tensor<1> {
+    /// KL(Q(u|x) ‖ P(u)) of each trial, `[trial]`, in nats: the divergences of its bins, each given the sample of the
+    /// one before.
+    pub fn kl_of_trials(&self, posterior: DiagonalGaussian<3>, sample: Tensor<3>) -> Tensor<1> {
         let DiagonalGaussian { mean, log_variance } = posterior;
         let [n_bins, n_trials, n_inputs] = mean.dims();
         let log_v = self.log_variance.val().reshape([1, 1, n_inputs]);
@@ -72,7 +72,8 @@ impl InputPrior {
             }
         };
         let spread = (log_variance.clone().exp() + difference.square()) * prior.clone().neg().exp();
-        (prior - log_variance + spread - 1.0).sum().mul_scalar(0.5)
+        let terms = prior - log_variance + spread - 1.0;
+        terms.sum_dim(2).sum_dim(0).flatten(0, 2).mul_scalar(0.5)
     }
 }
 
@@ -109,7 +110,7 @@ mod tests {
         let (posterior, sample) = inputs(&[0.5, -0.2, 0.1], q.ln(), &[0.9, -0.4, 0.3]);
         let kl = |prior| {
             let prior = InputPrior::new(prior, start, &Device::flex());
-            let kl = prior.kl(posterior.clone(), sample.clone());
+            let kl = prior.kl_of_trials(posterior.clone(), sample.clone());
             f64::from(kl.into_scalar::<f32>())
         };
         let each: f64 = [0.5, -0.2, 0.1]

@@ -1,10 +1,10 @@
-//! Initial conditions beyond the encoder's answer: steps on the posterior from several starts.
+//! Initial conditions and inputs beyond the encoders' answer: steps on the posterior from several starts.
 
 use std::f64::consts::PI;
 use std::path::Path;
 
-use burn::optim::Optimizer;
-use burn::tensor::{Bytes, Tensor, TensorData};
+use burn::optim::{AdamState, Optimizer};
+use burn::tensor::{Bytes, Gradients, Tensor, TensorData};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -194,30 +194,25 @@ impl<'a, M: SequentialVae> Search<'a, M> {
 
     /// Moves Q(g₀|x) of the trials from `first` on, means and widths, to where the bound is best of
     /// what was found. What stands for spikes that are not observed is expected anew of the best so
-    /// far in each round, as in expectation–maximisation. Under known inputs, which no two trials share, it starts from
-    /// the encoder's answer alone. Where inputs are inferred too, which depend on where the generator starts,
-    /// that answer stays.
+    /// far in each round, as in expectation–maximisation. Where inputs are inferred, what the controller hears in each
+    /// bin moves along, and Q(u_t|x, f_{t−1}) with it. Under inputs of either kind, which no two trials share, it starts
+    /// from the encoders' answer alone.
     pub(crate) fn refine(
         &self,
         x: &Tensor<3>,
         first: usize,
         mut encoded: Encoded<M::Shallow>,
     ) -> Encoded<M::Shallow> {
-        if encoded.deep.drive.is_some() {
-            return encoded;
-        }
         let (x, _) = self.model.dynamics().config().external.split(x.clone());
-        let is_driven = encoded.deep.external.is_some();
+        let is_driven = encoded.deep.external.is_some() || encoded.deep.drive.is_some();
         let mut noise = Noise::new(self.seed, Stream::Search(first), &x.device());
         for round in 0..ROUNDS {
             let best = encoded.deep.ic.clone();
-            let draw = run(
-                self.model,
-                &encoded,
-                DiagonalGaussian::at(best.mean.clone()),
-                encoded.deep.external.clone(),
-                &mut noise,
-            );
+            let at = DeepPosterior {
+                ic: DiagonalGaussian::at(best.mean.clone()),
+                ..encoded.deep.clone()
+            };
+            let draw = run(self.model, &encoded, &at, &mut noise);
             let evidence = self.model.evidence(&x, &encoded.shallow, &draw, &mut noise);
             let mut starts = vec![best.clone()];
             if round == 0 && !is_driven {
@@ -228,11 +223,13 @@ impl<'a, M: SequentialVae> Search<'a, M> {
                 }));
             }
             let starts: Vec<Tensor<2>> = starts.iter().map(DiagonalGaussian::parameters).collect();
-            let (ends, losses) = self.descend(&starts, evidence, &encoded, round, &mut noise);
+            let ends = self.descend(&starts, evidence, &encoded, round, &mut noise);
             let shape = starts[0].dims();
-            let found = TensorData::new(best_of(&ends, &losses, shape), shape);
+            let found = TensorData::new(best_of(&ends.ic, &ends.losses, shape), shape);
             let found = Tensor::from_data(found, &x.device());
             encoded.deep.ic = DiagonalGaussian::from_parameters(found);
+            // Where there is a controller there was one start.
+            encoded.deep.drive = ends.drive;
         }
         encoded
     }
@@ -248,9 +245,13 @@ impl<'a, M: SequentialVae> Search<'a, M> {
             let states: Vec<f32> = states.iter().copied().collect();
             let states = Tensor::from_data(TensorData::new(states, [n_states, n_ic]), &device);
             let mut noise = Noise::new(self.seed, Stream::Search(0), &device);
-            let at = DiagonalGaussian::at(states);
-            let draw = run(self.model, encoded, at.clone(), None, &mut noise);
-            let surprise = self.model.dynamics().surprise(&at).unsqueeze();
+            let at = DeepPosterior {
+                ic: DiagonalGaussian::at(states),
+                drive: None,
+                external: None,
+            };
+            let draw = run(self.model, encoded, &at, &mut noise);
+            let surprise = self.model.dynamics().surprise(&at.ic, &draw).unsqueeze();
             let chunk = host(&(self.model.misfits(evidence, &draw) + surprise));
             let chunk = ArrayView2::from_shape((n_trials, n_states), &chunk);
             let appended = chunk.map(|chunk| losses.append(Axis(1), chunk));
@@ -268,8 +269,7 @@ impl<'a, M: SequentialVae> Search<'a, M> {
             .collect()
     }
 
-    /// The steps of one round from all `starts`, parameters of Q(g₀|x) `[trial, 2·ic]` each: where
-    /// they end, one below the other, and the negative bounds there.
+    /// The steps of one round from all `starts`, parameters of Q(g₀|x) `[trial, 2·ic]` each.
     fn descend(
         &self,
         starts: &[Tensor<2>],
@@ -277,64 +277,106 @@ impl<'a, M: SequentialVae> Search<'a, M> {
         encoded: &Encoded<M::Shallow>,
         round: usize,
         noise: &mut Noise,
-    ) -> (Vec<f32>, Vec<f32>) {
-        let of_starts = |x: Tensor<3>| Tensor::from_inner(x.repeat_dim(1, starts.len()));
-        let evidence = of_starts(evidence);
-        let external = encoded.deep.external.clone().map(of_starts);
-        let loss = |parameters: Tensor<2>, noise: &mut Noise| {
-            let ic = DiagonalGaussian::from_parameters(parameters);
-            let surprise = self.frozen.dynamics().surprise(&ic);
-            let draw = run(&self.frozen, encoded, ic, external.clone(), noise);
+    ) -> Ends {
+        let of_starts = |x: Tensor<3>| x.repeat_dim(1, starts.len());
+        let evidence = Tensor::from_inner(of_starts(evidence));
+        let external = encoded.deep.external.clone();
+        let external = external.map(|external| Tensor::from_inner(of_starts(external)));
+        let loss = |ic: Tensor<2>, drive: Option<Tensor<3>>, noise: &mut Noise| {
+            let at = DeepPosterior {
+                ic: DiagonalGaussian::from_parameters(ic),
+                drive,
+                external: external.clone(),
+            };
+            let draw = run(&self.frozen, encoded, &at, noise);
+            let surprise = self.frozen.dynamics().surprise(&at.ic, &draw);
             self.frozen.misfit(&evidence, &draw) + surprise
         };
-        let adam = OnePassAdam::new(BETA_1, BETA_2, EPSILON);
-        let mut state = None;
-        let mut ends = Tensor::cat(starts.to_vec(), 0);
+        let mut ic = Moved::from(Tensor::cat(starts.to_vec(), 0));
+        let mut drive = encoded.deep.drive.clone().map(of_starts).map(Moved::from);
         let n_steps = self.config.n_steps;
         for step in round * n_steps / ROUNDS..(round + 1) * n_steps / ROUNDS {
-            let parameters = Tensor::from_inner(ends.clone()).require_grad();
-            let gradients = loss(parameters.clone(), noise).sum().backward();
-            let Some(gradient) = parameters.grad(&gradients) else {
-                break;
-            };
+            let (at, heard) = (ic.tracked(), drive.as_ref().map(Moved::tracked));
+            let gradients = loss(at.clone(), heard.clone(), noise).sum().backward();
             let phase = step as f64 / n_steps as f64;
             let rate = self.config.learning_rate * 0.5 * (1.0 + (PI * phase).cos());
-            (ends, state) = adam.step(rate, ends, gradient, state);
+            ic.step(rate, &at, &gradients);
+            if let Some((drive, heard)) = drive.as_mut().zip(heard) {
+                drive.step(rate, &heard, &gradients);
+            }
         }
-        let parameters = Tensor::from_inner(ends.clone());
-        let mut losses = vec![0.0; ends.dims()[0]];
+        let (ic, drive) = (ic.value, drive.map(|drive| drive.value));
+        let mut losses = vec![0.0; ic.dims()[0]];
         // With one start there is nothing to choose.
         let n_samples = if starts.len() > 1 { N_SAMPLES } else { 0 };
         for _ in 0..n_samples {
-            let sample = host(&loss(parameters.clone(), noise).inner());
+            let at = Tensor::from_inner(ic.clone());
+            let sample = host(&loss(at, drive.clone().map(Tensor::from_inner), noise).inner());
             losses
                 .iter_mut()
                 .zip(sample)
                 .for_each(|(sum, loss)| *sum += loss);
         }
-        (host(&ends), losses)
+        Ends {
+            ic: host(&ic),
+            losses,
+            drive,
+        }
     }
 }
 
-/// The deep level's run from a sample of these initial conditions, `[trial, ic]`.
+/// Where the steps from all starts end, one below the other.
+struct Ends {
+    /// Parameters of Q(g₀|x), `[start·trial, 2·ic]`.
+    ic: Vec<f32>,
+    /// The negative bounds, `[start·trial]`; zeros from a single start.
+    losses: Vec<f32>,
+    /// What the controller hears, `[time, start·trial, 3·unit]`.
+    drive: Option<Tensor<3>>,
+}
+
+/// Something that gradient steps move.
+struct Moved<const D: usize> {
+    value: Tensor<D>,
+    adam: OnePassAdam,
+    state: Option<AdamState<D>>,
+}
+
+impl<const D: usize> From<Tensor<D>> for Moved<D> {
+    fn from(value: Tensor<D>) -> Self {
+        Self {
+            value,
+            adam: OnePassAdam::new(BETA_1, BETA_2, EPSILON),
+            state: None,
+        }
+    }
+}
+
+impl<const D: usize> Moved<D> {
+    /// Where it is, for a bound to be differentiated there.
+    fn tracked(&self) -> Tensor<D> {
+        Tensor::from_inner(self.value.clone()).require_grad()
+    }
+
+    /// One step down from `at`, where it is.
+    fn step(&mut self, rate: f64, at: &Tensor<D>, gradients: &Gradients) {
+        let gradient = at.grad(gradients);
+        let gradient = gradient.expect("the bound depends on everything that is moved");
+        let (value, state) = (self.value.clone(), self.state.take());
+        (self.value, self.state) = self.adam.step(rate, value, gradient, state);
+    }
+}
+
+/// The deep level's run from a sample of this posterior, through the bins of `encoded`.
 fn run<M: SequentialVae>(
     model: &M,
     encoded: &Encoded<M::Shallow>,
-    ic: DiagonalGaussian<2>,
-    external: Option<Tensor<3>>,
+    at: &DeepPosterior,
     noise: &mut Noise,
 ) -> DeepDraw {
     let n_bins = (encoded.n_bins, encoded.n_lead_in);
     let dynamics = model.dynamics();
-    dynamics.generate(
-        &DeepPosterior {
-            ic,
-            drive: None,
-            external,
-        },
-        n_bins,
-        &mut Pass::plain(noise),
-    )
+    dynamics.generate(at, n_bins, &mut Pass::plain(noise))
 }
 
 /// Of the ends from several starts, those of all trials one below the other, each trial's best:

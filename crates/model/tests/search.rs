@@ -13,9 +13,8 @@ use model::{
 };
 use ndarray::{Array3, ArrayView3, Zip};
 
-fn trained(data: &TrainData) -> Lfads {
-    let device = Device::flex().autodiff();
-    fit(lfads(&device), data, &training(60), 1, None, &mut ())
+fn trained(model: Lfads, data: &TrainData) -> Lfads {
+    fit(model, data, &training(60), 1, None, &mut ())
         .expect("it trains")
         .model
 }
@@ -33,7 +32,7 @@ fn log_likelihood(counts: ArrayView3<'_, f32>, rates_hz: &Array3<f32>) -> f64 {
 #[test]
 fn it_explains_the_trials_better_than_the_encoder_and_always_the_same() {
     let data = counts();
-    let model = trained(&data);
+    let model = trained(lfads(&Device::flex().autodiff()), &data);
     let known = KnownStates::of(&model, &data);
     let rates = |n_steps: usize, n_starts: usize| {
         let config = SearchConfig {
@@ -53,6 +52,31 @@ fn it_explains_the_trials_better_than_the_encoder_and_always_the_same() {
     assert!(of(&both) > encoder + 0.5, "{}, {encoder}", of(&both));
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     assert_eq!(both, one_thread.unwrap().install(|| rates(40, 2)));
+}
+
+/// Where inputs are inferred they are searched for together with the initial condition.
+#[test]
+fn inputs_explain_the_trials_better_than_what_the_controller_answers() {
+    let data = counts();
+    let driven = common::lfads_with(common::driven_dynamics(), &Device::flex().autodiff());
+    let model = trained(driven, &data);
+    let known = KnownStates::of(&model, &data);
+    let inferred = |n_steps: usize| {
+        let config = SearchConfig {
+            n_steps,
+            ..SearchConfig::default()
+        };
+        let inference = Inference::new(&model).searching(config, &known).unwrap();
+        inference.posterior_mean(data.valid(), 8, 1).unwrap()
+    };
+    let of = |rates: &Array3<f32>| log_likelihood(data.valid(), rates);
+    let (answered, found) = (inferred(0), inferred(40));
+    let (before, after) = (of(&answered.rates_hz), of(&found.rates_hz));
+    assert!(after > before + 0.5, "{after}, {before}");
+    let means = [answered, found.clone()].map(|inferred| inferred.inputs.unwrap().mean);
+    assert_ne!(means[0], means[1]);
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    assert_eq!(found, one_thread.unwrap().install(|| inferred(40)));
 }
 
 /// What scores all known states at once agrees with what scores one.
