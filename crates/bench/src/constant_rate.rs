@@ -1,76 +1,21 @@
-//! A row that needs no training: Bayesian deconvolution under a constant rate of each neuron.
-
-use std::collections::BTreeMap;
-use std::time::Instant;
+//! Bayesian deconvolution under a constant rate of each neuron.
 
 use anyhow::{Context, Result};
 use calcium::Ar2;
 use calcium::counts::{ConstantRate, SmoothedCounts, SpikeResponse};
-use metrics::Fit;
 use model::CalciumModel;
 use ndarray::{Array3, Axis};
 use rayon::prelude::*;
 
 use crate::dataset::BenchmarkData;
-use crate::run::LEVELS;
-use crate::table::{Metric, Scores, TableRow};
+use crate::table::Metric;
+use crate::untrained::Scored;
 
-/// How the row is called.
-const NAME: &str = "constant-rate";
-
-/// The row, and what it scored on one dataset after the other.
-#[derive(Debug)]
-pub struct ConstantRateRow(TableRow);
-
-impl ConstantRateRow {
-    /// Without scores.
-    pub fn new() -> Self {
-        Self(TableRow {
-            data: "fluorescence".into(),
-            model: NAME.into(),
-            variant: String::new(),
-            dataset_seeds: Vec::new(),
-            seeds: Vec::new(),
-            metrics: BTreeMap::new(),
-            by_encoder: BTreeMap::new(),
-            train_seconds: Vec::new(),
-            peak_rss_mb: Vec::new(),
-            recoveries: Vec::new(),
-            rate_coverage: LEVELS.map(|level| (level.to_string(), Vec::new())).into(),
-            tau_error: Vec::new(),
-        })
-    }
-
-    /// Finds each neuron's rate and noise on the train trials, and the counts of the held-out ones.
-    ///
-    /// # Errors
-    /// Data without fluorescence, or of an indicator that is not one.
-    pub fn add(&mut self, data: &BenchmarkData) -> Result<()> {
-        let start = Instant::now();
-        let scores = scores(data).with_context(|| NAME)?;
-        for (metric, Fit { r2, cod }) in scores {
-            let scores: &mut Scores = self.0.metrics.entry(metric).or_default();
-            scores.r2.push(r2);
-            scores.cod.push(cod);
-        }
-        self.0.dataset_seeds.push(data.dataset.seed);
-        self.0.seeds.push(1);
-        self.0.train_seconds.push(start.elapsed().as_secs_f64());
-        self.0.peak_rss_mb.push(None);
-        self.0.recoveries.push(0);
-        self.0.tau_error.push(None);
-        for covered in self.0.rate_coverage.values_mut() {
-            covered.push(None);
-        }
-        Ok(())
-    }
-
-    pub fn into_row(self) -> TableRow {
-        self.0
-    }
-}
-
-fn scores(data: &BenchmarkData) -> Result<Vec<(Metric, Fit)>> {
+/// Finds each neuron's rate and noise on the train trials, and the counts of the held-out ones.
+///
+/// # Errors
+/// Data without fluorescence, or of an indicator that is not one.
+pub fn scores(data: &BenchmarkData) -> Result<Scored> {
     let fluor = |split: &data::Split| split.require(data::Quantity::Fluor).cloned();
     let (train, valid) = (fluor(&data.dataset.train)?, fluor(&data.dataset.valid)?);
     let calcium = data.calcium(train.dim().2, None)?;
@@ -129,9 +74,11 @@ mod tests {
     #[test]
     fn it_knows_the_spikes_of_the_quick_benchmark() {
         let data = BenchmarkData::load(&Recipe::quick().unwrap(), 1, None).unwrap();
-        let mut row = ConstantRateRow::new();
-        row.add(&data).unwrap();
-        let spikes = &row.into_row().metrics[&Metric::Spikes];
-        assert!(spikes.r2[0] > 0.985 && spikes.cod[0] > 0.985, "{spikes:?}");
+        let scores = scores(&data).unwrap();
+        let (_, spikes) = scores
+            .iter()
+            .find(|(metric, _)| *metric == Metric::Spikes)
+            .unwrap();
+        assert!(spikes.r2 > 0.985 && spikes.cod > 0.985, "{spikes:?}");
     }
 }

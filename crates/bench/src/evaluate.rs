@@ -3,14 +3,17 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use calcium::estimate::median;
 use data::{Dataset, Quantity, Split};
-use metrics::{AffineAlignment, Fit, MetricsError};
+use metrics::{AffineAlignment, Comparison, Fit, MetricsError, PulseTiming, pulse_timing};
 use model::Inferred;
 use ndarray::{Array3, ArrayView3, Axis, s};
 
 use crate::figures::{Example, Pair};
 use crate::table::Metric;
 
+/// Bins by which an inferred pulse may miss the true one.
+pub const TOLERANCE: usize = 2;
 /// Neurons in the figure.
 const N_EXAMPLES: usize = 3;
 
@@ -58,6 +61,32 @@ pub fn scores(
     comparable
         .map(|(metric, inferred, truth)| Ok((metric, metrics::fit(inferred.view(), truth.view())?)))
         .collect()
+}
+
+/// The median over neurons of the r² of the held-out rates, if those are known.
+///
+/// # Errors
+/// Arrays of different shapes.
+pub fn rates_per_neuron(
+    inferred: &Inferred,
+    dataset: &Dataset,
+) -> Result<Option<f64>, MetricsError> {
+    let Some(truth) = &dataset.valid.rates else {
+        return Ok(None);
+    };
+    let neurons = Comparison::new(inferred.rates_hz.view(), truth.view())?.per_neuron();
+    Ok(median(neurons.iter().flatten().map(|fit| fit.r2)))
+}
+
+/// What the inferred inputs tell of the held-out trials' pulses, if both are known.
+///
+/// # Errors
+/// As [`pulse_timing`].
+pub fn pulses(inferred: &Inferred, dataset: &Dataset) -> Result<Option<PulseTiming>, MetricsError> {
+    let (Some(inputs), Some(truth)) = (&inferred.inputs, &dataset.valid.inputs) else {
+        return Ok(None);
+    };
+    pulse_timing(inputs.mean.view(), truth.view(), TOLERANCE).map(Some)
 }
 
 /// The first held-out trial, its most active neurons; nothing if the model or the dataset lack

@@ -11,8 +11,10 @@ mod reading;
 mod recipe;
 mod reproduce_table1;
 mod run;
+mod simple;
 mod simulate;
 mod table;
+mod untrained;
 
 use std::process::ExitCode;
 

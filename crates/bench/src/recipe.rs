@@ -14,6 +14,7 @@ use zoo::{ModelConfig, ModelName};
 
 use crate::dataset::BenchmarkData;
 use crate::table::Metric;
+use crate::untrained::Untrained;
 
 /// Everything that decides the numbers of a table, beside the device.
 #[derive(Debug)]
@@ -30,8 +31,8 @@ pub struct Recipe {
     pub dataset: Benchmark,
     pub evaluation: Evaluation,
     pub rows: Vec<Row>,
-    /// Whether deconvolution under a constant rate of each neuron, which needs no training, is a row too.
-    pub constant_rate: bool,
+    /// Rows that need no training.
+    pub untrained: Vec<Untrained>,
 }
 
 /// How a trained model is evaluated.
@@ -181,7 +182,7 @@ struct RecipeFile {
     dataset: Benchmark,
     evaluation: Evaluation,
     #[serde(default)]
-    constant_rate: bool,
+    untrained: Vec<Untrained>,
     /// Absent: those of Table 1.
     row: Option<Vec<RowFile>>,
 }
@@ -250,12 +251,12 @@ impl Recipe {
             dataset: file.dataset,
             evaluation: file.evaluation,
             rows: rows.with_context(|| format!("recipe {name}"))?,
-            constant_rate: file.constant_rate,
+            untrained: file.untrained,
         })
     }
 
-    /// Keeps the rows that `selectors` name, in the recipe's order; all if there are none. The row that needs no
-    /// training has no name to be selected by.
+    /// Keeps the rows that `selectors` name, in the recipe's order; all if there are none. Rows that need no
+    /// training have no name to be selected by.
     ///
     /// # Errors
     /// A selector that names no row.
@@ -270,7 +271,9 @@ impl Recipe {
                 );
             }
         }
-        self.constant_rate &= selectors.is_empty();
+        if !selectors.is_empty() {
+            self.untrained.clear();
+        }
         self.rows.retain(|row| {
             selectors.is_empty() || selectors.iter().any(|selector| selector.matches(row))
         });

@@ -10,13 +10,13 @@ use model::ModelError;
 use serde_json::Value;
 
 use crate::args::ReproduceTable1;
-use crate::constant_rate::ConstantRateRow;
 use crate::dataset::BenchmarkData;
 use crate::figures::{self, Example};
 use crate::progress::TableProgress;
 use crate::recipe::{Recipe, Row};
 use crate::run::{LEVELS, RunResult, Session};
 use crate::table::{Scores, Table, TableRow};
+use crate::untrained::UntrainedRow;
 use runs::machine;
 use runs::store::{Store, write_atomically};
 use zoo::ZooError;
@@ -40,7 +40,7 @@ pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
     progress.install_log(args.verbose);
     let store = Store::open(&args.out_dir())?;
     let mut finished: Vec<FinishedRow> = recipe.rows.iter().map(FinishedRow::none).collect();
-    let mut constant_rate = recipe.constant_rate.then(ConstantRateRow::new);
+    let mut untrained = UntrainedRow::of(&recipe);
     let mut datasets = Vec::new();
     for seed in plan.dataset_seeds() {
         let data = BenchmarkData::load(&recipe, seed, args.dataset.as_deref())?;
@@ -55,7 +55,7 @@ pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
         for row in &recipe.rows {
             session.check(row)?;
         }
-        if let Some(row) = &mut constant_rate {
+        for row in &mut untrained {
             row.add(&data)?;
         }
         for row in &mut finished {
@@ -67,7 +67,7 @@ pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
     let mut table = table(&recipe, datasets, &finished);
     table
         .rows
-        .extend(constant_rate.map(ConstantRateRow::into_row));
+        .extend(untrained.into_iter().map(UntrainedRow::into_row));
     publish(&table, &finished, &store)?;
     let n_finished: usize = finished.iter().map(|row| row.runs.len()).sum();
     let too_low: Vec<String> = finished.iter().flat_map(FinishedRow::too_low).collect();
@@ -230,6 +230,8 @@ impl FinishedRow<'_> {
             peak_rss_mb: self.each(|run| run.result.peak_rss_mb),
             recoveries: self.each(|run| run.result.recoveries),
             rate_coverage: self.coverage(),
+            rates_per_neuron: self.each(|run| run.result.rates_per_neuron),
+            pulses: self.each(|run| run.result.pulses),
             tau_error: self.each(|run| run.result.tau_error),
         };
         for (&metric, score) in self.runs.iter().flat_map(|run| &run.result.metrics) {

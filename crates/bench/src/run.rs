@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use calcium::estimate::median;
 use data::Split;
-use metrics::Fit;
+use metrics::{Fit, PulseTiming};
 use model::{Checkpoints, NeuronCalcium, SearchConfig, TrainData};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ use runs::store::{RunDir, Store};
 use zoo::{ModelConfig, Setting, Trained, Training};
 
 /// Runs with another layout of `result.json` must not be reused.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 /// Probabilities of the credible intervals whose coverage is reported.
 pub const LEVELS: [f64; 2] = [0.5, 0.9];
 /// Fewer samples do not tell the ends of an interval.
@@ -56,6 +56,10 @@ pub struct RunResult {
     pub recoveries: usize,
     /// How much of the true rates lies within the credible intervals of [`LEVELS`].
     pub rate_coverage: Option<Vec<f64>>,
+    /// Median over neurons of the r² of the rates, if those are known.
+    pub rates_per_neuron: Option<f64>,
+    /// What inferred inputs tell of the pulses that drove the system, if both are there.
+    pub pulses: Option<PulseTiming>,
     /// Median relative error of the decay times, if the model knows them.
     pub tau_error: Option<f64>,
     /// For the figure: ladder LFADS only.
@@ -149,6 +153,8 @@ impl Session<'_> {
             peak_rss_mb: memory.megabytes(),
             recoveries: trained.recoveries,
             rate_coverage: self.rate_coverage(&trained, &reading.observed, seed)?,
+            rates_per_neuron: evaluate::rates_per_neuron(&inference.valid, dataset)?,
+            pulses: evaluate::pulses(&inference.valid, dataset)?,
             tau_error: self.tau_error(&trained),
             example,
         })

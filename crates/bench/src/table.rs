@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::run::LEVELS;
-
+use metrics::PulseTiming;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::evaluate::TOLERANCE;
+use crate::run::LEVELS;
 
 /// What is compared with the truth, in the order of the paper's columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -62,6 +64,10 @@ pub struct TableRow {
     pub recoveries: Vec<usize>,
     /// How much of the true rates lies within credible intervals, by their probability.
     pub rate_coverage: BTreeMap<String, Vec<Option<f64>>>,
+    /// Median over neurons of the r² of the rates.
+    pub rates_per_neuron: Vec<Option<f64>>,
+    /// What inferred inputs tell of the pulses that drove the system.
+    pub pulses: Vec<Option<PulseTiming>>,
     /// Median relative error of the decay times, where the model knows them.
     pub tau_error: Vec<Option<f64>>,
 }
@@ -101,6 +107,18 @@ impl Table {
         page += &grid(&self.spread_cells());
         page += "\nThe r² of the first table by the encoder's answer alone, without the search for initial conditions.\n\n";
         page += &grid(&self.encoder_cells());
+        if self
+            .rows
+            .iter()
+            .any(|row| row.pulses.iter().any(Option::is_some))
+        {
+            // Writing to a `String` cannot fail.
+            let _ = write!(
+                page,
+                "\nThe pulse of each held-out trial, said to be where the posterior mean of the inferred inputs is longest: share of trials in which that is at most {TOLERANCE} bins away, median distance in bins, mean square of the inputs within {TOLERANCE} bins of the pulse over that elsewhere.\n\n"
+            );
+            page += &grid(&self.pulse_cells());
+        }
         page.push('\n');
         self.provenance(&mut page);
         page
@@ -141,6 +159,7 @@ impl Table {
         header.extend(Metric::ALL.map(|metric| format!("lowest {} r²", metric.title())));
         header
             .extend(["recoveries", "50 % interval", "90 % interval", "tau error"].map(Into::into));
+        header.push("rates r², median neuron".into());
         let rows = self.rows.iter().map(|row| {
             let mut cells = row.labels();
             cells.extend(Metric::ALL.map(|metric| row.lowest_cell(metric)));
@@ -152,6 +171,8 @@ impl Table {
             }
             let errors: Vec<f64> = row.tau_error.iter().flatten().copied().collect();
             cells.push(mean_and_sd(&errors, 3));
+            let medians: Vec<f64> = row.rates_per_neuron.iter().flatten().copied().collect();
+            cells.push(mean_and_sd(&medians, 3));
             cells
         });
         std::iter::once(header).chain(rows).collect()
@@ -166,6 +187,23 @@ impl Table {
                 let r2 = row.by_encoder.get(&metric).map_or(&[][..], Vec::as_slice);
                 mean_and_sd(r2, 3)
             }));
+            cells
+        });
+        std::iter::once(header).chain(rows).collect()
+    }
+
+    fn pulse_cells(&self) -> Vec<Vec<String>> {
+        let mut header = labels();
+        header.extend(["found", "distance, bins", "energy ratio"].map(Into::into));
+        let rows = self.rows.iter().map(|row| {
+            let of = |number: fn(&PulseTiming) -> f64, decimals| {
+                let values: Vec<f64> = row.pulses.iter().flatten().map(number).collect();
+                mean_and_sd(&values, decimals)
+            };
+            let mut cells = row.labels();
+            cells.push(of(|timing| timing.found, 2));
+            cells.push(of(|timing| timing.median_distance, 1));
+            cells.push(of(|timing| timing.energy_ratio, 1));
             cells
         });
         std::iter::once(header).chain(rows).collect()
@@ -269,6 +307,11 @@ mod tests {
             r2: vec![0.95, 0.97],
             cod: vec![0.9, 0.9],
         };
+        let pulses = PulseTiming {
+            found: 0.75,
+            median_distance: 1.0,
+            energy_ratio: 12.0,
+        };
         Table {
             title: "Table 1".into(),
             command: "cargo xtask reproduce-table1".into(),
@@ -287,6 +330,8 @@ mod tests {
                 peak_rss_mb: vec![None, None],
                 recoveries: vec![0, 1],
                 rate_coverage: BTreeMap::from([("0.5".into(), vec![Some(0.4), Some(0.6)])]),
+                rates_per_neuron: vec![Some(0.8), None],
+                pulses: vec![None, Some(pulses)],
                 tau_error: vec![None, Some(0.05)],
             }],
         }
@@ -312,6 +357,8 @@ mod tests {
                 "peak_rss_mb": [null, null],
                 "recoveries": [0, 1],
                 "rate_coverage": {"0.5": [0.4, 0.6]},
+                "rates_per_neuron": [0.8, null],
+                "pulses": [null, {"found": 0.75, "median_distance": 1.0, "energy_ratio": 12.0}],
                 "tau_error": [null, 0.05],
             }],
         });
@@ -329,9 +376,12 @@ mod tests {
         let spread = page.lines().nth(18).unwrap_or_default();
         let cells: Vec<&str> = spread.split('|').map(str::trim).collect();
         assert_eq!(cells[4], "0.950", "{page}");
-        assert_eq!(cells[8..12], ["1", "0.50 ± 0.14", "–", "0.050"], "{page}");
+        let rest = ["1", "0.50 ± 0.14", "–", "0.050", "0.800"];
+        assert_eq!(cells[8..13], rest, "{page}");
         let encoder = page.lines().nth(24).unwrap_or_default();
         assert!(encoder.contains("0.750 ± 0.071"), "{page}");
+        let pulses = page.lines().nth(30).unwrap_or_default();
+        assert!(pulses.contains("| 0.75  | 1.0            | 12.0"), "{page}");
     }
 
     #[test]
