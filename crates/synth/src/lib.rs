@@ -11,11 +11,12 @@ mod seed;
 pub mod traces;
 
 pub use benchmark::{
-    Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, Pulse, SessionBenchmark, SessionDynamics,
+    Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, SessionBenchmark, SessionDynamics,
 };
 pub use calcium::{Discretisation, Hill, Indicator, Kernel};
 pub use design::{HeldOut, TrialDesign};
 pub use dynamics::lorenz::Lorenz;
+pub use dynamics::pulse::Pulse;
 pub use dynamics::pulsed::Pulsed;
 pub use dynamics::ring::Ring;
 pub use dynamics::switching::Switching;

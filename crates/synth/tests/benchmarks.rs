@@ -5,7 +5,7 @@ use ndarray::{Array3, ArrayView1, ArrayView2, Axis, concatenate};
 use proptest::prelude::*;
 use synth::{
     Benchmark, ChaoticRnnBenchmark, Discretisation, HeldOut, Heterogeneity, Hill, Kernel,
-    LorenzBenchmark, Observation, TrialDesign,
+    LorenzBenchmark, Observation, Pulse, TrialDesign,
 };
 
 fn small_design() -> impl Strategy<Value = TrialDesign> {
@@ -68,9 +68,11 @@ prop_compose! {
         dt_s in 0.01..0.2,
         design in small_design(),
         observation in observation(),
+        is_driven in any::<bool>(),
     ) -> Benchmark {
         Benchmark::Lorenz(LorenzBenchmark {
             n_bins, steps_per_bin, n_neurons, dt_s, design, observation,
+            pulse: is_driven.then(|| Pulse { amplitude: 0.5, ..Pulse::default() }),
             burn_in_steps: 50,
             ..LorenzBenchmark::default()
         })
@@ -214,7 +216,9 @@ proptest! {
             prop_assert_eq!(array.values.dim(), (n_trials, n_bins, last));
         }
         prop_assert_eq!(dataset.loadings.as_ref().unwrap().dim(), (n_latents, n_neurons));
-        prop_assert!(all(&dataset, Quantity::Latent).iter().all(|z| z.abs() <= 1.0));
+        // A pulse may carry the attractor further.
+        let is_kicked = matches!(&benchmark, Benchmark::Lorenz(lorenz) if lorenz.pulse.is_some());
+        prop_assert!(is_kicked || all(&dataset, Quantity::Latent).iter().all(|z| z.abs() <= 1.0));
     }
 
     #[test]
@@ -375,6 +379,43 @@ fn one_pulse_per_trial_kicks_the_network_off_its_course() {
     let (first, second) = (latent.index_axis(Axis(0), 0), latent.index_axis(Axis(0), 1));
     let parting = (0..100).find(|&t| first.row(t) != second.row(t));
     assert_eq!(parting, Some(pulse_bins[0].min(pulse_bins[1])));
+}
+
+#[test]
+fn a_pulse_kicks_the_attractor_by_what_the_inputs_say() {
+    let still = LorenzBenchmark {
+        steps_per_bin: 1,
+        design: TrialDesign {
+            n_conditions: 2,
+            n_repeats: 4,
+            held_out: HeldOut::Repeats(1),
+        },
+        ..LorenzBenchmark::default()
+    };
+    let driven = LorenzBenchmark {
+        pulse: Some(Pulse {
+            amplitude: 0.5,
+            ..Pulse::default()
+        }),
+        ..still.clone()
+    };
+    let [still, driven] = [still, driven].map(|benchmark| benchmark.simulate(4).unwrap());
+    assert!(still.train.inputs.is_none());
+    let latent = |dataset: &Dataset| dataset.train.latent.clone().unwrap();
+    let [still, moved] = [&still, &driven].map(latent);
+    let inputs = driven.train.require(Quantity::Inputs).unwrap();
+    for (trial, inputs) in inputs.outer_iter().enumerate() {
+        let bin = pulse_bin(&inputs, 0.5);
+        assert!((25..75).contains(&bin), "{bin}");
+        let [still, moved] = [&still, &moved].map(|latent| latent.index_axis(Axis(0), trial));
+        for ((t, coordinate), &input) in inputs.indexed_iter() {
+            let jump = moved[[t, coordinate]] - still[[t, coordinate]];
+            assert!(
+                t > bin || (jump - input).abs() < 1e-5,
+                "bin {t}: {jump}, {input}"
+            );
+        }
+    }
 }
 
 /// The one bin with an input, whose root mean square must be `amplitude`.

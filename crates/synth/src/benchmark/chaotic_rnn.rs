@@ -9,6 +9,7 @@ use super::{Benchmark, Common};
 use crate::SynthError;
 use crate::design::{Trial, TrialDesign, TrialId};
 use crate::dynamics::chaotic_rnn::ChaoticRnn;
+use crate::dynamics::pulse::{self, Pulse};
 use crate::error::{check, check_burn_in, check_count, check_not_negative, check_positive};
 use crate::observe::{Observation, Observer};
 use crate::readout::Readout;
@@ -54,28 +55,6 @@ pub struct ChaoticRnnBenchmark {
     pub design: TrialDesign,
     /// Spikes, calcium and fluorescence.
     pub observation: Observation,
-}
-
-/// One pulse per trial, in a random direction at a random time.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pulse {
-    /// Root-mean-square jump of a unit's x; 0 for no pulse.
-    pub amplitude: f64,
-    /// Earliest time, as a fraction of the trial.
-    pub earliest: f64,
-    /// Latest time, as a fraction of the trial.
-    pub latest: f64,
-}
-
-impl Default for Pulse {
-    fn default() -> Self {
-        Self {
-            amplitude: 5.0,
-            earliest: 0.25,
-            latest: 0.75,
-        }
-    }
 }
 
 impl Default for ChaoticRnnBenchmark {
@@ -133,7 +112,7 @@ impl ChaoticRnnBenchmark {
             self.steps_per_bin,
             "enough that dt_s / steps_per_bin is below `time_constant_s`",
         )?;
-        self.pulse.validate()
+        self.pulse.validate(Pulse::FIELDS)
     }
 
     /// Simulates the benchmark; trials of each split are ordered by condition, then repeat.
@@ -202,7 +181,8 @@ impl ChaoticRnnBenchmark {
     }
 
     fn trial(&self, world: &World, id: TrialId) -> Result<Trial, SynthError> {
-        let (pulse_bin, jump) = self.draw_pulse(world.root, id);
+        let mut draws = world.root.draws(Stream::Pulse, id.index);
+        let (pulse_bin, jump) = self.pulse.draw(&mut draws, self.n_units, self.n_bins);
         let mut activity = Array2::zeros((self.n_bins * self.steps_per_bin, self.n_units));
         world.rnn.run(
             world.initial_states[id.condition].clone(),
@@ -212,39 +192,9 @@ impl ChaoticRnnBenchmark {
         );
         let binned = world.readout.bin(&activity.view());
         let binned = binned.check(id.condition, self.dt_s)?;
-        let mut inputs = Array2::zeros((self.n_bins, self.n_units));
-        let row = inputs.row_mut(pulse_bin);
-        row.into_iter().zip(&jump).for_each(|(u, j)| *u = *j as f32);
+        let inputs = Some(pulse::inputs(self.n_bins, pulse_bin, &jump));
         let rates_hz = &binned.rates_hz;
         let seen = world.observer.observe(rates_hz.view(), id.index)?;
-        Ok(Trial::new(&binned.latent, Some(inputs), rates_hz, seen))
-    }
-
-    /// The bin at whose start the pulse comes, and the jump of every unit.
-    fn draw_pulse(&self, root: RootSeed, id: TrialId) -> (usize, Vec<f64>) {
-        let mut draws = root.draws(Stream::Pulse, id.index);
-        let Pulse {
-            amplitude,
-            earliest,
-            latest,
-        } = self.pulse;
-        let time = earliest + (latest - earliest) * draws.uniform();
-        let bin = ((time * self.n_bins as f64) as usize).min(self.n_bins - 1);
-        let direction: Vec<f64> = (0..self.n_units).map(|_| draws.normal()).collect();
-        let mean_square = direction.iter().map(|d| d * d).sum::<f64>() / self.n_units as f64;
-        let scale = amplitude / libm::sqrt(mean_square);
-        (bin, direction.iter().map(|d| scale * d).collect())
-    }
-}
-
-impl Pulse {
-    fn validate(&self) -> Result<(), SynthError> {
-        check_not_negative("pulse.amplitude", self.amplitude)?;
-        check(
-            0.0 <= self.earliest && self.earliest <= self.latest && self.latest <= 1.0,
-            "pulse.earliest, pulse.latest",
-            [self.earliest, self.latest],
-            "fractions of the trial, 0 <= earliest <= latest <= 1",
-        )
+        Ok(Trial::new(&binned.latent, inputs, rates_hz, seen))
     }
 }

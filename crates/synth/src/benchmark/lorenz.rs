@@ -1,14 +1,15 @@
 //! The benchmark of Table 1: three Lorenz latents behind a population of neurons.
 
 use data::Dataset;
-use ndarray::Array2;
+use ndarray::{Array2, Array3, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Benchmark, Common};
 use crate::SynthError;
 use crate::design::{Trial, TrialDesign};
-use crate::dynamics::lorenz::{Lorenz, normalise};
+use crate::dynamics::lorenz::{Lorenz, Scale};
+use crate::dynamics::pulse::{self, Pulse};
 use crate::error::{check, check_burn_in, check_positive};
 use crate::observe::Observation;
 use crate::readout::{Binned, Readout};
@@ -19,7 +20,8 @@ use crate::seed::{Draws, RootSeed, Stream};
 /// The three coordinates are centred over conditions and time and divided by their one
 /// largest absolute value. A neuron fires at `base_rate_hz` · exp(z · w), the entries of
 /// w with magnitudes uniform in `loading_magnitude` and random signs. Latents and rates of a bin are means
-/// over its integration steps, so that rate · dt is the expected count exactly.
+/// over its integration steps, so that rate · dt is the expected count exactly. Where a pulse drives the system,
+/// `inputs`, `[time, 3]`, is the jump that it causes, in the bin at whose start it comes, and zero elsewhere.
 ///
 /// # Source
 /// Prince & Richards 2019, section 3.
@@ -42,6 +44,9 @@ pub struct LorenzBenchmark {
     pub loading_magnitude: [f64; 2],
     /// Parameters of the attractor.
     pub lorenz: Lorenz,
+    /// A jump of the state, in its scaled coordinates, if anything drives the system; by default nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pulse: Option<Pulse>,
     /// Conditions, repeats, and which are held out.
     pub design: TrialDesign,
     /// Spikes, calcium and fluorescence.
@@ -59,6 +64,7 @@ impl Default for LorenzBenchmark {
             n_neurons: 30,
             loading_magnitude: [1.0, 2.0],
             lorenz: Lorenz::default(),
+            pulse: None,
             design: TrialDesign::default(),
             observation: Observation::default(),
         }
@@ -81,6 +87,9 @@ impl LorenzBenchmark {
             self.loading_magnitude,
             "[least, greatest] with 0 <= least <= greatest",
         )?;
+        if let Some(pulse) = &self.pulse {
+            pulse.validate(Pulse::FIELDS)?;
+        }
         self.lorenz.validate()
     }
 
@@ -92,12 +101,29 @@ impl LorenzBenchmark {
         self.validate()?;
         let root = RootSeed(seed);
         let readout = self.readout(root);
-        let conditions = self.conditions(&readout, root)?;
+        let (states, scale) = self.states(root)?;
+        let conditions = self.conditions(&states, &readout)?;
         let observer = self.observation.observer(self.dt_s, self.n_neurons, seed)?;
         let splits = self.design.run(|id| {
-            let Binned { latent, rates_hz } = &conditions[id.condition];
+            let driven = match &self.pulse {
+                Some(pulse) => {
+                    let mut draws = root.draws(Stream::Pulse, id.index);
+                    let (bin, jump) = pulse.draw(&mut draws, 3, self.n_bins);
+                    let start = scale.unscaled(states.index_axis(Axis(0), id.condition).row(0));
+                    let states = self.driven(start, (bin, &jump), &scale);
+                    let binned = readout.bin(&states.view());
+                    let inputs = pulse::inputs(self.n_bins, bin, &jump);
+                    Some((binned.check(id.condition, self.dt_s)?, inputs))
+                }
+                None => None,
+            };
+            let (binned, inputs) = match driven.as_ref() {
+                Some((binned, inputs)) => (binned, Some(inputs.clone())),
+                None => (&conditions[id.condition], None),
+            };
+            let Binned { latent, rates_hz } = binned;
             let seen = observer.observe(rates_hz.view(), id.index)?;
-            Ok(Trial::new(latent, None, rates_hz, seen))
+            Ok(Trial::new(latent, inputs, rates_hz, seen))
         })?;
         let recipe = Benchmark::Lorenz(self.clone());
         self.common()
@@ -133,7 +159,8 @@ impl LorenzBenchmark {
         }
     }
 
-    fn conditions(&self, readout: &Readout, root: RootSeed) -> Result<Vec<Binned>, SynthError> {
+    /// States of every condition if nothing drives it, scaled, `[condition, step, coordinate]`.
+    fn states(&self, root: RootSeed) -> Result<(Array3<f64>, Scale), SynthError> {
         let draws: Vec<Draws> = (0..self.design.n_conditions)
             .map(|condition| root.draws(Stream::InitialState, condition))
             .collect();
@@ -141,7 +168,25 @@ impl LorenzBenchmark {
         let mut states = self
             .lorenz
             .trajectories(draws, self.step, self.burn_in_steps, n_steps)?;
-        normalise(&mut states)?;
+        let scale = Scale::normalise(&mut states)?;
+        Ok((states, scale))
+    }
+
+    /// States of a trial that jumps at the start of a bin, scaled, `[step, coordinate]`.
+    fn driven(&self, start: [f64; 3], (bin, jump): (usize, &[f64]), scale: &Scale) -> Array2<f64> {
+        let mut states = Array2::zeros((self.n_bins * self.steps_per_bin, 3));
+        let jump = scale.unscaled_jump(jump);
+        let kick = Some((bin * self.steps_per_bin, &*jump));
+        self.lorenz.run(start, self.step, kick, states.view_mut());
+        scale.apply(&mut states);
+        states
+    }
+
+    fn conditions(
+        &self,
+        states: &Array3<f64>,
+        readout: &Readout,
+    ) -> Result<Vec<Binned>, SynthError> {
         let trajectories: Vec<_> = states.outer_iter().enumerate().collect();
         trajectories
             .into_par_iter()

@@ -8,7 +8,7 @@ use data::{Dataset, Split};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-pub use chaotic_rnn::{ChaoticRnnBenchmark, Pulse};
+pub use chaotic_rnn::ChaoticRnnBenchmark;
 pub use lorenz::LorenzBenchmark;
 pub use session::{SessionBenchmark, SessionDynamics};
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Benchmark, Common};
 use crate::SynthError;
 use crate::design::{HeldOut, Trial, TrialDesign, TrialId, into_split};
+use crate::dynamics::pulse;
 use crate::dynamics::pulsed::Pulsed;
 use crate::dynamics::ring::Ring;
 use crate::dynamics::switching::Switching;
@@ -280,10 +281,8 @@ impl SessionBenchmark {
             SessionDynamics::Pulsed(pulsed) => {
                 let sizes = [self.n_bins, self.steps_per_bin];
                 let trial = pulsed.run(&mut draws, step_s, sizes);
-                let mut inputs = Array2::zeros((self.n_bins, pulsed.n_coordinates()));
-                let row = inputs.row_mut(trial.pulse_step / self.steps_per_bin);
-                let jump = trial.jump.iter();
-                row.into_iter().zip(jump).for_each(|(u, j)| *u = *j as f32);
+                let pulse_bin = trial.pulse_step / self.steps_per_bin;
+                let inputs = pulse::inputs(self.n_bins, pulse_bin, &trial.jump);
                 return States {
                     states: trial.states,
                     inputs: Some(inputs),

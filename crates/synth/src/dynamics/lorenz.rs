@@ -1,6 +1,6 @@
 //! The Lorenz attractor.
 
-use ndarray::{Array3, ArrayViewMut2, Axis};
+use ndarray::{Array2, Array3, ArrayView1, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -74,42 +74,85 @@ impl Lorenz {
         }
     }
 
+    /// Fills `trajectory`, `[step, coordinate]`, from `state` on, which jumps by so much just before a step if there is
+    /// a `kick`.
+    pub(crate) fn run(
+        &self,
+        mut state: [f64; 3],
+        step: f64,
+        kick: Option<(usize, &[f64])>,
+        mut trajectory: ArrayViewMut2<'_, f64>,
+    ) {
+        let mut rk4 = Rk4::new(3);
+        for (at, mut row) in trajectory.outer_iter_mut().enumerate() {
+            if let Some((_, jump)) = kick.filter(|(kick_step, _)| at == *kick_step) {
+                state.iter_mut().zip(jump).for_each(|(x, j)| *x += j);
+            }
+            row.iter_mut().zip(state).for_each(|(r, x)| *r = x);
+            rk4.step(|x, slope| self.derivative(x, slope), &mut state, step);
+        }
+    }
+
     fn integrate(
         &self,
-        mut trajectory: ArrayViewMut2<'_, f64>,
+        trajectory: ArrayViewMut2<'_, f64>,
         mut draws: Draws,
         step: f64,
         burn_in_steps: usize,
     ) {
         let mut rk4 = Rk4::new(3);
         let mut state = [0.0; 3].map(|_: f64| draws.normal());
-        let mut advance = |state: &mut [f64; 3]| {
-            rk4.step(|x, slope| self.derivative(x, slope), state, step);
-        };
         for _ in 0..burn_in_steps {
-            advance(&mut state);
+            rk4.step(|x, slope| self.derivative(x, slope), &mut state, step);
         }
-        for mut row in trajectory.outer_iter_mut() {
-            row.iter_mut().zip(state).for_each(|(r, x)| *r = x);
-            advance(&mut state);
-        }
+        self.run(state, step, None, trajectory);
     }
 }
 
-/// Centres each coordinate over conditions and time, then divides all of them by the one
-/// largest absolute value, so that they lie in [−1, 1] with their proportions kept.
-pub(crate) fn normalise(states: &mut Array3<f64>) -> Result<(), SynthError> {
-    let n = (states.len_of(Axis(0)) * states.len_of(Axis(1))) as f64;
-    for mut coordinate in states.axis_iter_mut(Axis(2)) {
-        let mean = coordinate.iter().sum::<f64>() / n;
-        coordinate -= mean;
+/// What puts coordinates into [−1, 1] with their proportions kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    mean: [f64; 3],
+    largest: f64,
+}
+
+impl Scale {
+    /// Centres each coordinate over conditions and time, then divides all of them by the one largest absolute value.
+    pub fn normalise(states: &mut Array3<f64>) -> Result<Self, SynthError> {
+        let n = (states.len_of(Axis(0)) * states.len_of(Axis(1))) as f64;
+        let mut means = [0.0; 3];
+        for (mut coordinate, kept) in states.axis_iter_mut(Axis(2)).zip(&mut means) {
+            let mean = coordinate.iter().sum::<f64>() / n;
+            coordinate -= mean;
+            *kept = mean;
+        }
+        let largest = states.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+        if largest < 1e-9 {
+            return Err(SynthError::Still);
+        }
+        *states /= largest;
+        Ok(Self {
+            mean: means,
+            largest,
+        })
     }
-    let largest = states.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
-    if largest < 1e-9 {
-        return Err(SynthError::Still);
+
+    /// The same of other states, `[step, coordinate]`.
+    pub fn apply(&self, states: &mut Array2<f64>) {
+        for (mut coordinate, mean) in states.axis_iter_mut(Axis(1)).zip(self.mean) {
+            coordinate.mapv_inplace(|x| (x - mean) / self.largest);
+        }
     }
-    *states /= largest;
-    Ok(())
+
+    /// A state in coordinates that are not scaled.
+    pub fn unscaled(&self, state: ArrayView1<'_, f64>) -> [f64; 3] {
+        [0, 1, 2].map(|i| state[i] * self.largest + self.mean[i])
+    }
+
+    /// Likewise a difference of states.
+    pub fn unscaled_jump(&self, jump: &[f64]) -> Vec<f64> {
+        jump.iter().map(|j| j * self.largest).collect()
+    }
 }
 
 #[cfg(test)]
@@ -157,17 +200,30 @@ mod tests {
         let mut states = Array3::from_shape_fn((3, 5, 3), |(c, t, i)| {
             (c * 7 + t * t) as f64 + i as f64 * 9.0
         });
-        normalise(&mut states).unwrap();
+        let raw = states.clone();
+        let scale = Scale::normalise(&mut states).unwrap();
         let largest = states.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
         assert!((largest - 1.0).abs() < 1e-15);
         for coordinate in states.axis_iter(Axis(2)) {
             assert!(coordinate.sum().abs() < 1e-12);
         }
+        let mut other = raw.index_axis(Axis(0), 1).to_owned();
+        scale.apply(&mut other);
+        let scaled = states.index_axis(Axis(0), 1);
+        let differs = |(a, b): (&f64, &f64)| (a - b).abs() > 1e-12;
+        assert!(!other.iter().zip(scaled).any(differs));
+        let back = scale.unscaled(scaled.row(3));
+        assert!(
+            !back
+                .iter()
+                .zip(raw.index_axis(Axis(0), 1).row(3))
+                .any(differs)
+        );
     }
 
     #[test]
     fn a_fixed_point_is_refused() {
         let mut states = Array3::from_elem((2, 4, 3), 0.3);
-        assert_eq!(normalise(&mut states), Err(SynthError::Still));
+        assert_eq!(Scale::normalise(&mut states).err(), Some(SynthError::Still));
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod chaotic_rnn;
 pub(crate) mod lorenz;
+pub(crate) mod pulse;
 pub(crate) mod pulsed;
 pub(crate) mod ring;
 pub(crate) mod switching;

@@ -3,6 +3,7 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use super::pulse::Pulse;
 use crate::SynthError;
 use crate::error::{check, check_not_negative, check_positive};
 use crate::seed::Draws;
@@ -63,13 +64,18 @@ impl Pulsed {
         )?;
         check_positive("dynamics.pulsed.decay_s", self.decay_s)?;
         check_not_negative("dynamics.pulsed.initial_sd", self.initial_sd)?;
-        check_not_negative("dynamics.pulsed.amplitude", self.amplitude)?;
-        check(
-            0.0 <= self.earliest && self.earliest <= self.latest && self.latest <= 1.0,
+        self.pulse().validate([
+            "dynamics.pulsed.amplitude",
             "dynamics.pulsed.earliest, dynamics.pulsed.latest",
-            [self.earliest, self.latest],
-            "fractions of the trial, 0 <= earliest <= latest <= 1",
-        )
+        ])
+    }
+
+    fn pulse(&self) -> Pulse {
+        Pulse {
+            amplitude: self.amplitude,
+            earliest: self.earliest,
+            latest: self.latest,
+        }
     }
 
     /// From a random state, in steps of `step_s`; the jump comes with the start of a bin.
@@ -83,9 +89,7 @@ impl Pulsed {
         let mut state: Vec<f64> = (0..n_coordinates)
             .map(|_| self.initial_sd * draws.normal())
             .collect();
-        let time = self.earliest + (self.latest - self.earliest) * draws.uniform();
-        let pulse_bin = ((time * n_bins as f64) as usize).min(n_bins - 1);
-        let jump = jump(self.amplitude, n_coordinates, draws);
+        let (pulse_bin, jump) = self.pulse().draw(draws, n_coordinates, n_bins);
         let pulse_step = pulse_bin * steps_per_bin;
         let kept = libm::exp(-step_s / self.decay_s);
         let mut states = Array2::zeros((n_bins * steps_per_bin, n_coordinates));
@@ -108,12 +112,4 @@ impl Pulsed {
             jump,
         }
     }
-}
-
-/// A random direction in which coordinates have this root mean square.
-fn jump(amplitude: f64, n: usize, draws: &mut Draws) -> Vec<f64> {
-    let direction: Vec<f64> = (0..n).map(|_| draws.normal()).collect();
-    let mean_square = direction.iter().map(|d| d * d).sum::<f64>() / n as f64;
-    let scale = amplitude / libm::sqrt(mean_square);
-    direction.iter().map(|d| scale * d).collect()
 }
