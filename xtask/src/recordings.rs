@@ -25,7 +25,8 @@ Three kinds of recordings that `lfads simulate` makes, none of them of Table 1's
 (100 neurons, 200 trials of 5 s), two regimes that switch at random (100 neurons, 10 minutes). No tau is given, and no setting. r² of the rates in frames \
 or trials that training did not see: the median over neurons, and of all pooled; then the mean rate over the true one; means over the seeds. \
 Beside the fit stands what needs no model of the population, each smoothed by the Gaussian that comes nearest to the truth, which no user could know. \
-By default two inputs to the dynamics are inferred; `--n-inputs 0` leaves the dynamics to themselves. Settings were chosen on the recordings of seeds 1 and 2.
+By default two inputs to the dynamics are inferred; `--n-inputs 0` leaves the dynamics to themselves; with `--inputs` they are told when the \
+pulse comes and in which direction, as who gives a stimulus knows. Settings were chosen on the recordings of seeds 1 and 2.
 ";
 
 /// Rows of the program's table: the file itself, then what needs no model. Not a number where there is none.
@@ -44,8 +45,8 @@ struct Printed {
     kind: String,
     how: String,
     rows: Rows,
-    /// How long it took, and what it is worth.
-    said: [String; 2],
+    /// How long it took, what it is worth, and whether it found the pulses.
+    said: [String; 3],
 }
 
 /// Builds the program, fits everything, writes the page.
@@ -91,8 +92,8 @@ fn fit_all(options: &Options, args: &[String]) -> Result<(), String> {
         for seed in &options.seeds {
             for model in &options.models {
                 let steps = options.steps.as_deref();
-                for n_inputs in [None, Some(0)] {
-                    printed.push(program.fit(kind, seed, model, steps, n_inputs)?);
+                for way in Way::ALL.iter().filter(|way| way.suits(kind)) {
+                    printed.push(program.fit(kind, seed, model, steps, way)?);
                 }
             }
         }
@@ -102,6 +103,40 @@ fn fit_all(options: &Options, args: &[String]) -> Result<(), String> {
     std::fs::write(&path, &page).map_err(|error| format!("{}: {error}", path.display()))?;
     print!("{page}");
     Ok(())
+}
+
+/// What a fit is told of the inputs to the dynamics.
+struct Way {
+    /// Options of `lfads fit`.
+    how: &'static str,
+    /// Behind the name of the run.
+    run: &'static str,
+    /// Whether it is told of the pulses: the options lack their file.
+    is_told: bool,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [
+        Self {
+            how: "",
+            run: "",
+            is_told: false,
+        },
+        Self {
+            how: " --n-inputs 0",
+            run: "-inputs0",
+            is_told: false,
+        },
+        Self {
+            how: " --n-inputs 0 --inputs",
+            run: "-told",
+            is_told: true,
+        },
+    ];
+
+    fn suits(&self, kind: &str) -> bool {
+        !self.is_told || kind == "pulses"
+    }
 }
 
 /// The program, in the folder of its recordings and fits.
@@ -117,7 +152,7 @@ impl Program {
         seed: &str,
         model: &str,
         steps: Option<&str>,
-        n_inputs: Option<usize>,
+        way: &Way,
     ) -> Result<Printed, String> {
         let recording = format!("{kind}{seed}");
         let (read, truth) = match kind {
@@ -138,18 +173,24 @@ impl Program {
             let _ = write!(how, " --steps {steps}");
             let _ = write!(run, "-{steps}");
         }
-        if let Some(n) = n_inputs {
-            let _ = write!(how, " --n-inputs {n}");
-            let _ = write!(run, "-inputs{n}");
-        }
-        let said = self.run(&format!("fit {read} -o {run}{how}"))?;
+        how.push_str(way.how);
+        run.push_str(way.run);
+        let known = match way.is_told {
+            true => format!(" {recording} --inputs-dataset train_inputs"),
+            false => String::new(),
+        };
+        let said = self.run(&format!("fit {read} -o {run}{how}{known}"))?;
         let table = self.run(&format!("evaluate {run} --truth {truth}"))?;
         Ok(Printed {
             recording,
             kind: kind.into(),
             how,
             rows: rows(&table).ok_or_else(|| format!("`{run}`: no table in\n{table}"))?,
-            said: [run.as_str(), "co-smoothing"].map(|start| line_of(&said, start)),
+            said: [
+                line_of(&said, &run),
+                line_of(&said, "co-smoothing"),
+                line_of(&table, "inputs: "),
+            ],
         })
     }
 
@@ -231,16 +272,15 @@ fn page(printed: &[Printed], args: &[String]) -> String {
         );
     }
     page.push_str(
-        "\nAll of what needs no model:\n\n| recording | beside | rates | r², median neuron | pooled r² | mean rate / truth |\n| --- | --- | --- | ---: | ---: | ---: |\n",
+        "\nAll of what needs no model:\n\n| recording | rates | r², median neuron | pooled r² | mean rate / truth |\n| --- | --- | ---: | ---: | ---: |\n",
     );
-    for Means {
-        kind, how, rivals, ..
-    } in &fits
-    {
+    let is_first =
+        |&(at, fit): &(usize, &Means)| fits[..at].iter().all(|other| other.kind != fit.kind);
+    for (_, Means { kind, rivals, .. }) in fits.iter().enumerate().filter(is_first) {
         for (name, [median, pooled, ratio]) in rivals {
             let _ = writeln!(
                 page,
-                "| {kind} | `lfads fit{how}` | {name} | {median:.3} | {pooled:.3} | {ratio:.2} |"
+                "| {kind} | {name} | {median:.3} | {pooled:.3} | {ratio:.2} |"
             );
         }
     }
@@ -249,13 +289,13 @@ fn page(printed: &[Printed], args: &[String]) -> String {
         recording,
         how,
         rows,
-        said: [first, last],
+        said: [first, last, inputs],
         ..
     } in printed
     {
         let _ = writeln!(
             page,
-            "\n`lfads fit{how}` of {recording}; {first}; {last}\n\n```text"
+            "\n`lfads fit{how}` of {recording}; {first}; {last}\n{inputs}\n```text"
         );
         for (name, [median, pooled, ratio]) in rows {
             let _ = writeln!(page, "{name:30} {median:>8.4} {pooled:>8.4} {ratio:>8.4}");
@@ -347,7 +387,7 @@ mod tests {
                 ("OASIS, smoothed 0.2 s".into(), [0.25; 3]),
                 ("network, 8 components, 0.4 s".into(), [0.5; 3]),
             ],
-            said: ["ring: 2000 steps".into(), "co-smoothing".into()],
+            said: ["ring: 2000 steps", "co-smoothing", "inputs: longest"].map(Into::into),
         };
         let page = page(&[printed("11", 0.5), printed("12", 1.0)], &[]);
         let line =

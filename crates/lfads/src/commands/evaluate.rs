@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use calcium::estimate::median;
 use data::{Arrays, Dataset, Quantity};
-use metrics::{AffineAlignment, Fit, MetricsError};
+use metrics::{AffineAlignment, Fit, MetricsError, PulseTiming, pulse_timing};
 use ndarray::{Array2, Array3, ArrayView3, Axis, Ix2, Ix3, concatenate, s};
 use pipeline::simple::{Activity, Deconvolver, N_COMPONENTS, Observed, of_components};
 use pipeline::{RunFolder, RunResult};
 use serde::Serialize;
 
 use super::Session;
+
+/// Frames by which an inferred pulse may miss the true one.
+const TOLERANCE: usize = 2;
 
 /// Compare what was inferred with the truth.
 ///
@@ -22,7 +25,7 @@ use super::Session;
 /// Compared are the arrays that both files have: rates, spikes, calcium, fluor; and the factors,
 /// carried onto the true latents by an affine map that is fitted where nothing was held out. Beside the
 /// rates of a model: those that need none, smoothed deconvolved activity and its principal components, each at the
-/// width that suits the truth best.
+/// width that suits the truth best. Where the truth has a pulse in each trial: whether inferred inputs find it.
 #[derive(Debug, clap::Args)]
 pub struct Evaluate {
     /// What `fit`, `infer` or `deconvolve` wrote; a run folder stands for its inferred.h5
@@ -59,6 +62,9 @@ struct Evaluation<'a> {
     /// Rates by the simplest means, beside the inferred ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     simple: Vec<Simple>,
+    /// What inferred inputs tell of the true pulses of the held-out trials, of all where none is held out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pulses: Option<PulseTiming>,
 }
 
 /// Rates for which no model of the population is needed.
@@ -100,7 +106,11 @@ impl Evaluate {
             true => comparison.simple(&truth)?,
             false => Vec::new(),
         };
-        let evaluation = Evaluation { qualities, simple };
+        let evaluation = Evaluation {
+            qualities,
+            simple,
+            pulses: comparison.pulses(&truth)?,
+        };
         let text = self.text(&evaluation);
         session.print(&evaluation, &text)
     }
@@ -147,7 +157,11 @@ impl Evaluate {
     }
 
     fn text(&self, evaluation: &Evaluation<'_>) -> String {
-        let Evaluation { qualities, simple } = evaluation;
+        let Evaluation {
+            qualities,
+            simple,
+            pulses,
+        } = evaluation;
         let mut page = String::from(
             "             all frames       held out         per neuron r2\n             r2      cod      r2      cod      median [least, greatest]\n",
         );
@@ -174,6 +188,15 @@ impl Evaluate {
             for Simple { name, quality } in simple {
                 page.push_str(&beside(name, quality));
             }
+        }
+        if let Some(timing) = pulses {
+            let _ = writeln!(
+                page,
+                "\ninputs: longest within {TOLERANCE} frames of the pulse in {:.0}% of the trials, median distance {:.1} frames; mean square there {:.1} times that elsewhere",
+                100.0 * timing.found,
+                timing.median_distance,
+                timing.energy_ratio
+            );
         }
         page
     }
@@ -304,6 +327,25 @@ impl Comparison<'_> {
             found.extend(best.into_iter().chain(best_held));
         }
         Ok(found)
+    }
+
+    /// What the inferred inputs tell of the pulses, if the truth has one in each trial.
+    fn pulses(&self, truth: &Dataset) -> Result<Option<PulseTiming>> {
+        let (Some(inferred), Some(truth)) = (self.array("inputs")?, both(truth, Quantity::Inputs)?)
+        else {
+            return Ok(None);
+        };
+        let is_whole = |trial: usize| {
+            let held_out = |mask: &Array2<bool>| mask.row(trial).iter().all(|&v| v);
+            self.held_out.as_ref().is_none_or(held_out)
+        };
+        let trials: Vec<usize> = (0..inferred.dim().0).filter(|&t| is_whole(t)).collect();
+        let of_trials = |array: &Array3<f32>| array.select(Axis(0), &trials);
+        if inferred.shape()[..2] != truth.shape()[..2] || trials.is_empty() {
+            return Ok(None);
+        }
+        let [inferred, truth] = [&inferred, &truth].map(of_trials);
+        Ok(pulse_timing(inferred.view(), truth.view(), TOLERANCE).ok())
     }
 
     fn keep_better(
