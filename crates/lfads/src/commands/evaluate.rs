@@ -23,7 +23,7 @@ const TOLERANCE: usize = 2;
 /// r2 is the squared Pearson correlation, blind to scale and offset; cod is 1 - SSE/SST, which
 /// punishes a wrong scale. Example: `lfads evaluate run/inferred.h5 --truth truth.h5`.
 /// Compared are the arrays that both files have: rates, spikes, calcium, fluor; and the factors,
-/// carried onto the true latents by an affine map that is fitted where nothing was held out. Beside the
+/// carried onto the true latents by an affine map that is fitted where nothing was held out, and back. Beside the
 /// rates of a model: those that need none, smoothed deconvolved activity and its principal components, each at the
 /// width that suits the truth best. Where the truth has a pulse in each trial: whether inferred inputs find it.
 #[derive(Debug, clap::Args)]
@@ -272,8 +272,11 @@ impl Comparison<'_> {
         if let (Some(factors), Some(latent)) =
             (self.array("factors")?, both(truth, Quantity::Latent)?)
         {
-            let aligned = self.align(&factors, &latent)?;
-            qualities.insert("latent", self.quality(aligned.view(), latent.view())?);
+            // Both ways: factors may hold all of the latents and much else beside.
+            let [carried, back] =
+                [(&factors, &latent), (&latent, &factors)].map(|(from, to)| self.align(from, to));
+            qualities.insert("latent", self.quality(carried?.view(), latent.view())?);
+            qualities.insert("factors", self.quality(back?.view(), factors.view())?);
         }
         Ok(qualities)
     }
@@ -396,30 +399,28 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// The factors in the coordinates of the latents.
-    fn align(&self, factors: &Array3<f32>, latent: &Array3<f32>) -> Result<Array3<f32>> {
-        if factors.shape()[..2] != latent.shape()[..2] {
+    /// What of `from`, factors or latents, an affine map carries onto the other, `to`: fitted where nothing was held
+    /// out.
+    fn align(&self, from: &Array3<f32>, to: &Array3<f32>) -> Result<Array3<f32>> {
+        if from.shape()[..2] != to.shape()[..2] {
             bail!(
-                "{}: `factors` has shape {:?}, the true latents {:?}: trials and frames must agree",
+                "{}: `factors` and the true latents have shapes {:?} and {:?}: trials and frames must agree",
                 self.path.display(),
-                factors.shape(),
-                latent.shape()
+                from.shape(),
+                to.shape()
             );
         }
-        let seen = |trial: usize, bin: usize| {
-            let held_out = self
-                .held_out
-                .as_ref()
-                .is_some_and(|mask| mask[[trial, bin]]);
-            !held_out
-                && factors
-                    .slice(s![trial, bin, ..])
-                    .iter()
-                    .all(|f| f.is_finite())
+        let is_there = |trial: usize, bin: usize| {
+            let all = |array: &Array3<f32>| {
+                let frame = array.slice(s![trial, bin, ..]);
+                frame.iter().all(|value| value.is_finite())
+            };
+            all(from) && all(to)
         };
-        let bins: Vec<(usize, usize)> = ndarray::indices((factors.dim().0, factors.dim().1))
+        let held_out = |frame| self.held_out.as_ref().is_some_and(|mask| mask[frame]);
+        let bins: Vec<(usize, usize)> = ndarray::indices((from.dim().0, from.dim().1))
             .into_iter()
-            .filter(|&(trial, bin)| seen(trial, bin))
+            .filter(|&(trial, bin)| !held_out([trial, bin]) && is_there(trial, bin))
             .collect();
         let gather = |array: &Array3<f32>| {
             Array3::from_shape_fn((1, bins.len(), array.dim().2), |(_, row, column)| {
@@ -427,16 +428,16 @@ impl Comparison<'_> {
                 array[[trial, bin, column]]
             })
         };
-        let alignment = AffineAlignment::fit(gather(factors).view(), gather(latent).view())?;
+        let alignment = AffineAlignment::fit(gather(from).view(), gather(to).view())?;
         // Frames behind the end of a trial stay missing.
-        let zeroed = factors.mapv(|f| if f.is_nan() { 0.0 } else { f });
-        let mut aligned = alignment.apply(zeroed.view())?;
-        for ((trial, bin, _), value) in aligned.indexed_iter_mut() {
-            if factors[[trial, bin, 0]].is_nan() {
+        let zeroed = from.mapv(|value| if value.is_nan() { 0.0 } else { value });
+        let mut carried = alignment.apply(zeroed.view())?;
+        for ((trial, bin, _), value) in carried.indexed_iter_mut() {
+            if from[[trial, bin, 0]].is_nan() {
                 *value = f32::NAN;
             }
         }
-        Ok(aligned)
+        Ok(carried)
     }
 
     fn quality(
