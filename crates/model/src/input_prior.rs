@@ -1,5 +1,7 @@
 //! The prior of the inferred inputs.
 
+use std::f64::consts::{E, PI};
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -18,7 +20,14 @@ pub enum InputPriorKind {
     Autoregressive,
     /// u_t ~ N(0, v), each bin for itself (Prince & Richards 2019).
     Independent,
+    /// u_t ~ t₂(0, v), each bin for itself, all inputs of a bin by one multivariate Student distribution of two degrees
+    /// of freedom. Under a Gaussian a large input costs as much as its square and is cheaper when it is spread over
+    /// bins; here its cost grows with the logarithm, so that rare pulses stay short and the rest is quiet.
+    Sparse,
 }
+
+/// Degrees of freedom of [`InputPriorKind::Sparse`].
+const FREEDOM: f64 = 2.0;
 
 /// What the prior starts from; variance and time constant are learned.
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +40,12 @@ pub(crate) struct PriorStart {
 /// The prior of the inputs, of mean 0.
 #[derive(Module, Debug)]
 pub(crate) struct InputPrior {
-    /// ln v of each input.
+    /// ln v of each input; v is the squared scale where the prior has no variance.
     log_variance: Param<Tensor<1>>,
     /// ln τ of each input, in bins, if bins belong together.
     log_tau: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    kind: InputPriorKind,
 }
 
 impl InputPrior {
@@ -44,14 +55,18 @@ impl InputPrior {
             log_variance: each(start.variance.ln()),
             log_tau: match kind {
                 InputPriorKind::Autoregressive => Some(each(start.tau_bins.ln())),
-                InputPriorKind::Independent => None,
+                InputPriorKind::Independent | InputPriorKind::Sparse => None,
             },
+            kind,
         }
     }
 
     /// KL(Q(u|x) ‖ P(u)) of each trial, `[trial]`, in nats: the divergences of its bins, each given the sample of the
-    /// one before.
+    /// one before. Of a sparse prior it is that of the sample, of which it is the mean.
     pub fn kl_of_trials(&self, posterior: DiagonalGaussian<3>, sample: Tensor<3>) -> Tensor<1> {
+        if self.kind == InputPriorKind::Sparse {
+            return self.surprise_of_sparse(posterior, sample);
+        }
         let DiagonalGaussian { mean, log_variance } = posterior;
         let [n_bins, n_trials, n_inputs] = mean.dims();
         let log_v = self.log_variance.val().reshape([1, 1, n_inputs]);
@@ -75,6 +90,26 @@ impl InputPrior {
         let terms = prior - log_variance + spread - 1.0;
         terms.sum_dim(2).sum_dim(0).flatten(0, 2).mul_scalar(0.5)
     }
+
+    /// ∫ Q ln Q − ln P(sample) of each trial, `[trial]`.
+    fn surprise_of_sparse(&self, posterior: DiagonalGaussian<3>, sample: Tensor<3>) -> Tensor<1> {
+        let [_, _, n_inputs] = sample.dims();
+        let n = n_inputs as f64;
+        let log_v = self.log_variance.val().reshape([1, 1, n_inputs]);
+        let distance = (sample.square() * log_v.clone().neg().exp()).sum_dim(2);
+        let rare = distance.div_scalar(FREEDOM).add_scalar(1.0).log();
+        let widths = (log_v - posterior.log_variance).sum_dim(2).mul_scalar(0.5);
+        let of_bin = rare.mul_scalar(0.5 * (FREEDOM + n)) + widths + log_normalisers(n);
+        of_bin.sum_dim(0).flatten(0, 2)
+    }
+}
+
+/// What in the divergence of n inputs does not depend on them: −½ n ln 2πe of the Gaussian's entropy, and the logarithm of
+/// Γ(ν/2) (νπ)^{n/2} / Γ((ν + n)/2).
+fn log_normalisers(n: f64) -> f64 {
+    let of_gaussian = 0.5 * n * (2.0 * PI * E).ln();
+    let gammas = libm::lgamma(0.5 * FREEDOM) - libm::lgamma(0.5 * (FREEDOM + n));
+    gammas + 0.5 * n * (FREEDOM * PI).ln() - of_gaussian
 }
 
 #[cfg(test)]
@@ -123,5 +158,39 @@ mod tests {
             + divergence(q, new, -0.2 - 0.9 * decay)
             + divergence(q, new, 0.1 + 0.4 * decay);
         assert!((kl(InputPriorKind::Autoregressive) - chain).abs() < 1e-5);
+    }
+
+    /// Against the density of Student's distribution of two degrees of freedom, 1/(s (2 + x²/s²)^{3/2}).
+    #[test]
+    fn a_sparse_prior_is_students_distribution() {
+        let start = PriorStart {
+            n_inputs: 1,
+            variance: 0.25,
+            tau_bins: 2.0,
+        };
+        let prior = InputPrior::new(InputPriorKind::Sparse, start, &Device::flex());
+        let (q, at) = (0.3_f64, [0.9, -4.0]);
+        let (posterior, sample) = inputs(&[0.5, -0.2], q.ln(), &at.map(|u| u as f32));
+        let kl = prior.kl_of_trials(posterior, sample);
+        let log_density = |u: f64| -(0.5_f64.ln() + 1.5 * (2.0 + (u / 0.5).powi(2)).ln());
+        let entropy = 0.5 * (2.0 * PI * E * q).ln();
+        let wanted: f64 = at.map(|u| -entropy - log_density(u)).iter().sum();
+        assert!((f64::from(kl.into_scalar::<f32>()) - wanted).abs() < 1e-5);
+        // Twice as rare an input costs little more; under a Gaussian it would cost four times as much.
+        assert!(log_density(4.0) - log_density(8.0) < 3.0 * std::f64::consts::LN_2);
+    }
+
+    /// ∫ e^{−(normaliser + …)} over two inputs is one: the joint density of a bin.
+    #[test]
+    fn the_joint_density_of_two_inputs_integrates_to_one() {
+        let of_gaussian = (2.0 * PI * E).ln();
+        let density = |r: f64| {
+            let exponent = 0.5 * (FREEDOM + 2.0) * (1.0 + r * r / FREEDOM).ln();
+            (-(exponent + log_normalisers(2.0) + of_gaussian)).exp()
+        };
+        let step = 1e-3;
+        let rings = (0..200_000).map(|i| (f64::from(i) + 0.5) * step);
+        let mass: f64 = rings.map(|r| 2.0 * PI * r * density(r) * step).sum();
+        assert!((mass - 1.0).abs() < 1e-3, "{mass}");
     }
 }

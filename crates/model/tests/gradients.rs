@@ -180,7 +180,11 @@ fn zero_inflated_gamma_lfads() {
 
 #[test]
 fn models_with_inferred_inputs() {
-    for prior in [InputPriorKind::Autoregressive, InputPriorKind::Independent] {
+    for prior in [
+        InputPriorKind::Autoregressive,
+        InputPriorKind::Independent,
+        InputPriorKind::Sparse,
+    ] {
         let mut dynamics = driven_dynamics();
         dynamics.controller.prior = prior;
         let model = common::lfads_with(dynamics, &device());
