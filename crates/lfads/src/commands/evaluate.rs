@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use calcium::estimate::median;
 use data::{Arrays, Dataset, Quantity};
 use metrics::{AffineAlignment, Fit, MetricsError, PulseTiming, pulse_timing};
-use ndarray::{Array2, Array3, ArrayView3, Axis, Ix2, Ix3, concatenate, s};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView3, Axis, Ix2, Ix3, concatenate, s};
 use pipeline::simple::{Activity, Deconvolver, N_COMPONENTS, Observed, of_components};
 use pipeline::{RunFolder, RunResult};
 use serde::Serialize;
@@ -321,11 +321,14 @@ impl Comparison<'_> {
             let [mut best, mut best_held] = [None, None];
             for sd_s in activity.widths_s() {
                 let smooth = activity.smoothed(sd_s);
-                let held = of_components(smooth.view(), train.view())?;
-                let components = format!("{by}, {N_COMPONENTS} components, {sd_s} s");
+                // Components weigh neurons by how much they vary: in spikes, or as bright as they are.
+                for units in [None, sizes.as_deref()] {
+                    let held = in_units(units, &smooth, |s| of_components(s, train.view()))?;
+                    let components = format!("{by}, {N_COMPONENTS} components, {sd_s} s");
+                    self.keep_better(&mut best_held, components, held.view(), rates.view())?;
+                }
                 let smoothed = format!("{by}, smoothed {sd_s} s");
                 self.keep_better(&mut best, smoothed, smooth.view(), rates.view())?;
-                self.keep_better(&mut best_held, components, held.view(), rates.view())?;
             }
             found.extend(best.into_iter().chain(best_held));
         }
@@ -458,6 +461,20 @@ impl Comparison<'_> {
             mean_ratio: held_out.unwrap_or(all).mean_ratio(),
         })
     }
+}
+
+/// What `estimate` makes of rates, `[trial, time, neuron]`, in units in which a spike of each neuron has such a size; in
+/// rates again.
+fn in_units(
+    units: Option<&[f32]>,
+    rates: &Array3<f32>,
+    estimate: impl Fn(ArrayView3<'_, f32>) -> Result<Array3<f32>>,
+) -> Result<Array3<f32>> {
+    let Some(units) = units else {
+        return estimate(rates.view());
+    };
+    let sizes = ArrayView1::from(units);
+    Ok(estimate((rates * &sizes).view())? / sizes)
 }
 
 /// Trials of both splits, those for training first.
