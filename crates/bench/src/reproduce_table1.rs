@@ -15,6 +15,7 @@ use crate::figures::{self, Example};
 use crate::progress::TableProgress;
 use crate::recipe::{Recipe, Row};
 use crate::run::{LEVELS, RunResult, Session};
+use crate::simple::Activities;
 use crate::table::{Scores, Table, TableRow};
 use crate::untrained::UntrainedRow;
 use runs::machine;
@@ -55,8 +56,9 @@ pub fn run(args: &ReproduceTable1) -> Result<ExitCode> {
         for row in &recipe.rows {
             session.check(row)?;
         }
+        let mut activities = Activities::of(&data);
         for row in &mut untrained {
-            row.add(&data)?;
+            row.add(&data, &mut activities)?;
         }
         for row in &mut finished {
             row.train(&session, plan.n_seeds)?;

@@ -25,23 +25,43 @@ pub enum Means {
     LookUp,
 }
 
-/// The scores on the held-out trials of whatever fits their rates best, and the median r² over neurons.
-///
-/// # Errors
-/// Data without what `by` reads.
-pub fn scores(
-    data: &BenchmarkData,
-    by: Deconvolver,
-    means: Means,
-) -> Result<(Scored, Option<f64>)> {
-    let dataset = &data.dataset;
-    let quantity = match by {
+/// The activity of all neurons in one dataset, by each deconvolver that was asked for: taken once.
+#[derive(Debug)]
+pub struct Activities<'a> {
+    data: &'a BenchmarkData,
+    taken: Vec<Activity>,
+}
+
+impl<'a> Activities<'a> {
+    /// None taken yet.
+    pub fn of(data: &'a BenchmarkData) -> Self {
+        let taken = Vec::new();
+        Self { data, taken }
+    }
+
+    fn by(&mut self, by: Deconvolver) -> Result<&Activity> {
+        if self.taken.iter().all(|activity| activity.by != by) {
+            self.taken.push(take(self.data, by)?);
+        }
+        let taken = self.taken.iter().find(|activity| activity.by == by);
+        Ok(taken.expect("it was taken just now, if not before"))
+    }
+}
+
+/// What a deconvolver reads.
+const fn read_by(by: Deconvolver) -> Quantity {
+    match by {
         Deconvolver::Counts => Quantity::Spikes,
         Deconvolver::Oasis | Deconvolver::Network => Quantity::Fluor,
-    };
+    }
+}
+
+/// The activity of the train trials, then of the held-out ones.
+fn take(data: &BenchmarkData, by: Deconvolver) -> Result<Activity> {
+    let dataset = &data.dataset;
+    let quantity = read_by(by);
     let read = |split: &Split| split.require(quantity).cloned();
     let (train, valid) = (read(&dataset.train)?, read(&dataset.valid)?);
-    let n_train = train.dim().0;
     let values = concatenate(Axis(0), &[train.view(), valid.view()])?;
     let observed = Observed {
         values: values.view(),
@@ -49,7 +69,21 @@ pub fn scores(
         tau_s: dataset.tau_s.filter(|_| by == Deconvolver::Oasis),
         spike_size: None,
     };
-    let activity = Activity::of(observed, by)?;
+    Activity::of(observed, by)
+}
+
+/// The scores on the held-out trials of whatever fits their rates best, and the median r² over neurons.
+///
+/// # Errors
+/// Data without what `by` reads.
+pub fn scores(
+    activities: &mut Activities<'_>,
+    by: Deconvolver,
+    means: Means,
+) -> Result<(Scored, Option<f64>)> {
+    let data = activities.data;
+    let n_train = data.dataset.train.require(read_by(by))?.dim().0;
+    let activity = activities.by(by)?;
     let mut best: Option<(Scored, Option<f64>)> = None;
     for sd_s in activity.widths_s() {
         for [train, valid] in estimates(activity.smoothed(sd_s), n_train, means)? {
@@ -122,13 +156,14 @@ mod tests {
     #[test]
     fn on_repeats_similar_trials_tell_more_than_smoothing() {
         let data = BenchmarkData::load(&Recipe::quick().unwrap(), 1, None).unwrap();
-        let r2 = |means| {
-            let (scored, per_neuron) = scores(&data, Deconvolver::Counts, means).unwrap();
+        let mut activities = Activities::of(&data);
+        let mut r2 = |means| {
+            let (scored, per_neuron) = scores(&mut activities, Deconvolver::Counts, means).unwrap();
             assert!(per_neuron.unwrap() > 0.1, "{per_neuron:?}");
             rates_r2(&scored)
         };
         let [smoothed, components, look_up] =
-            [Means::Smoothing, Means::Components, Means::LookUp].map(r2);
+            [Means::Smoothing, Means::Components, Means::LookUp].map(&mut r2);
         assert!(smoothed < components, "{smoothed} {components}");
         assert!(smoothed < look_up && look_up > 0.5, "{smoothed} {look_up}");
     }

@@ -13,7 +13,7 @@ use crate::constant_rate;
 use crate::dataset::BenchmarkData;
 use crate::recipe::{Observed, Recipe};
 use crate::run::LEVELS;
-use crate::simple::{self, Means};
+use crate::simple::{self, Activities, Means};
 use crate::table::{Metric, Scores, TableRow};
 
 /// What a row scored on one dataset.
@@ -102,11 +102,11 @@ impl UntrainedRow {
         }
     }
 
-    /// Scores it on `data`.
+    /// Scores it on `data`, of which there are such `activities`.
     ///
     /// # Errors
     /// Data without what it reads, or of an indicator that is not one.
-    pub fn add(&mut self, data: &BenchmarkData) -> Result<()> {
+    pub fn add(&mut self, data: &BenchmarkData, activities: &mut Activities<'_>) -> Result<()> {
         let start = Instant::now();
         let means = match self.by {
             Untrained::ConstantRate => None,
@@ -116,7 +116,7 @@ impl UntrainedRow {
         };
         let scored = match means.zip(self.deconvolver) {
             None => constant_rate::scores(data).map(|scored| (scored, None)),
-            Some((means, by)) => simple::scores(data, by, means),
+            Some((means, by)) => simple::scores(activities, by, means),
         };
         let (scored, per_neuron) = scored.with_context(|| self.by.to_string())?;
         for (metric, Fit { r2, cod }) in scored {
