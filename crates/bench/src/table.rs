@@ -181,7 +181,8 @@ impl Table {
     fn encoder_cells(&self) -> Vec<Vec<String>> {
         let mut header = labels();
         header.extend(Metric::ALL.map(|metric| format!("{} r²", metric.title())));
-        let rows = self.rows.iter().map(|row| {
+        let encoded = self.rows.iter().filter(|row| !row.by_encoder.is_empty());
+        let rows = encoded.map(|row| {
             let mut cells = row.labels();
             cells.extend(Metric::ALL.map(|metric| {
                 let r2 = row.by_encoder.get(&metric).map_or(&[][..], Vec::as_slice);
@@ -195,7 +196,11 @@ impl Table {
     fn pulse_cells(&self) -> Vec<Vec<String>> {
         let mut header = labels();
         header.extend(["found", "distance, bins", "energy ratio"].map(Into::into));
-        let rows = self.rows.iter().map(|row| {
+        let driven = self
+            .rows
+            .iter()
+            .filter(|row| row.pulses.iter().any(Option::is_some));
+        let rows = driven.map(|row| {
             let of = |number: fn(&PulseTiming) -> f64, decimals| {
                 let values: Vec<f64> = row.pulses.iter().flatten().map(number).collect();
                 mean_and_sd(&values, decimals)
