@@ -1,12 +1,16 @@
 //! Text tables: in and out.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::Path;
 
-use csv::StringRecord;
+use csv::ByteRecord;
 use ndarray::ArrayView2;
 
-use crate::format::text::normalised;
+use crate::format::cells::Cells;
+use crate::format::filtered::{Filtered, Step};
+use crate::format::text::{Text, decoded};
 use crate::whole_file::replace_file;
 use crate::{DataError, Problem};
 
@@ -58,8 +62,8 @@ pub(crate) struct Table {
     pub(crate) labels: Option<Vec<String>>,
     /// Number of columns, without the labels and those of text.
     pub(crate) width: usize,
-    /// The lines below the header, row by row.
-    pub(crate) cells: Vec<f64>,
+    /// The lines below the header.
+    pub(crate) cells: Cells,
     /// Lines of the header, or 1 where the first line may be a row.
     pub(crate) header_lines: usize,
     /// Whether rows have names, and the first line has none for them.
@@ -69,76 +73,151 @@ pub(crate) struct Table {
 }
 
 /// Reads a text table; an empty cell is NaN. Runs of blanks are one delimiter.
-pub(crate) fn parse(text: &[u8]) -> Result<Table, Problem> {
-    parse_normalised(&normalised(text.to_vec()))
+pub(crate) fn parse(text: &Text) -> Result<Table, Problem> {
+    parse_lines(text.head(), text.lines()?)
 }
 
-/// The same of a text in UTF-8 that needs no other care.
-pub(crate) fn parse_normalised(text: &[u8]) -> Result<Table, Problem> {
-    match delimiter(text) {
-        Delimiter::Byte(byte) => parse_delimited(text, byte),
-        Delimiter::Blanks => parse_delimited(&without_runs(text), b'\t'),
+/// The same of lines, of which the first are known.
+pub(crate) fn parse_lines(head: &[u8], lines: impl Read) -> Result<Table, Problem> {
+    match delimiter(head) {
+        Delimiter::Byte(byte) => parse_delimited(lines, byte),
+        Delimiter::Blanks => parse_delimited(words(lines), b'\t'),
     }
 }
 
-/// Visits every line below the first with its number, from 1, and its cells.
-pub(crate) fn records(
-    text: &[u8],
-    delimiter: u8,
-    mut visit: impl FnMut(u64, &[&str]) -> Result<(), Problem>,
-) -> Result<(), Problem> {
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .comment(Some(b'#'))
-        .delimiter(delimiter)
-        .trim(csv::Trim::All)
-        .from_reader(text);
-    for record in reader.records() {
-        let record = record.map_err(|e| bad_text(&e))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        visit(line, &record.iter().collect::<Vec<_>>())?;
+/// A line, its cells without the blanks around them.
+pub(crate) struct Line<'a>(&'a ByteRecord);
+
+impl<'a> Line<'a> {
+    /// The text of a cell; nothing where there is none.
+    pub(crate) fn text(&self, column: usize) -> Cow<'a, str> {
+        cell(self.0, column)
     }
-    Ok(())
+
+    /// A number, NaN where it is missing; `None` of text.
+    pub(crate) fn number(&self, column: usize) -> Option<f64> {
+        let bytes = self.0.get(column).unwrap_or_default().trim_ascii();
+        let plain = std::str::from_utf8(bytes).ok();
+        let plain = plain.and_then(|text| text.parse().ok());
+        plain.or_else(|| number(&self.text(column)))
+    }
+
+    /// That a cell of a line, counted from 1, is no number.
+    pub(crate) fn problem(&self, column: usize) -> Problem {
+        Problem::BadCell {
+            line: line_of(self.0),
+            column: column + 1,
+            found: self.text(column).chars().take(30).collect(),
+        }
+    }
 }
 
-fn parse_delimited(text: &[u8], delimiter: u8) -> Result<Table, Problem> {
-    let mut reader = csv::ReaderBuilder::new()
+fn cell(record: &ByteRecord, column: usize) -> Cow<'_, str> {
+    match decoded(record.get(column).unwrap_or_default()) {
+        Cow::Borrowed(text) => text.trim().into(),
+        Cow::Owned(text) => text.trim().to_owned().into(),
+    }
+}
+
+fn line_of(record: &ByteRecord) -> u64 {
+    record.position().map_or(0, csv::Position::line)
+}
+
+fn reader<R: Read>(lines: R, delimiter: u8) -> csv::Reader<R> {
+    csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .comment(Some(b'#'))
         .delimiter(delimiter)
-        .trim(csv::Trim::All)
-        .from_reader(text);
-    let mut records = reader.records();
-    let seen: Result<Vec<StringRecord>, _> = records.by_ref().take(RECORDS_SEEN).collect();
-    let seen = seen.map_err(|e| bad_text(&e))?;
+        .buffer_capacity(1 << 16)
+        .from_reader(lines)
+}
+
+/// Visits every line below the first; of blanks runs are one delimiter.
+pub(crate) fn records(
+    text: &Text,
+    delimiter: u8,
+    visit: impl FnMut(&Line<'_>) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let lines = text.lines()?;
+    match delimiter {
+        b' ' => records_of(words(lines), b'\t', visit),
+        _ => records_of(lines, delimiter, visit),
+    }
+}
+
+fn records_of(
+    lines: impl Read,
+    delimiter: u8,
+    mut visit: impl FnMut(&Line<'_>) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let mut reader = reader(lines, delimiter);
+    let mut record = ByteRecord::new();
+    let mut is_first = true;
+    while next(&mut reader, &mut record)? {
+        if !std::mem::take(&mut is_first) {
+            visit(&Line(&record))?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs of blanks become tabs.
+fn words<R: Read>(lines: R) -> Filtered<R> {
+    Filtered::new(lines, vec![Step::words()])
+}
+
+/// Reads the next line; false at the end.
+fn next<R: Read>(reader: &mut csv::Reader<R>, record: &mut ByteRecord) -> Result<bool, Problem> {
+    reader.read_byte_record(record).map_err(|e| bad_text(&e))
+}
+
+fn parse_delimited(lines: impl Read, delimiter: u8) -> Result<Table, Problem> {
+    let mut reader = reader(lines, delimiter);
+    let mut seen = Vec::new();
+    let mut record = ByteRecord::new();
+    while seen.len() < RECORDS_SEEN && next(&mut reader, &mut record)? {
+        seen.push(std::mem::take(&mut record));
+    }
     let plan = Plan::of(&seen).ok_or(Problem::NoRows)?;
-    let mut labels = plan.has_labels.then(Vec::new);
-    let mut cells = Vec::new();
-    let below = seen.into_iter().skip(plan.header_lines).map(Ok);
-    for record in below.chain(records) {
-        let record = record.map_err(|e| bad_text(&e))?;
-        let line = record.position().map_or(0, csv::Position::line);
+    let mut body = plan.body();
+    for record in seen.into_iter().skip(plan.header_lines) {
+        body.push(&record, &plan)?;
+    }
+    while next(&mut reader, &mut record)? {
+        body.push(&record, &plan)?;
+    }
+    plan.table(body)
+}
+
+/// What stands below the header.
+struct Body {
+    labels: Option<Vec<String>>,
+    cells: Cells,
+}
+
+impl Body {
+    fn push(&mut self, record: &ByteRecord, plan: &Plan) -> Result<(), Problem> {
         if record.len() != plan.n_columns {
             return Err(Problem::RaggedCsv {
-                line,
+                line: line_of(record),
                 found: record.len(),
                 expected: plan.n_columns,
             });
         }
-        for (column, cell) in record.iter().enumerate() {
-            match &mut labels {
-                Some(labels) if column == 0 => labels.push(cell.to_owned()),
+        let line = Line(record);
+        for column in 0..record.len() {
+            match &mut self.labels {
+                Some(labels) if column == 0 => labels.push(line.text(column).into_owned()),
                 _ if plan.texts.contains(&column) => {}
-                _ => cells.push(number(cell).ok_or_else(|| Problem::BadCell {
-                    line,
-                    column: column + 1,
-                    found: cell.chars().take(30).collect(),
-                })?),
+                _ => {
+                    let number = line.number(column).ok_or_else(|| line.problem(column))?;
+                    self.cells.push(number);
+                }
             }
         }
+        Ok(())
     }
-    plan.table(labels, cells)
 }
 
 /// Records that are looked at before all are read.
@@ -159,14 +238,14 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(seen: &[StringRecord]) -> Option<Self> {
+    fn of(seen: &[ByteRecord]) -> Option<Self> {
         let (first, last) = (seen.first()?, seen.last()?);
-        let is_header = |line: &&StringRecord| is_header(line, last);
+        let is_header = |line: &&ByteRecord| is_header(line, last);
         let inner = &seen[1..seen.len().max(2) - 1];
         let more = inner.iter().take(MOST_HEADER_LINES - 1);
         let header_lines = 1 + more.take_while(is_header).count();
         let mut first = match header_lines {
-            1 => first.iter().map(str::to_owned).collect(),
+            1 => texts(first),
             n => joined(&seen[..n]),
         };
         let rows = seen.get(header_lines..).unwrap_or_default();
@@ -176,9 +255,10 @@ impl Plan {
         }
         let n_columns = first.len();
         let is_text = |column: usize| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
+            let rows = rows.iter().filter(|row| column < row.len());
+            let cells = rows.map(|row| cell(row, column));
             let mut cells = cells.filter(|cell| !is_missing(cell)).peekable();
-            cells.peek().is_some() && cells.all(is_word)
+            cells.peek().is_some() && cells.all(|cell| is_word(&cell))
         };
         let has_labels = n_columns > 1 && is_text(0);
         let texts = match rows.len() {
@@ -195,10 +275,23 @@ impl Plan {
         })
     }
 
-    fn table(self, labels: Option<Vec<String>>, cells: Vec<f64>) -> Result<Table, Problem> {
+    /// Columns of numbers.
+    fn width(&self) -> usize {
+        self.n_columns - usize::from(self.has_labels) - self.texts.len()
+    }
+
+    fn body(&self) -> Body {
+        Body {
+            labels: self.has_labels.then(Vec::new),
+            cells: Cells::new(self.width()),
+        }
+    }
+
+    fn table(self, body: Body) -> Result<Table, Problem> {
+        let Body { labels, cells } = body;
         let is_row = |first: &[String]| first.iter().any(|cell| cell.parse::<f64>().is_ok());
         let n_labels = usize::from(labels.is_some());
-        let width = self.n_columns - n_labels - self.texts.len();
+        let width = self.width();
         if width == 0 || (cells.is_empty() && !is_row(&self.first)) {
             return Err(Problem::NoRows);
         }
@@ -222,6 +315,13 @@ impl Plan {
     }
 }
 
+fn texts(record: &ByteRecord) -> Vec<String> {
+    let columns = 0..record.len();
+    columns
+        .map(|column| cell(record, column).into_owned())
+        .collect()
+}
+
 /// Text, and not a number of another country.
 fn is_word(cell: &str) -> bool {
     let is_numeric = |c: char| c.is_ascii_digit() || matches!(c, ',' | '.' | ' ' | '-' | '+');
@@ -230,11 +330,11 @@ fn is_word(cell: &str) -> bool {
 
 /// Whether a line below the first is of the header too, as units are and the levels of pandas: where rows
 /// have a number it has text in its first cell, and else nothing, text or whole numbers, each another.
-fn is_header(line: &StringRecord, row: &StringRecord) -> bool {
-    let first = |record: &StringRecord| record.get(0).unwrap_or_default().to_owned();
-    let rest = |record: &StringRecord| -> Vec<String> {
-        let cells = record.iter().skip(1).filter(|cell| !is_missing(cell));
-        cells.map(str::to_owned).collect()
+fn is_header(line: &ByteRecord, row: &ByteRecord) -> bool {
+    let first = |record: &ByteRecord| cell(record, 0).into_owned();
+    let rest = |record: &ByteRecord| -> Vec<String> {
+        let cells = texts(record).into_iter().skip(1);
+        cells.filter(|cell| !is_missing(cell)).collect()
     };
     let (cells, below) = (rest(line), rest(row));
     let is_number = |cell: &str| !is_missing(cell) && number(cell).is_some();
@@ -250,15 +350,15 @@ fn is_header(line: &StringRecord, row: &StringRecord) -> bool {
 }
 
 /// Names from several lines: of the first where they differ, else of all.
-fn joined(lines: &[StringRecord]) -> Vec<String> {
-    let names: Vec<String> = lines[0].iter().map(str::to_owned).collect();
+fn joined(lines: &[ByteRecord]) -> Vec<String> {
+    let names = texts(&lines[0]);
     let distinct: HashSet<&String> = names.iter().skip(1).collect();
     if distinct.len() + 1 >= names.len() && !names.iter().skip(1).any(|name| is_missing(name)) {
         return names;
     }
     let name = |column: usize| {
-        let parts = lines.iter().filter_map(|line| line.get(column));
-        let parts: Vec<&str> = parts.filter(|part| !is_missing(part)).collect();
+        let parts = lines.iter().map(|line| cell(line, column));
+        let parts: Vec<_> = parts.filter(|part| !is_missing(part)).collect();
         parts.join("/")
     };
     (0..names.len()).map(name).collect()
@@ -325,26 +425,8 @@ fn delimiter(text: &[u8]) -> Delimiter {
         .unwrap_or(Delimiter::Byte(b','))
 }
 
-/// The text with every run of blanks a tab, and none at the ends of lines.
-pub(crate) fn without_runs(text: &[u8]) -> Vec<u8> {
-    let mut shorter = Vec::with_capacity(text.len());
-    for line in text.split(|&b| b == b'\n') {
-        let words = line
-            .split(u8::is_ascii_whitespace)
-            .filter(|word| !word.is_empty());
-        for (place, word) in words.enumerate() {
-            if place > 0 {
-                shorter.push(b'\t');
-            }
-            shorter.extend(word);
-        }
-        shorter.push(b'\n');
-    }
-    shorter
-}
-
 /// An empty cell is a missing frame.
-pub(crate) fn number(cell: &str) -> Option<f64> {
+fn number(cell: &str) -> Option<f64> {
     match is_missing(cell) {
         true => Some(f64::NAN),
         false => cell.parse().ok(),
@@ -363,6 +445,14 @@ fn bad_text(error: &csv::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &[u8]) -> Result<Table, Problem> {
+        parse_lines(text, text)
+    }
+
+    fn numbers(table: &Table) -> Vec<f64> {
+        table.cells.iter().collect()
+    }
 
     #[test]
     fn the_delimiter_is_what_the_rows_have() {
@@ -388,7 +478,7 @@ mod tests {
     fn runs_of_blanks_are_one_delimiter() {
         let table = parse(b"   1.0   2.0\r\n  3.0    4.0  \r\n").unwrap();
         assert_eq!(table.first, ["1.0", "2.0"]);
-        assert_eq!((table.width, table.cells), (2, vec![3.0, 4.0]));
+        assert_eq!((table.width, numbers(&table)), (2, vec![3.0, 4.0]));
     }
 
     #[test]
@@ -405,7 +495,7 @@ mod tests {
             let table = parse(text.as_bytes()).unwrap();
             assert_eq!(table.first, names, "{text}");
             assert_eq!(table.header_lines, 2, "{text}");
-            assert_eq!(table.cells, [0.0, 1.5, 2.0, 1.0, 3.0, 4.0], "{text}");
+            assert_eq!(numbers(&table), [0.0, 1.5, 2.0, 1.0, 3.0, 4.0], "{text}");
             assert!(table.labels.is_none(), "{text}");
         }
         // A word in a row is an error and no header.
@@ -434,6 +524,6 @@ mod tests {
         let table = parse(b"x,y\nC0,1,2\nC1,3,\n").unwrap();
         assert_eq!(table.labels, Some(vec!["C0".to_owned(), "C1".to_owned()]));
         assert_eq!(table.first, ["x", "y"]);
-        assert_eq!((table.width, table.cells.len()), (2, 4));
+        assert_eq!((table.width, numbers(&table).len()), (2, 4));
     }
 }

@@ -11,12 +11,16 @@ use hdf5_reader::{
 use ndarray::{Array2, ArrayD, Ix2};
 
 use crate::Problem;
+use crate::format::hdf5_values::read_dataset;
 use crate::format::lzf;
 use crate::format::number::{Kind, Number};
 use crate::whole_file::{cannot_read, folder_of};
 
 /// Deflate's: no dataset decodes to more bytes than this many times the file's.
 const BEST_RATIO: u64 = 1032;
+
+/// Decoded chunks that are kept, for arrays of which only some columns are wanted.
+const CHUNK_CACHE_BYTES: usize = 1 << 20;
 
 /// h5py's own filter, by its registered number.
 const LZF: u16 = 32_000;
@@ -42,6 +46,8 @@ pub(crate) fn open(path: &Path) -> Result<Hdf5File, Problem> {
     filters.register(LZF, Box::new(|_, bytes, _| unpack(bytes)));
     let options = OpenOptions::default()
         .with_max_read_bytes(limit)
+        // Every chunk is read once.
+        .with_chunk_cache_bytes(CHUNK_CACHE_BYTES)
         .with_filter_registry(filters)
         .with_external_link_resolver(Arc::new(FilesystemExternalLinkResolver::new(folder_of(
             path,
@@ -76,6 +82,12 @@ pub(crate) fn check_size(path: &Path, shape: &[u64], bytes_each: u64) -> Result<
     Ok(())
 }
 
+/// Most bytes that a dataset of the file can decode to: more is a damaged shape.
+pub(crate) fn most_bytes(file: &Hdf5File) -> u64 {
+    let length = file.superblock().eof_address;
+    length.saturating_mul(BEST_RATIO)
+}
+
 /// An array as it lies in the file, of any rank.
 pub(crate) struct Stored<T = f32> {
     pub(crate) shape: Vec<usize>,
@@ -92,21 +104,6 @@ impl<T> Stored<T> {
             )
         })
     }
-}
-
-/// All of a dataset, each number cast; `object` is what errors call it.
-pub(crate) fn read_dataset<T>(
-    dataset: &hdf5_reader::Dataset,
-    object: &str,
-    cast: impl Fn(f64) -> T,
-) -> Result<Stored<T>, Problem> {
-    let number = number_of(dataset.dtype(), object)?;
-    let bytes = dataset
-        .read_raw_bytes()
-        .map_err(|e| unreadable(object, e))?;
-    let shape = dataset.shape().iter().map(|&n| n as usize).collect();
-    let values = number.decode(&bytes, cast);
-    Ok(Stored { shape, values })
 }
 
 /// Some of the lines along an axis (0: rows, 1: columns) of a matrix of 32-bit floats, `[line, place]`.
@@ -149,6 +146,8 @@ pub(crate) fn lines(
 pub(crate) struct Node {
     pub(crate) group: Group,
     attributes: Vec<Attribute>,
+    /// Of what one dataset decodes to.
+    most_bytes: u64,
 }
 
 impl Node {
@@ -156,21 +155,25 @@ impl Node {
         let group = file
             .root_group()
             .map_err(|e| unreadable("the root group", e))?;
-        Self::of(group, "the root group")
+        Self::of(group, "the root group", most_bytes(file))
     }
 
-    fn of(group: Group, object: &str) -> Result<Self, Problem> {
+    fn of(group: Group, object: &str, most_bytes: u64) -> Result<Self, Problem> {
         let attributes = group
             .attributes()
             .map_err(|e| unreadable(&format!("the attributes of {object}"), e))?;
-        Ok(Self { group, attributes })
+        Ok(Self {
+            group,
+            attributes,
+            most_bytes,
+        })
     }
 
     /// The group `name` in this one, if there is one.
     pub(crate) fn child(&self, name: &str) -> Result<Option<Self>, Problem> {
         let object = format!("group `{name}`");
         match self.group.group(name) {
-            Ok(group) => Self::of(group, &object).map(Some),
+            Ok(group) => Self::of(group, &object, self.most_bytes).map(Some),
             Err(e) if is_absent(&e) => Ok(None),
             Err(e) => Err(unreadable(&object, e)),
         }
@@ -183,7 +186,7 @@ impl Node {
     }
 
     /// The dataset `name`, if there is one, each number cast.
-    pub(crate) fn numbers<T>(
+    pub(crate) fn numbers<T: Clone>(
         &self,
         name: &str,
         cast: impl Fn(f64) -> T,
@@ -192,7 +195,7 @@ impl Node {
         let Some(stored) = self.dataset(name, &object)? else {
             return Ok(None);
         };
-        read_dataset(&stored, &object, cast).map(Some)
+        read_dataset(&stored, &object, self.most_bytes, cast).map(Some)
     }
 
     /// A scalar, from an attribute or else from a dataset of one element.

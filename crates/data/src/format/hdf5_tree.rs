@@ -11,6 +11,7 @@ use ndarray::ArrayD;
 use super::hdf5::{self, Node, number_of, unreadable};
 use super::hdf5_links::links;
 use super::hdf5_table::Record;
+use super::hdf5_values::read_dataset;
 use super::tree::{Listed, Tree};
 use crate::Problem;
 
@@ -301,11 +302,13 @@ impl Tree for Hdf5Tree {
         let Some((dataset, object)) = self.dataset(name)? else {
             return Ok(None);
         };
+        let most_bytes = hdf5::most_bytes(&self.file);
         if let Some(record) = Record::of(dataset.dtype()) {
             let stored = record.read(&dataset, &object, |x| x as f32)?;
             return stored.into_array(&object).map(Some);
         }
-        let values = hdf5::read_dataset(&dataset, &object, |x| x as f32)?.into_array(&object)?;
+        let values =
+            read_dataset(&dataset, &object, most_bytes, |x| x as f32)?.into_array(&object)?;
         Ok(Some(match self.of_matlab {
             true => values.reversed_axes(),
             false => values,
@@ -318,7 +321,7 @@ impl Tree for Hdf5Tree {
         };
         let stored = match Record::of(dataset.dtype()) {
             Some(record) => record.read(&dataset, &object, |x| x),
-            None => hdf5::read_dataset(&dataset, &object, |x| x),
+            None => read_dataset(&dataset, &object, hdf5::most_bytes(&self.file), |x| x),
         };
         stored.map(|stored| Some(stored.values))
     }

@@ -1,7 +1,9 @@
 //! Formats: bytes to arrays and back. What the arrays mean is for readers to say.
 
+pub(crate) mod cells;
 #[cfg(feature = "csv")]
 pub(crate) mod csv;
+mod filtered;
 #[cfg(feature = "hdf5")]
 pub(crate) mod hdf5;
 #[cfg(feature = "hdf5")]
@@ -12,6 +14,8 @@ pub(crate) mod hdf5_out;
 pub(crate) mod hdf5_table;
 #[cfg(feature = "hdf5")]
 pub(crate) mod hdf5_tree;
+#[cfg(feature = "hdf5")]
+mod hdf5_values;
 #[cfg(feature = "hdf5")]
 mod lzf;
 #[cfg(feature = "matlab")]

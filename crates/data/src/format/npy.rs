@@ -1,5 +1,7 @@
 //! NumPy's .npy: arrays in and out.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use ndarray::{Array, ArrayD, ArrayView, Dimension, ShapeBuilder};
@@ -12,6 +14,9 @@ pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// Longest header that is parsed; NumPy itself stops at 10,000 bytes.
 pub(crate) const MAX_HEADER: usize = 65_536 + 12;
+
+/// Bytes that are in memory before they are numbers; a multiple of every number's size.
+const PIECE: usize = 1 << 18;
 
 /// Writes an array as a .npy file of little-endian 32-bit floats, in C order.
 ///
@@ -85,10 +90,17 @@ fn preamble(descr: &str, fortran_order: bool, shape: &str) -> Vec<u8> {
     bytes
 }
 
-/// The array of a .npy file; `object` is what errors call it.
-pub(crate) fn read_array(path: &Path, object: &str) -> Result<ArrayD<f32>, Problem> {
-    let bytes = std::fs::read(path).map_err(cannot_read)?;
-    Header::parse(&bytes, object)?.decode(&bytes, object, |x| x as f32)
+/// The array of a .npy file, each number cast; `object` is what errors call it.
+pub(crate) fn read_array<T>(
+    path: &Path,
+    object: &str,
+    cast: impl Fn(f64) -> T,
+) -> Result<ArrayD<T>, Problem> {
+    let mut file = File::open(path).map_err(cannot_read)?;
+    let length = file.metadata().map_err(cannot_read)?.len();
+    let header = Header::read(&mut file, object)?;
+    header.check_length(length)?;
+    header.values(file, object, cast)
 }
 
 /// A structured array as a table: names of its columns, and its numbers row by row. Text and what has axes of
@@ -226,20 +238,59 @@ impl Header {
         })
     }
 
-    /// The array, each number cast; C or Fortran order as the header says.
-    pub(crate) fn decode<T>(
+    /// Reads the header, and nothing behind it.
+    pub(crate) fn read(file: &mut impl Read, object: &str) -> Result<Self, Problem> {
+        let mut bytes = Vec::new();
+        // Enough for the length of the header, then the header.
+        for wanted in [12, MAX_HEADER] {
+            let end = header_end(&bytes).unwrap_or(wanted).min(MAX_HEADER);
+            let missing = end.saturating_sub(bytes.len()) as u64;
+            file.by_ref()
+                .take(missing)
+                .read_to_end(&mut bytes)
+                .map_err(cannot_read)?;
+        }
+        Self::parse(&bytes, object)
+    }
+
+    /// That a file of `length` bytes holds all the values.
+    pub(crate) fn check_length(&self, length: u64) -> Result<(), Problem> {
+        let expected = self.n_bytes as u64;
+        match length < expected {
+            true => Err(Problem::CutShort {
+                expected,
+                found: length,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// The array whose values come from a reader, each number cast; C or Fortran order as the header says.
+    ///
+    /// The bytes are in memory a piece at a time.
+    pub(crate) fn values<T>(
         &self,
-        bytes: &[u8],
+        mut from: impl Read,
         object: &str,
         cast: impl Fn(f64) -> T,
     ) -> Result<ArrayD<T>, Problem> {
-        let values = bytes
-            .get(self.offset..self.n_bytes)
-            .ok_or(Problem::CutShort {
-                expected: self.n_bytes as u64,
-                found: bytes.len() as u64,
-            })?;
-        let values = self.number.decode(values, cast);
+        let n_bytes = self.n_bytes - self.offset;
+        let mut values = Vec::with_capacity(n_bytes / usize::from(self.number.size));
+        let mut piece = Vec::with_capacity(n_bytes.min(PIECE));
+        let mut n_read = 0;
+        while n_read < n_bytes {
+            piece.clear();
+            let wanted = (n_bytes - n_read).min(PIECE);
+            let found = (&mut from).take(wanted as u64).read_to_end(&mut piece);
+            n_read += found.map_err(cannot_read)?;
+            if piece.len() < wanted {
+                return Err(Problem::CutShort {
+                    expected: self.n_bytes as u64,
+                    found: (self.offset + n_read) as u64,
+                });
+            }
+            self.number.decode_into(&piece, &cast, &mut values);
+        }
         let shape = self.shape.clone().set_f(self.fortran_order);
         Array::from_shape_vec(shape, values).map_err(|e| Problem::BadNpy {
             object: object.to_owned(),
@@ -276,19 +327,28 @@ impl NoHeader {
     }
 }
 
+/// Where the header ends, as far as its first bytes tell.
+fn header_end(bytes: &[u8]) -> Option<usize> {
+    match *bytes.strip_prefix(MAGIC)? {
+        [1, _, a, b, ..] => Some(10 + usize::from(u16::from_le_bytes([a, b]))),
+        [2 | 3, _, a, b, c, d, ..] => Some(12 + u32::from_le_bytes([a, b, c, d]) as usize),
+        _ => None,
+    }
+}
+
 /// The header's text and the place of the first value.
 fn header_text(bytes: &[u8]) -> Result<(&str, usize), NoHeader> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(NoHeader::NotNpy)?;
-    let (start, length) = match *rest {
-        [1, _, a, b, ..] => (10, usize::from(u16::from_le_bytes([a, b]))),
-        [2 | 3, _, a, b, c, d, ..] => (12, u32::from_le_bytes([a, b, c, d]) as usize),
-        [1..=3, ..] | [] => return Err(NoHeader::CutShort(12)),
+    let start = match *rest {
+        [1, ..] => 10,
+        [2 | 3, ..] => 12,
+        [] => return Err(NoHeader::CutShort(12)),
         [version, ..] => return Err(NoHeader::Version(version)),
     };
-    if length > MAX_HEADER {
+    let end = header_end(bytes).ok_or(NoHeader::CutShort(12))?;
+    if end - start > MAX_HEADER {
         return Err(NoHeader::NotText);
     }
-    let end = start + length;
     let text = bytes.get(start..end).ok_or(NoHeader::CutShort(end))?;
     let text = std::str::from_utf8(text).map_err(|_| NoHeader::NotText)?;
     Ok((text, end))

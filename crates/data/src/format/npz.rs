@@ -5,6 +5,7 @@ use std::io::{BufReader, Cursor, Read, Write};
 use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD};
+use zip::read::ZipFile;
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
@@ -57,6 +58,14 @@ fn damaged(error: ZipError) -> Problem {
     Problem::BadArchive(error.to_string())
 }
 
+/// What cannot be read of a member is damage of the archive.
+fn of_archive(problem: Problem) -> Problem {
+    match problem {
+        Problem::Io { source, .. } => damaged(source.into()),
+        other => other,
+    }
+}
+
 /// Every array of numbers in an archive.
 pub(crate) fn read_all(path: &Path) -> Result<Vec<(String, ArrayD<f32>)>, Problem> {
     let mut members = Members::open(path)?;
@@ -104,8 +113,8 @@ impl Members {
             .collect();
         let mut headers = Vec::new();
         for name in names {
-            let bytes = self.bytes(&name, npy::MAX_HEADER)?;
-            match Header::parse(&bytes, &object(&name)) {
+            let mut member = self.member(&name)?;
+            match Header::read(&mut member, &object(&name)).map_err(of_archive) {
                 Ok(header) => headers.push((name, header)),
                 Err(Problem::NotNumeric { .. }) => {}
                 Err(other) => return Err(other),
@@ -114,25 +123,9 @@ impl Members {
         Ok(headers)
     }
 
-    /// The first bytes of a member, at most `limit`.
-    fn bytes(&mut self, name: &str, limit: usize) -> Result<Vec<u8>, Problem> {
+    fn member(&mut self, name: &str) -> Result<ZipFile<'_, BufReader<File>>, Problem> {
         let member = self.archive.by_name(&format!("{name}.npy"));
-        let member = member.map_err(damaged)?;
-        // As much as there will be: a vector that grows takes up to twice that. A size out of all
-        // proportion is a damaged one.
-        let plausible = member.compressed_size().saturating_mul(BEST_RATIO);
-        let n_bytes = (limit as u64).min(member.size()).min(plausible);
-        let mut bytes = Vec::new();
-        if bytes.try_reserve_exact(n_bytes as usize).is_err() {
-            return Err(Problem::BadArchive(format!(
-                "`{name}` would take {n_bytes} bytes"
-            )));
-        }
-        member
-            .take(limit as u64)
-            .read_to_end(&mut bytes)
-            .map_err(|e| damaged(e.into()))?;
-        Ok(bytes)
+        member.map_err(damaged)
     }
 
     /// One array, each number cast.
@@ -142,11 +135,16 @@ impl Members {
         cast: impl Fn(f64) -> T,
     ) -> Result<ArrayD<T>, Problem> {
         let object = object(name);
-        let head = self.bytes(name, npy::MAX_HEADER)?;
-        let n_bytes = Header::parse(&head, &object)?.n_bytes;
-        // One byte more, so that the archive checks its checksum at the end.
-        let bytes = self.bytes(name, n_bytes.saturating_add(1))?;
-        Header::parse(&bytes, &object)?.decode(&bytes, &object, cast)
+        let mut member = self.member(name)?;
+        // A size out of all proportion is a damaged one.
+        let plausible = member.compressed_size().saturating_mul(BEST_RATIO);
+        let header = Header::read(&mut member, &object).map_err(of_archive)?;
+        header.check_length(member.size().min(plausible))?;
+        let values = header.values(&mut member, &object, cast);
+        let values = values.map_err(of_archive)?;
+        // A byte more, so that the archive checks its checksum at the end.
+        member.read(&mut [0]).map_err(|e| damaged(e.into()))?;
+        Ok(values)
     }
 }
 

@@ -36,18 +36,27 @@ impl Number {
     }
 
     /// Every number in `bytes`, cast; bytes left over are ignored.
+    pub(crate) fn decode<T>(self, bytes: &[u8], cast: impl Fn(f64) -> T) -> Vec<T> {
+        let mut values = Vec::with_capacity(bytes.len() / usize::from(self.size));
+        self.decode_into(bytes, cast, &mut values);
+        values
+    }
+
+    /// The same, behind what `values` holds.
     #[allow(
         clippy::cast_lossless,
         reason = "64-bit integers have no lossless cast, and one macro serves all types"
     )]
-    pub(crate) fn decode<T>(self, bytes: &[u8], cast: impl Fn(f64) -> T) -> Vec<T> {
+    pub(crate) fn decode_into<T>(self, bytes: &[u8], cast: impl Fn(f64) -> T, values: &mut Vec<T>) {
         macro_rules! each {
             ($number:ty) => {
-                self.decode_each(bytes, |b| cast(<$number>::from_le_bytes(b) as f64))
+                self.decode_each(bytes, values, |b| cast(<$number>::from_le_bytes(b) as f64))
             };
         }
         match (self.kind, self.size) {
-            (Kind::Float, 2) => self.decode_each(bytes, |b| cast(half(u16::from_le_bytes(b)))),
+            (Kind::Float, 2) => {
+                self.decode_each(bytes, values, |b| cast(half(u16::from_le_bytes(b))));
+            }
             (Kind::Float, 4) => each!(f32),
             (Kind::Float, _) => each!(f64),
             (Kind::Signed, 1) => each!(i8),
@@ -61,16 +70,21 @@ impl Number {
         }
     }
 
-    fn decode_each<const N: usize, T>(self, bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Vec<T> {
+    fn decode_each<const N: usize, T>(
+        self,
+        bytes: &[u8],
+        values: &mut Vec<T>,
+        f: impl Fn([u8; N]) -> T,
+    ) {
         let (chunks, _) = bytes.as_chunks::<N>();
         if self.big_endian {
             let swapped = |mut chunk: [u8; N]| {
                 chunk.reverse();
                 chunk
             };
-            chunks.iter().map(|&chunk| f(swapped(chunk))).collect()
+            values.extend(chunks.iter().map(|&chunk| f(swapped(chunk))));
         } else {
-            chunks.iter().map(|&chunk| f(chunk)).collect()
+            values.extend(chunks.iter().map(|&chunk| f(chunk)));
         }
     }
 }

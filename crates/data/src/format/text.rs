@@ -1,13 +1,23 @@
-//! Text as programs of all countries write it, made UTF-8 with line feeds and decimal points.
+//! Text as programs of all countries write it, made UTF-8 with line feeds and decimal points as it is read.
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::filtered::{Filtered, Step};
+use crate::Problem;
+use crate::whole_file::cannot_read;
 
 /// How Excel's line about the separator begins.
 const SEPARATOR: &[u8] = b"sep=";
-/// Bytes of it.
-const HEAD: usize = SEPARATOR.len();
 /// Lines that are looked at.
 const LINES_SEEN: usize = 200;
+/// Bytes of the first lines beyond which no more are looked at, but for the fewest.
+const HEAD_BYTES: usize = 1 << 16;
+const FEWEST_LINES: usize = 3;
+/// Bytes of one line that are looked at.
+const LONGEST_LINE: u64 = 1 << 18;
 
 /// How the characters of a text are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,28 +40,91 @@ pub(crate) fn is_text(head: &[u8], is_whole: bool) -> bool {
     }
 }
 
-/// The text in UTF-8: lines end in a line feed, numbers have decimal points, and a line `sep=;` is blank.
-/// Lines keep their numbers.
-pub(crate) fn normalised(bytes: Vec<u8>) -> Vec<u8> {
-    let head = &bytes[..bytes.len().min(HEAD)];
-    let is_plain = std::str::from_utf8(&bytes).is_ok_and(|text| {
-        !text.starts_with('\u{feff}') && !text.contains('\r') && !has_decimal_commas(text)
-    });
-    if is_plain && !head.to_ascii_lowercase().starts_with(SEPARATOR) {
-        return bytes;
+/// A text file, in memory but for its first lines only while it is read, as often as it is.
+#[derive(Debug)]
+pub(crate) struct Text {
+    path: PathBuf,
+    /// Bytes of the mark before the text.
+    mark: u64,
+    steps: Vec<Step>,
+    head: Vec<u8>,
+}
+
+impl Text {
+    pub(crate) fn open(path: &Path) -> Result<Self, Problem> {
+        let mut first = Vec::new();
+        let file = File::open(path).map_err(cannot_read)?;
+        file.take(3).read_to_end(&mut first).map_err(cannot_read)?;
+        let mut text = Self {
+            path: path.to_owned(),
+            mark: 0,
+            steps: Vec::new(),
+            head: Vec::new(),
+        };
+        if let Some(Encoding::Utf16 { big_endian }) = encoding(&first, false) {
+            text.mark = 2;
+            text.steps.push(Step::wide(big_endian));
+        } else if first.starts_with(b"\xef\xbb\xbf") {
+            text.mark = 3;
+        }
+        text.steps.push(Step::line_feeds());
+        text.head = text.first_lines()?;
+        let begins = text.head.get(..SEPARATOR.len());
+        if begins.is_some_and(|begins| begins.eq_ignore_ascii_case(SEPARATOR)) {
+            text.steps.push(Step::without_first_line());
+            text.head = text.first_lines()?;
+        }
+        if has_decimal_commas(&decoded(&text.head)) {
+            text.steps.push(Step::decimal_points());
+            text.head = text.first_lines()?;
+        }
+        Ok(text)
     }
-    let text = decoded(&bytes);
-    let text = with_line_feeds(&text);
-    let is_separator = text
-        .get(..4)
-        .is_some_and(|s| s.eq_ignore_ascii_case("sep="));
-    let text = match text.split_once('\n') {
-        Some((_, rest)) if is_separator => format!("\n{rest}"),
-        _ => text.into_owned(),
-    };
-    match has_decimal_commas(&text) {
-        true => text.replace(',', ".").into_bytes(),
-        false => text.into_bytes(),
+
+    /// The first lines, as they are read: some hundred, or fewer where they are long. Of a very long line it is
+    /// the beginning.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The text in UTF-8 or, as far as that is none, in Latin-1: lines end in a line feed, numbers have decimal
+    /// points, and a line `sep=;` is blank. Lines keep their numbers.
+    pub(crate) fn lines(&self) -> Result<Filtered<File>, Problem> {
+        let mut file = File::open(&self.path).map_err(cannot_read)?;
+        file.seek(SeekFrom::Start(self.mark)).map_err(cannot_read)?;
+        Ok(Filtered::new(file, self.steps.clone()))
+    }
+
+    fn first_lines(&self) -> Result<Vec<u8>, Problem> {
+        let mut lines = BufReader::new(self.lines()?);
+        let mut head = Vec::new();
+        for line in 0..LINES_SEEN {
+            if line >= FEWEST_LINES && head.len() > HEAD_BYTES {
+                break;
+            }
+            let mut seen = Vec::new();
+            let n_read = lines
+                .by_ref()
+                .take(LONGEST_LINE)
+                .read_until(b'\n', &mut seen);
+            if n_read.map_err(cannot_read)? as u64 == LONGEST_LINE && !seen.ends_with(b"\n") {
+                lines.skip_until(b'\n').map_err(cannot_read)?;
+                // What is left of the last cell says nothing.
+                let is_between = |b: &u8| b",;\t| ".contains(b);
+                seen.truncate(seen.iter().rposition(is_between).unwrap_or(seen.len()));
+                seen.push(b'\n');
+            }
+            head.extend(seen);
+        }
+        Ok(head)
+    }
+}
+
+/// Characters in UTF-8, or else in Latin-1.
+pub(crate) fn decoded(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => bytes.iter().map(|&b| char::from(b)).collect(),
     }
 }
 
@@ -74,34 +147,6 @@ fn is_latin(bytes: &[u8]) -> bool {
     let is_strange = |b: &u8| b.is_ascii_control() && !matches!(b, b'\t' | b'\n' | b'\r');
     let n_high = bytes.iter().filter(|b| !b.is_ascii()).count();
     !bytes.iter().any(is_strange) && 10 * n_high < bytes.len()
-}
-
-fn decoded(bytes: &[u8]) -> Cow<'_, str> {
-    match encoding(bytes, true) {
-        Some(Encoding::Utf16 { big_endian }) => {
-            let (pairs, _) = bytes[2..].as_chunks::<2>();
-            let units: Vec<u16> = pairs
-                .iter()
-                .map(|&pair| match big_endian {
-                    true => u16::from_be_bytes(pair),
-                    false => u16::from_le_bytes(pair),
-                })
-                .collect();
-            String::from_utf16_lossy(&units).into()
-        }
-        Some(Encoding::Latin1) => bytes.iter().map(|&b| char::from(b)).collect(),
-        _ => {
-            let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-            String::from_utf8_lossy(bytes)
-        }
-    }
-}
-
-fn with_line_feeds(text: &str) -> Cow<'_, str> {
-    match text.contains('\r') {
-        true => text.replace("\r\n", "\n").replace('\r', "\n").into(),
-        false => text.into(),
-    }
 }
 
 /// Whether commas stand for decimal points: cells are parted by something else, every comma stands between
@@ -160,8 +205,15 @@ fn is_every_comma_decimal(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn normal(text: &[u8]) -> String {
-        String::from_utf8(normalised(text.to_vec())).unwrap()
+    fn normal(bytes: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.txt");
+        std::fs::write(&path, bytes).unwrap();
+        let text = Text::open(&path).unwrap();
+        let mut all = Vec::new();
+        text.lines().unwrap().read_to_end(&mut all).unwrap();
+        assert_eq!(text.head(), all);
+        decoded(&all).into_owned()
     }
 
     #[test]
@@ -181,6 +233,19 @@ mod tests {
         assert!(is_text(latin, true));
         assert_eq!(normal(latin), "Zelle,µm of the first and second\n1,2\n");
         assert!(!is_text(b"\x89HDF\r\n\x1a\n", true) && !is_text(&[200; 30], true));
+    }
+
+    #[test]
+    fn long_lines_are_looked_at_in_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.csv");
+        let line = "0.125,".repeat(100_000) + "1";
+        std::fs::write(&path, [&line[..]; 9].join("\n")).unwrap();
+        let text = Text::open(&path).unwrap();
+        let head = String::from_utf8(text.head().to_vec()).unwrap();
+        assert_eq!(head.lines().count(), FEWEST_LINES);
+        let is_part = |seen: &str| line.starts_with(seen) && seen.ends_with("0.125");
+        assert!(head.lines().all(is_part));
     }
 
     #[test]

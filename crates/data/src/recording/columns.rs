@@ -344,6 +344,11 @@ pub(crate) fn is_counter(values: &[f64]) -> bool {
 
 /// Whether nearly all steps are the same step up: a counter that starts again now and then.
 fn starts_again(values: &[f64]) -> bool {
+    // Most columns are none: told without their steps in memory.
+    let n_not_up = values.windows(2).filter(|pair| pair[1] <= pair[0]).count();
+    if MOST_UNUSUAL * n_not_up >= values.len() {
+        return false;
+    }
     let steps = steps(values);
     let Some(usual) = median(steps.iter().copied()) else {
         return false;
@@ -363,9 +368,8 @@ fn steps(values: &[f64]) -> Vec<f64> {
 
 /// Whether a column never falls and mostly rises: two spikes may be at one time.
 fn climbs(values: &[f64]) -> bool {
-    let steps = steps(values);
-    let n_up = steps.iter().filter(|step| **step > 0.0).count();
-    2 * n_up > steps.len() && steps.iter().all(|step| *step >= 0.0)
+    let n_up = values.windows(2).filter(|pair| pair[1] > pair[0]).count();
+    2 * n_up > values.len().saturating_sub(1) && values.windows(2).all(|pair| pair[1] >= pair[0])
 }
 
 fn rises(values: &[f64]) -> bool {

@@ -7,6 +7,8 @@ use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
 use super::source::Source;
 use crate::Problem;
 use crate::format::npy;
+#[cfg(feature = "csv")]
+use crate::format::text::Text;
 
 /// What is no data of an array.
 pub(crate) struct Mask {
@@ -118,7 +120,7 @@ fn listed(numbers: &ArrayD<f32>, n_frames: usize) -> Result<ArrayD<bool>, String
 fn numbers(path: &Path) -> Result<ArrayD<f32>, Problem> {
     let source = Source::probe(path)?;
     if source.head.starts_with(npy::MAGIC) {
-        let array = npy::read_array(path, "array")?;
+        let array = npy::read_array(path, "array", |x| x as f32)?;
         // A row or a column is a list.
         let is_line = array.ndim() == 2 && array.shape().contains(&1);
         return Ok(match is_line || array.ndim() == 0 {
@@ -134,8 +136,7 @@ fn text(path: &Path, source: &Source) -> Result<ArrayD<f32>, Problem> {
     if !source.is_text() {
         return Err(source.unknown());
     }
-    let bytes = std::fs::read(path).map_err(crate::whole_file::cannot_read)?;
-    let table = crate::format::csv::parse(&bytes)?;
+    let table = crate::format::csv::parse(&Text::open(path)?)?;
     let first: Vec<f32> = table
         .first
         .iter()
@@ -149,7 +150,7 @@ fn text(path: &Path, source: &Source) -> Result<ArrayD<f32>, Problem> {
     };
     let numbers: Vec<f32> = first
         .into_iter()
-        .chain(table.cells.iter().map(|v| *v as f32))
+        .chain(table.cells.iter().map(|v| v as f32))
         .collect();
     let shape = match (numbers.len() / table.width, table.width) {
         (n, 1) | (1, n) => vec![n],

@@ -16,7 +16,6 @@ use crate::recording::reader::{Reader, choose};
 use crate::recording::source::Source;
 use crate::recording::traces::Format;
 use crate::recording::units::Units;
-use crate::whole_file::cannot_read;
 
 /// The traces.
 const TRACES: &str = "mpci.ROIActivityF";
@@ -98,14 +97,10 @@ fn array<T>(
     let Some(path) = member(folder, attribute) else {
         return Ok(None);
     };
-    let read = || {
-        let bytes = std::fs::read(&path).map_err(cannot_read)?;
-        npy::Header::parse(&bytes, attribute)?.decode(&bytes, attribute, cast)
-    };
     let name = format!("{attribute}.npy");
-    read()
+    npy::read_array(&path, attribute, cast)
         .map(Some)
-        .map_err(|problem: Problem| problem.of_member(&name))
+        .map_err(|problem| problem.of_member(&name))
 }
 
 fn read_field(folder: &Path, options: &Options) -> Result<Draft, Problem> {

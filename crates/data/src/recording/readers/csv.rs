@@ -1,10 +1,11 @@
 //! Text tables: one row per frame, one column per neuron, or the other way round.
 
-use super::rows::{DATASET, Rows, frame_rows};
+use super::rows::{DATASET, frame_rows};
 use super::{csv_layouts, csv_lists};
 use crate::Problem;
+use crate::format::cells::Cells;
 use crate::format::csv::{self, Table, is_missing};
-use crate::format::text::normalised;
+use crate::format::text::Text;
 use crate::recording::axes::guess_order;
 use crate::recording::clock::Clock;
 use crate::recording::columns;
@@ -15,7 +16,6 @@ use crate::recording::options::{AxisOrder, Options};
 use crate::recording::reader::Reader;
 use crate::recording::source::Source;
 use crate::recording::traces::Format;
-use crate::whole_file::cannot_read;
 
 pub(super) struct Csv;
 
@@ -29,20 +29,16 @@ impl Reader for Csv {
     }
 
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
-        let text = std::fs::read(&source.path).map_err(cannot_read)?;
-        let text = normalised(text);
+        let text = Text::open(&source.path)?;
         if let Some(draft) = csv_lists::list(&text, options)? {
             return Ok(draft);
         }
-        if let Some((states, text)) = csv_layouts::states(&text) {
-            let mut draft = draft(csv::parse_normalised(&text)?, options)?;
+        if let Some(states) = csv_layouts::states(text.head()) {
+            let mut draft = draft(states.table(&text)?, options)?;
             states.apply(&mut draft, options);
             return Ok(draft);
         }
-        let table = csv::parse_normalised(&text)?;
-        // The text is gone before the traces are made.
-        drop(text);
-        let mut draft = draft(table, options)?;
+        let mut draft = draft(csv::parse(&text)?, options)?;
         csv_layouts::keep_means(&mut draft);
         Ok(draft)
     }
@@ -87,25 +83,23 @@ fn of_first(first: FirstLine, table: Table, options: &Options) -> Result<Draft, 
     let Table {
         first: names,
         labels,
-        width,
         mut cells,
         ..
     } = table;
     if matches!(first, FirstLine::Row) {
         let row = names.iter().map(|cell| cell.parse().unwrap_or(f64::NAN));
-        cells.splice(0..0, row);
+        cells.prepend(row.collect());
     }
-    let rows = Rows { width, cells };
     match first {
-        FirstLine::Count(count) => counted(&rows, &names, &count, labels, options),
-        FirstLine::Names => Ok(with_names(&rows, &names, labels, options)),
+        FirstLine::Count(count) => counted(cells, &names, &count, labels, options),
+        FirstLine::Names => Ok(with_names(cells, &names, labels, options)),
         FirstLine::Numbers => {
-            let mut draft = with_names(&rows, &names, labels, options);
+            let mut draft = with_names(cells, &names, labels, options);
             let note = "the first line is of whole numbers, what follows is not: names, no data";
             draft.notes.insert(0, note.to_owned());
             Ok(draft)
         }
-        FirstLine::Row => bare(&rows, labels, options),
+        FirstLine::Row => bare(cells, labels, options),
     }
 }
 
@@ -181,22 +175,18 @@ fn are_names(numbers: &[f64], has_corner: bool, table: &Table) -> bool {
     if !is_written_whole || !are_ids(numbers) {
         return false;
     }
-    let column = |column: usize| -> Vec<f64> {
-        let cells = table.cells.iter().skip(column);
-        cells.step_by(table.width).copied().collect()
-    };
-    let has_index = table.width > 1 && columns::is_counter(&column(0));
+    let has_index = table.width > 1 && columns::is_counter(&table.cells.column(0));
     if (has_corner && has_index) || table.is_corner_blank {
         return true;
     }
     let beside = table.cells.iter().enumerate();
     let beside = beside.filter(|(place, _)| !(has_index && place % table.width == 0));
-    stand_out(numbers.len(), beside.map(|(_, v)| *v))
+    stand_out(numbers.len(), beside.map(|(_, v)| v))
 }
 
 /// A table under a header of names: rows are frames.
 fn with_names(
-    rows: &Rows,
+    rows: Cells,
     names: &[String],
     labels: Option<Vec<String>>,
     options: &Options,
@@ -214,7 +204,7 @@ fn with_names(
 
 /// A table under a line that counts: neurons, or frames.
 fn counted(
-    rows: &Rows,
+    rows: Cells,
     first: &[String],
     count: &[f64],
     labels: Option<Vec<String>>,
@@ -226,7 +216,7 @@ fn counted(
         None if labels.as_deref().and_then(moments::seconds).is_some() => false,
         None if are_times || labels.is_some() => true,
         None => {
-            let shape = [rows.len(), count.len()];
+            let shape = [rows.n_rows(), count.len()];
             guess_order(DATASET, shape, &Clock::Unstated)? == AxisOrder::NeuronTime
         }
     };
@@ -249,11 +239,11 @@ fn counted(
 }
 
 /// A table of numbers alone.
-fn bare(rows: &Rows, labels: Option<Vec<String>>, options: &Options) -> Result<Draft, Problem> {
+fn bare(rows: Cells, labels: Option<Vec<String>>, options: &Options) -> Result<Draft, Problem> {
     let order = match options.order {
         Some(order) => order,
         None if labels.is_some() => AxisOrder::NeuronTime,
-        None => guess_order(DATASET, [rows.len(), rows.width], &Clock::Unstated)?,
+        None => guess_order(DATASET, [rows.n_rows(), rows.width()], &Clock::Unstated)?,
     };
     Ok(match order.is_neuron_first() {
         true => neuron_rows(rows, labels, &[]),
@@ -278,21 +268,21 @@ fn labelled(mut draft: Draft, labels: Option<&[String]>) -> Draft {
 }
 
 /// Rows are neurons; a first column that counts is their numbers.
-fn neuron_rows(rows: &Rows, labels: Option<Vec<String>>, count: &[f64]) -> Draft {
+fn neuron_rows(rows: Cells, labels: Option<Vec<String>>, count: &[f64]) -> Draft {
     let index = rows.column(0);
     let behind = || {
-        let cells = rows.cells.iter().enumerate();
+        let cells = rows.iter().enumerate();
         cells
-            .filter(|(place, _)| place % rows.width != 0)
-            .map(|(_, v)| *v)
+            .filter(|(place, _)| place % rows.width() != 0)
+            .map(|(_, v)| v)
     };
     let has_index = labels.is_none()
-        && rows.width > 1
-        && (count.len() + 1 == rows.width
+        && rows.width() > 1
+        && (count.len() + 1 == rows.width()
             || columns::is_counter(&index)
             || (are_ids(&index) && stand_out(index.len(), behind())));
-    let kept: Vec<usize> = (usize::from(has_index)..rows.width).collect();
-    let mut draft = Draft::bare(DATASET, rows.columns(&kept).into_dyn());
+    let kept: Vec<usize> = (usize::from(has_index)..rows.width()).collect();
+    let mut draft = Draft::bare(DATASET, rows.into_columns(&kept).into_dyn());
     draft.order = Some(AxisOrder::NeuronTime);
     draft.neuron_ids = match has_index {
         true => {

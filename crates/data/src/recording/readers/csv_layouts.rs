@@ -1,9 +1,15 @@
 //! Tables that are laid out in a way of their own: Inscopix' two lines of header, Fiji's measurements.
 
+use std::io::{BufRead, BufReader, Read};
+
 use ndarray::Axis;
 
+use crate::Problem;
+use crate::format::csv::{self, Table};
+use crate::format::text::{Text, decoded};
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
+use crate::whole_file::cannot_read;
 
 /// What Fiji measures besides the mean.
 const OTHER_MEASURES: [&str; 12] = [
@@ -20,16 +26,20 @@ const OTHER_MEASURES: [&str; 12] = [
     "perim",
     "%area",
 ];
-/// Inscopix' line of states: each cell of the first line, and whether it was accepted.
-pub(super) struct States(Vec<(String, String)>);
+/// Inscopix' line of states.
+pub(super) struct States {
+    /// Each cell of the first line, and whether it was accepted.
+    cells: Vec<(String, String)>,
+    /// The first line, its first column called what the second line says.
+    names: Vec<u8>,
+}
 
-/// The second line, if it says of every column whether it was accepted; and the text without it.
-pub(super) fn states(table: &[u8]) -> Option<(States, Vec<u8>)> {
-    let mut lines = table.splitn(3, |&b| b == b'\n');
+/// The second line, if it says of every column whether it was accepted.
+pub(super) fn states(head: &[u8]) -> Option<States> {
+    let mut lines = head.split(|&b| b == b'\n');
     let (first, second) = (lines.next()?, lines.next()?);
-    let rest = lines.next().unwrap_or_default();
     let cells = |line: &[u8]| -> Vec<String> {
-        let line = String::from_utf8_lossy(line);
+        let line = decoded(line);
         line.split([',', ';', '\t'])
             .map(|cell| cell.trim().to_owned())
             .collect()
@@ -52,27 +62,39 @@ pub(super) fn states(table: &[u8]) -> Option<(States, Vec<u8>)> {
     {
         return None;
     }
-    // A blank line keeps the numbers of the lines; the first column is called what the second line says.
     let separator = first.iter().find(|b| matches!(b, b',' | b';' | b'\t'))?;
     let place = first.iter().position(|b| b == separator)?;
-    let text = [b"Time (s)", &first[place..], b"\n\n", rest].concat();
-    let states = names.into_iter().zip(states).skip(1).collect();
-    Some((States(states), text))
+    Some(States {
+        cells: names.into_iter().zip(states).skip(1).collect(),
+        // A blank line keeps the numbers of the lines.
+        names: [b"Time (s)", &first[place..], b"\n\n"].concat(),
+    })
 }
 
 impl States {
+    /// The table without the line of states.
+    pub(super) fn table(&self, text: &Text) -> Result<Table, Problem> {
+        let rows = text.head().splitn(3, |&b| b == b'\n').nth(2);
+        let head = [&self.names, rows.unwrap_or_default()].concat();
+        let mut lines = BufReader::new(text.lines()?);
+        for _ in 0..2 {
+            lines.skip_until(b'\n').map_err(cannot_read)?;
+        }
+        csv::parse_lines(&head, self.names.chain(lines))
+    }
+
     /// Leaves out the cells that were not accepted; where none was, those that were rejected.
     pub(super) fn apply(&self, draft: &mut Draft, options: &Options) {
         let is = |id: &str, wanted: &str| {
-            let state = self.0.iter().find(|(name, _)| name == id);
+            let state = self.cells.iter().find(|(name, _)| name == id);
             state.is_some_and(|(_, state)| state.eq_ignore_ascii_case(wanted))
         };
         let n_accepted = self
-            .0
+            .cells
             .iter()
             .filter(|(_, s)| s.eq_ignore_ascii_case("accepted"))
             .count();
-        let n_cells = self.0.len();
+        let n_cells = self.cells.len();
         if !options.cells_only {
             draft.notes.push(format!(
                 "{n_accepted} of {n_cells} cells are accepted; all are read"

@@ -1,13 +1,16 @@
 //! Lists: one line for each frame and neuron, or one for each spike.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Ordering;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
-use super::rows::{DATASET, Rows, frame_rows};
+use super::list_survey::{Survey, Times};
+use super::rows::{DATASET, of_sorted};
 use crate::Problem;
-use crate::format::csv as text;
+use crate::format::csv::{self, Line};
+use crate::format::text::{Text, decoded};
 use crate::recording::clock::Clock;
+use crate::recording::columns;
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
 use crate::recording::units::Units;
@@ -77,26 +80,48 @@ const FULL: f64 = 0.9;
 
 /// A list of neurons, times and perhaps values; `None` if the table is none.
 ///
+/// The text is read twice: what neurons and times there are, then the values into their places.
+///
 /// # Errors
 /// [`Problem::Ambiguous`] of several columns of values; [`Problem::SpikeTimes`] of spikes without a rate;
 /// a cell that is no number.
-pub(super) fn list(table: &[u8], options: &Options) -> Result<Option<Draft>, Problem> {
-    let Some(columns) = Columns::find(table, options) else {
+pub(super) fn list(text: &Text, options: &Options) -> Result<Option<Draft>, Problem> {
+    let Some(columns) = Columns::find(text.head(), options) else {
         return Ok(None);
     };
-    let table = match columns.delimiter {
-        b' ' => &text::without_runs(table)[..],
-        _ => table,
-    };
+    let mut survey = Survey::default();
+    // Of a table a cell of the time may be anything.
+    let mut slip = None;
+    csv::records(text, columns.delimiter, |line| {
+        let time = line.number(columns.time);
+        if time.is_none() {
+            slip.get_or_insert_with(|| line.problem(columns.time));
+        }
+        let trial = columns.trial.map(|column| line.text(column));
+        survey.see(
+            &line.text(columns.id),
+            trial.as_deref(),
+            time.unwrap_or(f64::NAN),
+        );
+        Ok(())
+    })?;
     // A table of one neuron that is called `cell` has as many values as lines.
-    let (n_ids, n_lines) = columns.count_ids(table)?;
-    if n_ids == 0 || n_lines < 2 * n_ids {
+    if !survey.is_list() {
         return Ok(None);
     }
-    let list = columns.read(table)?;
-    match list.as_table()? {
-        Some(draft) => Ok(Some(draft)),
-        None => list.in_bins(options).map(Some),
+    let value = columns.value()?;
+    if let Some(slip) = slip {
+        return Err(slip);
+    }
+    let list = List {
+        value,
+        times: survey.settle(),
+        survey,
+        columns,
+    };
+    match list.value.filter(|_| list.is_table()) {
+        Some(value) => list.as_table(text, value).map(Some),
+        None => list.in_bins(text, options).map(Some),
     }
 }
 
@@ -112,10 +137,11 @@ struct Columns {
 }
 
 impl Columns {
-    fn find(table: &[u8], options: &Options) -> Option<Self> {
-        let mut lines = table.split(|&b| b == b'\n');
+    fn find(head: &[u8], options: &Options) -> Option<Self> {
+        let mut lines = head.split(|&b| b == b'\n');
         let header = lines.find(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"))?;
-        let header = std::str::from_utf8(header).ok()?.trim();
+        let header = decoded(header);
+        let header = header.trim();
         let delimiter = *b";\t, ".iter().find(|b| header.contains(char::from(**b)))?;
         let names: Vec<&str> = header.split(char::from(delimiter)).collect();
         let names: Vec<String> = names
@@ -167,205 +193,182 @@ impl Columns {
         })
     }
 
-    /// The delimiter of what is read: blanks have become tabs.
-    fn separator(&self) -> u8 {
-        match self.delimiter {
-            b' ' => b'\t',
-            other => other,
-        }
-    }
-
-    fn count_ids(&self, table: &[u8]) -> Result<(usize, usize), Problem> {
-        let (mut ids, mut n_lines) = (BTreeSet::new(), 0);
-        text::records(table, self.separator(), |_, cells| {
-            n_lines += 1;
-            // More than that is no list, whatever follows.
-            if 2 * ids.len() <= n_lines + 100 {
-                ids.insert(cells.get(self.id).copied().unwrap_or_default().to_owned());
-            }
-            Ok(())
-        })?;
-        Ok((ids.len(), n_lines))
-    }
-
-    fn read(&self, table: &[u8]) -> Result<List, Problem> {
-        let value = match self.values[..] {
-            [] => None,
-            [only] => Some(only),
+    /// The column of values, if there is one.
+    fn value(&self) -> Result<Option<usize>, Problem> {
+        match self.values[..] {
+            [] => Ok(None),
+            [only] => Ok(Some(only)),
             _ => {
                 let names = self.values.iter().map(|&place| self.names[place].clone());
-                return Err(Problem::Ambiguous {
+                Err(Problem::Ambiguous {
                     kind: "column of values",
                     found: names.collect::<Vec<_>>().join(", "),
-                });
-            }
-        };
-        let (mut ids, mut trials) = (Places::default(), Places::default());
-        let mut rows = Vec::new();
-        text::records(table, self.separator(), |line, cells| {
-            let number = |column: usize| {
-                let cell = cells.get(column).copied().unwrap_or_default();
-                text::number(cell).ok_or_else(|| Problem::BadCell {
-                    line,
-                    column: column + 1,
-                    found: cell.chars().take(30).collect(),
                 })
-            };
-            let cell = |column: usize| cells.get(column).copied().unwrap_or_default();
-            rows.push(Row {
-                neuron: ids.of(cell(self.id)),
-                trial: self.trial.map_or(0, |column| trials.of(cell(column))),
-                time: number(self.time)?,
-                value: value.map_or(Ok(1.0), number)?,
-            });
-            Ok(())
-        })?;
-        let mut list = List {
-            time_name: self.names[self.time].clone(),
-            value_name: value.map(|place| self.names[place].clone()),
-            n_trials: self.trial.map(|_| trials.names.len()),
-            ids: ids.names,
-            rows,
-        };
-        list.sort_ids();
-        Ok(list)
-    }
-}
-
-/// Names in the order of their first appearance.
-#[derive(Default)]
-struct Places {
-    names: Vec<String>,
-    by_name: HashMap<String, usize>,
-}
-
-impl Places {
-    fn of(&mut self, name: &str) -> usize {
-        if let Some(place) = self.by_name.get(name) {
-            return *place;
+            }
         }
-        let place = self.names.len();
-        self.by_name.insert(name.to_owned(), place);
-        self.names.push(name.to_owned());
-        place
     }
 }
 
-/// One line.
-struct Row {
-    neuron: usize,
-    trial: usize,
-    time: f64,
-    value: f64,
-}
-
-/// Neuron, time and value of each line.
+/// A list of which all is known but the values.
 struct List {
-    time_name: String,
-    value_name: Option<String>,
-    /// Where a column tells of trials.
-    n_trials: Option<usize>,
-    ids: Vec<String>,
-    rows: Vec<Row>,
+    columns: Columns,
+    value: Option<usize>,
+    survey: Survey,
+    /// Of each trial.
+    times: Vec<Times>,
 }
 
 impl List {
-    /// Neurons that have numbers stand in their order.
-    fn sort_ids(&mut self) {
-        let numbers: Option<Vec<f64>> = self.ids.iter().map(|id| id.parse().ok()).collect();
-        let Some(numbers) = numbers else { return };
-        let mut order: Vec<usize> = (0..numbers.len()).collect();
-        order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));
-        let mut place = vec![0; order.len()];
-        for (to, &from) in order.iter().enumerate() {
-            place[from] = to;
-        }
-        self.ids = order.iter().map(|&n| self.ids[n].clone()).collect();
-        for row in &mut self.rows {
-            row.neuron = place[row.neuron];
-        }
+    fn n_times(&self) -> usize {
+        self.times.iter().map(Times::len).sum()
     }
 
-    /// A table, where neurons have their values at the same times.
-    fn as_table(&self) -> Result<Option<Draft>, Problem> {
-        if self.value_name.is_none() {
-            return Ok(None);
-        }
-        let mut times: Vec<(usize, f64)> = self.rows.iter().map(|r| (r.trial, r.time)).collect();
-        let order = |a: &(usize, f64), b: &(usize, f64)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));
-        times.sort_by(order);
-        times.dedup();
-        let is_full = self.rows.len() as f64 >= FULL * (times.len() * self.ids.len()) as f64;
+    fn time_name(&self) -> &str {
+        &self.columns.names[self.columns.time]
+    }
+
+    /// Whether neurons have their values at the same times.
+    fn is_table(&self) -> bool {
+        let (n_lines, n_times) = (self.survey.n_lines, self.n_times());
+        let n_ids = self.survey.ids.names.len();
+        let is_full = n_lines as f64 >= FULL * (n_times * n_ids) as f64;
         // Events of two neurons are hardly ever at one time, and those of many are a few of them; neurons
         // recorded in turn have their times in common.
-        let is_shared = self.ids.len() > 1
-            && 5 * self.rows.len() > 6 * times.len()
-            && 4 * self.rows.len() > times.len() * self.ids.len();
-        if !is_full && !is_shared {
-            return Ok(None);
-        }
-        let n_before = usize::from(self.n_trials.is_some()) + 1;
-        let width = n_before + self.ids.len();
-        let mut cells = vec![f64::NAN; width * times.len()];
-        for (row, (trial, time)) in times.iter().enumerate() {
-            cells[row * width] = *trial as f64;
-            cells[row * width + n_before - 1] = *time;
-        }
-        let mut is_taken = vec![false; times.len() * self.ids.len()];
-        for row in &self.rows {
-            let place = times.binary_search_by(|t| order(t, &(row.trial, row.time)));
-            let place = place.unwrap_or_else(|place| place);
-            if std::mem::replace(&mut is_taken[place * self.ids.len() + row.neuron], true) {
+        let is_shared = n_ids > 1 && 5 * n_lines > 6 * n_times && 4 * n_lines > n_times * n_ids;
+        is_full || is_shared
+    }
+
+    /// Visits every line, with its neuron and its trial.
+    fn visit(
+        &self,
+        text: &Text,
+        mut visit: impl FnMut(&Line<'_>, usize, usize) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        csv::records(text, self.columns.delimiter, |line| {
+            let neuron = self.survey.ids.place(&line.text(self.columns.id));
+            let trial = self.columns.trial.map(|column| line.text(column));
+            let trial = trial.and_then(|trial| self.survey.trials.place(&trial));
+            // A file that changes while it is read has lines that the survey did not see.
+            let neuron = neuron.ok_or_else(|| line.problem(self.columns.id))?;
+            visit(line, neuron, trial.unwrap_or(0))
+        })
+    }
+
+    /// The values `[time, neuron]`, NaN where there is none.
+    fn values(&self, text: &Text, value: usize) -> Result<Array2<f32>, Problem> {
+        let n_ids = self.survey.ids.names.len();
+        let mut values = Array2::from_elem((self.n_times(), n_ids), f32::NAN);
+        let mut is_taken = vec![0_u64; values.len().div_ceil(64)];
+        let firsts: Vec<usize> = self
+            .times
+            .iter()
+            .scan(0, |first, times| {
+                let here = *first;
+                *first += times.len();
+                Some(here)
+            })
+            .collect();
+        let mut cursors = vec![0; self.times.len()];
+        self.visit(text, |line, neuron, trial| {
+            let number = |column: usize| line.number(column).ok_or_else(|| line.problem(column));
+            let (time, value) = (number(self.columns.time)?, number(value)?);
+            let place = self.times[trial].place(time, &mut cursors[trial]);
+            let place = place.ok_or_else(|| line.problem(self.columns.time))?;
+            let row = firsts[trial] + place;
+            let bit = row * n_ids + neuron;
+            if is_taken[bit / 64] >> (bit % 64) & 1 == 1 {
                 return Err(Problem::BadParameter {
                     name: "the list",
                     found: format!(
-                        "two values of neuron `{}` at {} {}",
-                        self.ids[row.neuron], self.time_name, row.time
+                        "two values of neuron `{}` at {} {time}",
+                        self.survey.ids.names[neuron],
+                        self.time_name()
                     ),
                     expected: "one for each neuron and time, or a column `trial` that tells them apart",
                 });
             }
-            cells[place * width + n_before + row.neuron] = row.value;
-        }
-        let trial = self.n_trials.map(|_| "trial".to_owned());
-        let names = trial.iter().chain([&self.time_name]).chain(&self.ids);
-        let names: Vec<String> = names.cloned().collect();
-        let mut draft = frame_rows(&Rows { width, cells }, Some(&names));
+            is_taken[bit / 64] |= 1 << (bit % 64);
+            values[[row, neuron]] = value as f32;
+            Ok(())
+        })?;
+        Ok(values)
+    }
+
+    fn as_table(&self, text: &Text, value: usize) -> Result<Draft, Problem> {
+        let values = self.values(text, value)?;
+        let ids = &self.survey.ids.names;
+        let trial = self.columns.trial.map(|_| "trial".to_owned());
+        let time = self.time_name().to_owned();
+        let n_before = usize::from(trial.is_some()) + 1;
+        let names: Vec<String> = trial
+            .into_iter()
+            .chain([time])
+            .chain(ids.iter().cloned())
+            .collect();
+        let times = || self.times.iter().enumerate();
+        let column = |place: usize| -> Vec<f64> {
+            let mut found = Vec::with_capacity(values.nrows());
+            match (n_before - 1).cmp(&place) {
+                Ordering::Less => found.extend(
+                    values
+                        .column(place - n_before)
+                        .iter()
+                        .map(|&v| f64::from(v)),
+                ),
+                Ordering::Equal => found.extend(times().flat_map(|(_, times)| times.all())),
+                Ordering::Greater => {
+                    found.extend(times().flat_map(|(trial, times)| vec![trial as f64; times.len()]))
+                }
+            }
+            found
+        };
+        let mut sorted = columns::sort(Some(&names), names.len(), column);
+        let kept: Vec<usize> = sorted
+            .neurons
+            .iter()
+            .filter_map(|place| place.checked_sub(n_before))
+            .collect();
+        let (n_times, n_ids) = values.dim();
+        let values = match kept.len() == n_ids {
+            true => values,
+            false => values.select(Axis(1), &kept),
+        };
+        sorted.neurons = kept.iter().map(|place| place + n_before).collect();
+        let mut draft = of_sorted(sorted, values, Some(&names));
         draft.notes.push(format!(
-            "one line for each of {} neurons and {} frames, put into a table",
-            self.ids.len(),
-            times.len()
+            "one line for each of {n_ids} neurons and {n_times} frames, put into a table"
         ));
-        Ok(Some(draft))
+        Ok(draft)
     }
 
     /// Spikes counted in bins of the width that the caller states.
-    fn in_bins(&self, options: &Options) -> Result<Draft, Problem> {
+    fn in_bins(&self, text: &Text, options: &Options) -> Result<Draft, Problem> {
+        let ids = &self.survey.ids.names;
         let Some(rate_hz) = options.rate_hz.filter(|rate_hz| *rate_hz > 0.0) else {
             return Err(Problem::SpikeTimes {
-                n_lines: self.rows.len(),
-                n_neurons: self.ids.len(),
+                n_lines: self.survey.n_lines,
+                n_neurons: ids.len(),
             });
         };
-        let name = self.time_name.to_ascii_lowercase();
+        let name = self.time_name().to_ascii_lowercase();
         let unit_s = if name.contains("ms") || name.contains("milli") {
             1e-3
         } else {
             1.0
         };
         let bin_of = |time: f64| (time * unit_s * rate_hz + 1e-9).floor();
-        let is_time = |time: f64| time.is_finite() && time >= 0.0;
-        if let Some(row) = self.rows.iter().find(|row| !is_time(row.time)) {
+        let is_time = |time: &f64| time.is_finite() && *time >= 0.0;
+        let times = || self.times.iter().flat_map(Times::all);
+        if let Some(time) = times().find(|time| !is_time(time)) {
             return Err(Problem::BadParameter {
                 name: "time",
-                found: row.time.to_string(),
+                found: time.to_string(),
                 expected: "zero or more, for every spike",
             });
         }
-        let bins = self.rows.iter().map(|row| bin_of(row.time));
-        let n_bins = bins.fold(0.0, f64::max) + 1.0;
-        let n_trials = self.n_trials.unwrap_or(1);
-        if n_bins * n_trials as f64 * self.ids.len() as f64 > MOST_BINS {
+        let n_bins = times().map(bin_of).fold(0.0, f64::max) + 1.0;
+        let n_trials = self.times.len();
+        if n_bins * n_trials as f64 * ids.len() as f64 > MOST_BINS {
             return Err(Problem::BadParameter {
                 name: "rate",
                 found: format!(
@@ -376,25 +379,30 @@ impl List {
             });
         }
         let n_bins = n_bins as usize;
-        let mut counts = Array2::<f32>::zeros((n_trials * n_bins, self.ids.len()));
-        for row in &self.rows {
-            counts[[row.trial * n_bins + bin_of(row.time) as usize, row.neuron]] += 1.0;
-        }
+        let mut counts = Array2::<f32>::zeros((n_trials * n_bins, ids.len()));
+        self.visit(text, |line, neuron, trial| {
+            let time = line.number(self.columns.time);
+            let bin = time.filter(is_time).map(|time| bin_of(time) as usize);
+            let bin = bin.filter(|bin| *bin < n_bins);
+            let bin = bin.ok_or_else(|| line.problem(self.columns.time))?;
+            counts[[trial * n_bins + bin, neuron]] += 1.0;
+            Ok(())
+        })?;
         let mut draft = Draft::bare(DATASET, counts.into_dyn());
         draft.order = Some(AxisOrder::TimeNeuron);
         draft.clock = Clock::RateHz(rate_hz);
         draft.units = Some(Units::SpikeCounts);
-        draft.neuron_ids = Some(self.ids.clone());
-        draft.trial_lengths = self.n_trials.map(|n_trials| vec![n_bins; n_trials]);
+        draft.neuron_ids = Some(ids.clone());
+        draft.trial_lengths = self.columns.trial.map(|_| vec![n_bins; n_trials]);
         draft.sorted = true;
-        let unused = match &self.value_name {
-            Some(name) => format!(" (`{name}` is not used)"),
+        let unused = match self.value {
+            Some(place) => format!(" (`{}` is not used)", self.columns.names[place]),
             None => String::new(),
         };
         draft.notes.push(format!(
             "one line a spike{unused}: {} spikes of {} neurons, counted in bins of {} s from 0 s on",
-            self.rows.len(),
-            self.ids.len(),
+            self.survey.n_lines,
+            ids.len(),
             1.0 / rate_hz
         ));
         Ok(draft)

@@ -39,7 +39,7 @@ impl Reader for PlainHdf5 {
         } else if let Some(draft) = pipelines::read(&tree, options)? {
             draft
         } else if let Some(frame) = pandas::frame(&tree, options)? {
-            let mut draft = tables::of_columns(&tree, &frame.group, &frame.names, &frame.rows)?;
+            let mut draft = tables::of_columns(&tree, &frame.group, &frame.names, frame.rows)?;
             draft.notes.extend(frame.notes);
             draft
         } else {

@@ -11,6 +11,8 @@ mod csv_layouts;
 mod csv_lists;
 #[cfg(feature = "hdf5")]
 mod hdf5;
+#[cfg(feature = "csv")]
+mod list_survey;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod matlab;
 mod npy;

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::rows::{Rows, frame_rows};
+use super::rows::frame_rows;
 use crate::Problem;
+use crate::format::cells::Cells;
 use crate::format::npy::{self, Records};
 use crate::format::npy_matrix::Matrix;
 use crate::recording::axes::guess_order;
@@ -33,7 +34,7 @@ impl Reader for Npy {
         if let Some(draft) = structured(source)? {
             return Ok(draft);
         }
-        let values = npy::read_array(&source.path, "array")?;
+        let values = npy::read_array(&source.path, "array", |x| x as f32)?;
         Ok(Draft::bare("array", values))
     }
 
@@ -70,7 +71,7 @@ fn structured(source: &Source) -> Result<Option<Draft>, Problem> {
         return Ok(None);
     };
     let width = names.len();
-    let mut draft = frame_rows(&Rows { width, cells }, Some(&names));
+    let mut draft = frame_rows(Cells::of(width, cells), Some(&names));
     "array".clone_into(&mut draft.dataset);
     family::leave_strangers(&mut draft);
     Ok(Some(draft))

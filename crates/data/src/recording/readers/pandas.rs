@@ -1,7 +1,7 @@
 //! What pandas' `to_hdf` writes: a frame whose columns lie apart, by their types, and its index.
 
-use super::rows::Rows;
 use crate::Problem;
+use crate::format::cells::Cells;
 use crate::format::tree::Tree;
 use crate::recording::options::Options;
 
@@ -12,7 +12,7 @@ const UNITS_S: [(&str, f64); 4] = [("[s]", 1.0), ("[ms]", 1e-3), ("[us]", 1e-6),
 pub(super) struct Frame {
     pub(super) group: String,
     pub(super) names: Vec<String>,
-    pub(super) rows: Rows,
+    pub(super) rows: Cells,
     pub(super) notes: Vec<String>,
 }
 
@@ -87,10 +87,7 @@ fn read(tree: &dyn Tree, group: &str) -> Result<Option<Frame>, Problem> {
     let cells = cells.collect();
     Ok(Some(Frame {
         group: group.to_owned(),
-        rows: Rows {
-            width: columns.len(),
-            cells,
-        },
+        rows: Cells::of(columns.len(), cells),
         names: columns.into_iter().map(|(name, _)| name).collect(),
         notes,
     }))

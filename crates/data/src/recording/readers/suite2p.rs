@@ -271,7 +271,7 @@ fn require(folder: &Path, name: &'static str, remedy: &'static str) -> Result<()
 
 /// The array of one file of the folder; errors name the file.
 fn array(folder: &Path, name: &str) -> Result<ndarray::ArrayD<f32>, Problem> {
-    let read = npy::read_array(&folder.join(name), name);
+    let read = npy::read_array(&folder.join(name), name, |x| x as f32);
     read.map_err(|problem| problem.of_member(name))
 }
 

@@ -1,7 +1,8 @@
 //! Traces that a caller keeps as one array among others, with a rate or frame times beside it.
 
-use super::rows::{Rows, frame_rows};
+use super::rows::frame_rows;
 use crate::Problem;
+use crate::format::cells::Cells;
 use crate::format::tree::{Listed, Tree};
 use crate::recording::clock::{Clock, can_be_paired};
 use crate::recording::columns;
@@ -85,7 +86,7 @@ pub(super) fn read(
 fn named_columns(tree: &dyn Tree, name: &str, columns: &[String]) -> Result<Draft, Problem> {
     let cells = tree.numbers(name)?.unwrap_or_default();
     let width = columns.len();
-    of_columns(tree, name, columns, &Rows { width, cells })
+    of_columns(tree, name, columns, Cells::of(width, cells))
 }
 
 /// Rows whose columns are called something, and what the groups around them say of time.
@@ -93,9 +94,9 @@ pub(super) fn of_columns(
     tree: &dyn Tree,
     name: &str,
     columns: &[String],
-    rows: &Rows,
+    rows: Cells,
 ) -> Result<Draft, Problem> {
-    let shape = [rows.len(), columns.len()];
+    let shape = [rows.n_rows(), columns.len()];
     let mut draft = frame_rows(rows, Some(columns));
     name.clone_into(&mut draft.dataset);
     family::leave_strangers(&mut draft);
