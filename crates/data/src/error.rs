@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::benchmark::quantity::Quantity;
+use crate::recording::options::AxisOrder;
 use crate::recording::units::Units;
 
 /// A problem with a data set, and the file it was found in, if any.
@@ -346,6 +347,8 @@ pub enum Problem {
         shape: Vec<usize>,
         /// What speaks against it.
         why: &'static str,
+        /// What it may be.
+        plausible: Vec<AxisOrder>,
     },
     /// Images over time.
     #[error(

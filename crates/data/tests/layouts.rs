@@ -84,7 +84,11 @@ fn matlab_5_numbers_of_every_kind_and_both_byte_orders() {
     let recording = open("int16.mat", &Options::default());
     assert_eq!(trace(&recording), truth() * 4.0);
     assert_eq!(trace(&open("big_endian.mat", &at_8_hz())), truth());
-    let trials = open("trials.mat", &Options::default());
+    let options = Options {
+        order: Some(AxisOrder::TrialTimeNeuron),
+        ..Options::default()
+    };
+    let trials = open("trials.mat", &options);
     assert_eq!(trials.stretches().len(), 2);
     assert_eq!(trials.stretches()[1], truth().slice(s![6.., ..]));
 }

@@ -350,7 +350,7 @@ fn masks_may_be_of_single_neurons() {
     hidden.slice_mut(s![10..20, 1]).fill(1.0);
     let mut wanted = truth();
     wanted.slice_mut(s![10..20, 1]).fill(f32::NAN);
-    let options = Options {
+    let mut options = Options {
         mask: Some(mask.clone()),
         ..at_8_hz()
     };
@@ -370,6 +370,7 @@ fn masks_may_be_of_single_neurons() {
         Array3::from_shape_fn((4, 10, 3), |(k, t, n)| value(10 * k + t, n)).view(),
     )
     .unwrap();
+    options.order = Some(AxisOrder::TrialTimeNeuron);
     let mut hidden = Array2::<f32>::zeros((4, 10));
     hidden[[2, 5]] = 1.0;
     write_npy(&mask, hidden.view()).unwrap();
@@ -387,13 +388,13 @@ fn masks_may_be_of_single_neurons() {
 #[test]
 fn axes_of_neurons_and_trials_are_not_exchanged() {
     // [neuron, time, trial]: what differs are the neurons.
-    let wave = |t: usize, k: usize| ((t as f32) * 0.3 + k as f32).sin();
+    let wave = |t: usize, k: usize| ((t as f32) * 0.3 + 7.0 * (k * k) as f32).sin();
     let values = Array3::from_shape_fn((8, 30, 20), |(n, t, k)| wave(t, k) + 3.0 * n as f32);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.npy");
     write_npy(&path, values.view()).unwrap();
     let said = Recording::open(&path, &at_8_hz()).unwrap_err().to_string();
-    assert!(said.contains("differs as neurons do"), "{said}");
+    assert!(said.contains("do not tell trials from neurons"), "{said}");
     let recording = Recording::open(&path, &in_order(AxisOrder::NeuronTimeTrial)).unwrap();
     assert!(matches!(&recording.traces, Traces::Trials(trials) if trials.len() == 20));
     // Dim light of 8 bits.

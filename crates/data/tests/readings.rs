@@ -356,6 +356,6 @@ fn what_is_silent_constant_or_padded_is_found() {
     let mut trials = Array3::from_shape_fn((4, 10, 3), |(i, t, n)| value(10 * i + t, n) + 9.0);
     trials.slice_mut(s![2, 7.., ..]).fill(0.0);
     write_npy(&path, trials.view()).unwrap();
-    let recording = Recording::open(&path, &at_8_hz()).unwrap();
+    let recording = Recording::open(&path, &in_order(AxisOrder::TrialTimeNeuron)).unwrap();
     assert_eq!(recording.zeros_at_ends(), (1, 3));
 }

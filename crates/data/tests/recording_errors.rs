@@ -425,7 +425,11 @@ fn trials_of_nothing() {
     let path = desk.path("trials.npz");
     write_npz(&path, &[("x", values.view().into_dyn())]).unwrap();
     let wanted = "trial 1 holds nothing but NaN; correct its times or leave it out";
-    assert_eq!(complaint(&path, &at_8_hz()), wanted);
+    let options = Options {
+        order: Some(AxisOrder::TrialTimeNeuron),
+        ..at_8_hz()
+    };
+    assert_eq!(complaint(&path, &options), wanted);
 
     let path = golden("rate.nwb");
     let mut recording = Recording::open(&path, &Options::default()).unwrap();

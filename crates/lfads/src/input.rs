@@ -379,10 +379,11 @@ pub fn option_names(problem: &Problem) -> String {
         Problem::Disagree { b, .. } if b.contains("timestamps") => {
             "--rate HZ reads on without the times"
         }
-        Problem::AxisOrder { shape, .. } if shape.len() == 2 => {
-            "--order neuron-time, or --order time-neuron"
+        Problem::AxisOrder { plausible, .. } => {
+            let orders: Vec<String> = plausible.iter().map(ToString::to_string).collect();
+            return format!(" (--order {})", orders.join(", or --order "));
         }
-        Problem::AxisOrder { .. } | Problem::Movie { .. } => {
+        Problem::Movie { .. } => {
             "--order trial-time-neuron, trial-neuron-time, neuron-trial-time, …"
         }
         Problem::Ambiguous { .. }

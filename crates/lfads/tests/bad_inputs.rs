@@ -87,7 +87,7 @@ const CASES: &[Case] = &[
         &["trials.h5", "spike counts"],
     ),
     (
-        "fit empty-trial.npy -o run --rate 30",
+        "fit empty-trial.npy -o run --rate 30 --order trial-time-neuron",
         &["empty-trial.npy", "trial 1", "nothing but NaN"],
     ),
     (

@@ -1,7 +1,8 @@
 //! Which axis of an array is which: as stated, as the file says, or as the shape leaves no other choice.
 
-use ndarray::{Array3, ArrayD, ArrayView1, Axis};
+use ndarray::{Array3, ArrayD, Axis};
 
+use super::axis_evidence::{differ_as_neurons, is_smooth, runs_along, time_axis};
 use super::clock::{Clock, can_be_paired};
 use super::options::{ArrayAxis, AxisOrder};
 use crate::Problem;
@@ -10,15 +11,6 @@ use crate::Problem;
 const LIKELY_COUNT: f32 = 100.0;
 /// Mean count of a bin above which whole numbers are taken for light.
 const LIKELY_MEAN: f64 = 20.0;
-/// Correlation of neighbours along an axis, about the mean of each line: above the first the axis is
-/// smooth, below the second it is not.
-const SMOOTH: f64 = 0.6;
-const ROUGH: f64 = 0.2;
-/// Fewest values of a line that tell.
-const SHORTEST_LINE: usize = 16;
-/// Lines looked at.
-const MOST_LINES: usize = 200;
-
 /// An array with time and neurons where they belong.
 pub(crate) struct Oriented {
     /// `[time, neuron]` or `[trial, time, neuron]`.
@@ -113,44 +105,47 @@ fn of_two(dataset: &str, values: &ArrayD<f32>, clock: &Clock) -> Result<AxisOrde
 }
 
 const AGAINST: &str = "but the values run on smoothly along another axis";
-
-const SWAPPED: &str = "but what is read as trials differs as neurons do, and the neurons do not";
-/// Share of all variance between the means along an axis, above which they differ.
-const DIFFERENT: f64 = 0.1;
-
-/// Whether means differ along the axis of trials and not along that of neurons.
-fn differs_like_neurons(values: &ArrayD<f32>) -> bool {
-    let all = || {
-        values
-            .iter()
-            .map(|v| f64::from(*v))
-            .filter(|v| v.is_finite())
-    };
-    let n = all().count() as f64;
-    let mean = all().sum::<f64>() / n;
-    let variance = all().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-    let between = |axis: usize| {
-        let slices = values.axis_iter(Axis(axis)).map(|slice| {
-            let present = || {
-                slice
-                    .iter()
-                    .map(|v| f64::from(*v))
-                    .filter(|v| v.is_finite())
-            };
-            present().sum::<f64>() / present().count().max(1) as f64
-        });
-        let n_slices = values.len_of(Axis(axis)) as f64;
-        slices.map(|m| (m - mean).powi(2)).sum::<f64>() / n_slices / variance
-    };
-    between(0) > DIFFERENT && between(2) < 0.1 * DIFFERENT
-}
+const NO_TIME: &str = "but the values do not tell which axis is the time";
+const NO_NEURONS: &str = "but the values do not tell trials from neurons";
 
 fn open(dataset: &str, shape: &[usize], why: &'static str) -> Problem {
     Problem::AxisOrder {
         dataset: dataset.to_owned(),
         shape: shape.to_vec(),
         why,
+        plausible: vec![AxisOrder::NeuronTime, AxisOrder::TimeNeuron],
     }
+}
+
+/// The same of three axes, of which one is likely the time.
+fn open_in(dataset: &str, shape: &[usize], time: usize, why: &'static str) -> Problem {
+    Problem::AxisOrder {
+        dataset: dataset.to_owned(),
+        shape: shape.to_vec(),
+        why,
+        plausible: plausible(time),
+    }
+}
+
+/// The orders of three axes that have their time there, and the usual one.
+fn plausible(time: usize) -> Vec<AxisOrder> {
+    use AxisOrder::{
+        NeuronTimeTrial, NeuronTrialTime, TimeNeuronTrial, TimeTrialNeuron, TrialNeuronTime,
+        TrialTimeNeuron,
+    };
+    match time {
+        0 => vec![TimeTrialNeuron, TimeNeuronTrial, TrialTimeNeuron],
+        1 => vec![TrialTimeNeuron, NeuronTimeTrial, TrialNeuronTime],
+        _ => vec![TrialNeuronTime, NeuronTrialTime, TrialTimeNeuron],
+    }
+}
+
+fn longest(shape: &[usize]) -> usize {
+    let longest = shape.iter().max();
+    shape
+        .iter()
+        .position(|n| Some(n) == longest)
+        .unwrap_or_default()
 }
 
 fn three(
@@ -161,11 +156,15 @@ fn three(
 ) -> Result<Oriented, Problem> {
     let shape = values.shape().to_vec();
     let mut notes = Vec::new();
+    let is_guessed = order.is_none();
     let order = match order {
         Some(order) => order,
         None => of_three(dataset, &values, clock)?,
     };
     let axes = order.of_three();
+    if is_guessed && clock.n_times().is_none() {
+        notes.push(AS_THE_VALUES_SAY.to_owned());
+    }
     if axes != AxisOrder::TimeNeuron.of_three() {
         let names = axes.map(|axis| match axis {
             ArrayAxis::Trial => "trial",
@@ -184,31 +183,40 @@ fn three(
     Ok(Oriented { values, notes })
 }
 
+const AS_THE_VALUES_SAY: &str = "the axes are taken as trials, time and neurons, as the values run on \
+     along the second and differ along the third as neurons do (`order` says otherwise)";
+
+/// `[trial, time, neuron]`, or with the time last where the clock says so, if the values agree.
 fn of_three(dataset: &str, values: &ArrayD<f32>, clock: &Clock) -> Result<AxisOrder, Problem> {
-    let &[_, frames, neurons] = values.shape() else {
-        return Ok(AxisOrder::TrialTimeNeuron);
-    };
+    let shape = values.shape();
     if looks_like_movie(values) {
         return Err(Problem::Movie {
             dataset: dataset.to_owned(),
-            shape: values.shape().to_vec(),
+            shape: shape.to_vec(),
         });
     }
     let timed: Vec<usize> = match clock.n_times() {
         None => Vec::new(),
-        Some(n) => (0..3).filter(|&axis| values.shape()[axis] == n).collect(),
+        Some(n) => (0..3).filter(|&axis| shape[axis] == n).collect(),
     };
-    match timed[..] {
-        [1] => Ok(AxisOrder::TrialTimeNeuron),
-        [2] => Ok(AxisOrder::TrialNeuronTime),
-        _ if neurons > frames => Err(open(
-            dataset,
-            values.shape(),
-            "more neurons than frames of a trial",
-        )),
-        _ if runs_along(values, 1, &[0, 2]) => Err(open(dataset, values.shape(), AGAINST)),
-        _ if differs_like_neurons(values) => Err(open(dataset, values.shape(), SWAPPED)),
-        _ => Ok(AxisOrder::TrialTimeNeuron),
+    let told = match timed[..] {
+        [only] => Some(only),
+        _ => time_axis(values),
+    };
+    let likely = told.unwrap_or(longest(shape));
+    if timed.len() != 1 && shape[2] > shape[1] {
+        let why = "more neurons than frames of a trial";
+        return Err(open_in(dataset, shape, likely, why));
+    }
+    let time = told.ok_or_else(|| open_in(dataset, shape, likely, NO_TIME))?;
+    let (order, neurons) = match time {
+        1 => (AxisOrder::TrialTimeNeuron, 2),
+        2 if timed.len() == 1 => (AxisOrder::TrialNeuronTime, 1),
+        _ => return Err(open_in(dataset, shape, time, AGAINST)),
+    };
+    match differ_as_neurons(values, neurons, 0) {
+        true => Ok(order),
+        false => Err(open_in(dataset, shape, time, NO_NEURONS)),
     }
 }
 
@@ -220,54 +228,7 @@ fn looks_like_movie(values: &ArrayD<f32>) -> bool {
     if (largest > LIKELY_COUNT || mean() > LIKELY_MEAN) && values.iter().all(is_whole) {
         return true;
     }
-    let smooth = |axis| neighbours(values, axis).is_some_and(|r| r > SMOOTH);
-    smooth(1) && smooth(2)
-}
-
-/// Whether the values run smoothly along one of the other axes and not, or too few of them to tell,
-/// along `axis`.
-fn runs_along(values: &ArrayD<f32>, axis: usize, others: &[usize]) -> bool {
-    let correlation = |axis| neighbours(values, axis);
-    correlation(axis).is_none_or(|r| r < ROUGH)
-        && others
-            .iter()
-            .any(|&other| correlation(other).is_some_and(|r| r > SMOOTH))
-}
-
-/// Correlation of neighbours along an axis, about the mean of each line; `None` where lines are short
-/// or hardly vary.
-fn neighbours(values: &ArrayD<f32>, axis: usize) -> Option<f64> {
-    let axis = Axis(axis);
-    if values.len_of(axis) < SHORTEST_LINE {
-        return None;
-    }
-    let n_lines = values.len() / values.len_of(axis);
-    let lines = values.lanes(axis).into_iter();
-    let (mut together, mut alone) = (0.0, 0.0);
-    for line in lines.step_by(n_lines.div_ceil(MOST_LINES)) {
-        let (product, square) = products(line);
-        // Of one weight each, whatever their scale.
-        if square > 0.0 {
-            together += product / square;
-            alone += 1.0;
-        }
-    }
-    (alone > 0.0).then(|| together / alone)
-}
-
-/// Sums over neighbours of (a − mean)(b − mean), and of the squares, of what is not missing.
-fn products(line: ArrayView1<'_, f32>) -> (f64, f64) {
-    let present = || line.iter().map(|v| f64::from(*v)).filter(|v| v.is_finite());
-    let n = present().count();
-    let mean = present().sum::<f64>() / n.max(1) as f64;
-    let square: f64 = present().map(|v| (v - mean).powi(2)).sum();
-    let off = |v: f32| f64::from(v) - mean;
-    let pairs = line.iter().zip(line.iter().skip(1));
-    let product = pairs
-        .map(|(&a, &b)| off(a) * off(b))
-        .filter(|p| p.is_finite())
-        .sum();
-    (product, square)
+    is_smooth(values, 1) && is_smooth(values, 2)
 }
 
 /// Trials as they are stored, `[trial, time, neuron]`.
@@ -308,47 +269,107 @@ mod tests {
     #[test]
     fn what_shape_and_values_agree_on_is_taken() {
         assert_eq!(order_of(&[300, 20], 0), Ok(vec![300, 20]));
-        assert_eq!(order_of(&[60, 90, 30], 1), Ok(vec![60, 90, 30]));
         assert_eq!(order_of(&[300], 0), Ok(vec![300, 1]));
     }
 
     #[test]
     fn what_they_leave_open_is_asked_for() {
-        // [neuron, time] twice; [trial, neuron, time], [neuron, trial, time], [time, trial, neuron],
-        // [neuron, time, trial].
+        // [neuron, time] twice; then neurons that are alike, and too few frames to tell.
         for (shape, smooth) in [
             (&[20, 300][..], 1),
             (&[300, 200], 1),
-            (&[60, 30, 90], 2),
-            (&[30, 60, 90], 2),
-            (&[90, 60, 30], 0),
-            (&[60, 10, 6], 0),
+            (&[60, 90, 30], 1),
+            (&[60, 10, 6], 1),
         ] {
             let said = order_of(shape, smooth).unwrap_err();
             assert!(said.contains("`order`"), "{shape:?}: {said}");
         }
     }
 
+    const ALL: [AxisOrder; 6] = [
+        AxisOrder::TrialTimeNeuron,
+        AxisOrder::TrialNeuronTime,
+        AxisOrder::TimeTrialNeuron,
+        AxisOrder::TimeNeuronTrial,
+        AxisOrder::NeuronTrialTime,
+        AxisOrder::NeuronTimeTrial,
+    ];
+
+    /// Events that decay and noise, `[trial, time, neuron]`; the noise alone with a decay of 0.
+    fn calcium(shape: [usize; 3], decay: f32, neurons_differ: bool) -> Array3<f32> {
+        let [n_trials, n_frames, n_neurons] = shape;
+        let mut place = 0.0;
+        let mut chance = || {
+            place += 1.0;
+            ((place * 12.9898_f64).sin() * 43_758.545).fract().abs() as f32
+        };
+        let mut traces = Array3::zeros((n_trials, n_frames, n_neurons));
+        for trial in 0..n_trials {
+            for neuron in 0..n_neurons {
+                let kind = if neurons_differ {
+                    chance_of(neuron)
+                } else {
+                    0.5
+                };
+                let (rate, mut level) = (0.02 + 0.1 * kind, kind * chance());
+                for frame in 0..n_frames {
+                    level = decay * level + f32::from(u8::from(chance() < rate));
+                    let noise: f32 = (0..4).map(|_| chance() - 0.5).sum();
+                    traces[[trial, frame, neuron]] = decay * level + 0.3 * noise;
+                }
+            }
+        }
+        traces
+    }
+
+    fn chance_of(neuron: usize) -> f32 {
+        ((neuron as f64 * 78.233).sin() * 43_758.545).fract().abs() as f32
+    }
+
+    #[test]
+    fn three_axes_are_read_as_they_are_or_asked_for() {
+        let place = |axis| match axis {
+            ArrayAxis::Trial => 0,
+            ArrayAxis::Time => 1,
+            ArrayAxis::Neuron => 2,
+        };
+        for shape in [[60, 90, 30], [40, 300, 20], [200, 100, 8], [12, 90, 60]] {
+            for (decay, neurons_differ) in [(0.93, true), (0.93, false), (0.0, true), (0.0, false)]
+            {
+                let truth = calcium(shape, decay, neurons_differ);
+                for order in ALL {
+                    let places = order.of_three().map(place);
+                    let stored = truth.view().permuted_axes(places).to_owned().into_dyn();
+                    let what = format!("{order} of {shape:?}, {decay}, {neurons_differ}");
+                    let told = order == AxisOrder::TrialTimeNeuron && decay > 0.0 && neurons_differ;
+                    match oriented("x", stored, None, &Clock::Unstated) {
+                        Ok(found) => {
+                            assert!(told, "{what}");
+                            assert_eq!(found.values, truth.view().into_dyn(), "{what}");
+                            assert_eq!(found.notes, [AS_THE_VALUES_SAY], "{what}");
+                        }
+                        Err(Problem::AxisOrder { plausible, .. }) => {
+                            assert!(!told, "{what}");
+                            assert_eq!(plausible.len(), 3, "{what}");
+                            // Without a sign the longest axis is the time.
+                            let is_likely = decay > 0.0 || shape[1] > shape[0];
+                            assert!(plausible.contains(&order) || !is_likely, "{what}");
+                        }
+                        Err(other) => panic!("{what}: {other}"),
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn every_order_can_be_stated() {
-        use AxisOrder::{
-            NeuronTimeTrial, NeuronTrialTime, TimeNeuronTrial, TimeTrialNeuron, TrialNeuronTime,
-            TrialTimeNeuron,
-        };
-        let all = [
-            TrialTimeNeuron,
-            TrialNeuronTime,
-            TimeTrialNeuron,
-            TimeNeuronTrial,
-            NeuronTrialTime,
-            NeuronTimeTrial,
-        ];
         let length = |axis| match axis {
             ArrayAxis::Trial => 3,
             ArrayAxis::Time => 5,
             ArrayAxis::Neuron => 2,
         };
-        for order in all {
+        for order in ALL {
             let shape = order.of_three().map(length);
             let value = |index: &IxDyn| {
                 let digit = |axis| match axis {

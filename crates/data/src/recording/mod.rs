@@ -1,6 +1,7 @@
 //! A user's own recording: from any known format to traces on equal steps.
 
 mod axes;
+mod axis_evidence;
 mod beside;
 mod blocks;
 mod check;
@@ -13,7 +14,7 @@ mod mask;
 #[cfg(feature = "csv")]
 mod moments;
 mod open;
-mod options;
+pub(crate) mod options;
 mod part;
 mod reader;
 mod readers;

@@ -1,5 +1,6 @@
 //! What the caller states of a recording.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::units::Units;
@@ -31,6 +32,21 @@ pub enum AxisOrder {
     NeuronTrialTime,
     /// `[neuron, time, trial]`.
     NeuronTimeTrial,
+}
+
+impl fmt::Display for AxisOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimeNeuron => "time-neuron",
+            Self::NeuronTime => "neuron-time",
+            Self::TrialTimeNeuron => "trial-time-neuron",
+            Self::TrialNeuronTime => "trial-neuron-time",
+            Self::TimeTrialNeuron => "time-trial-neuron",
+            Self::TimeNeuronTrial => "time-neuron-trial",
+            Self::NeuronTrialTime => "neuron-trial-time",
+            Self::NeuronTimeTrial => "neuron-time-trial",
+        })
+    }
 }
 
 impl AxisOrder {
