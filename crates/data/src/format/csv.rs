@@ -1,7 +1,6 @@
 //! Text tables: in and out.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -9,8 +8,9 @@ use csv::ByteRecord;
 use ndarray::ArrayView2;
 
 use crate::format::cells::Cells;
+use crate::format::csv_plan::{Plan, cell, is_missing, number};
 use crate::format::filtered::{Filtered, Step};
-use crate::format::text::{Text, decoded};
+use crate::format::text::Text;
 use crate::whole_file::replace_file;
 use crate::{DataError, Problem};
 
@@ -112,13 +112,6 @@ impl<'a> Line<'a> {
     }
 }
 
-fn cell(record: &ByteRecord, column: usize) -> Cow<'_, str> {
-    match decoded(record.get(column).unwrap_or_default()) {
-        Cow::Borrowed(text) => text.trim().into(),
-        Cow::Owned(text) => text.trim().to_owned().into(),
-    }
-}
-
 fn line_of(record: &ByteRecord) -> u64 {
     record.position().map_or(0, csv::Position::line)
 }
@@ -180,14 +173,14 @@ fn parse_delimited(lines: impl Read, delimiter: u8) -> Result<Table, Problem> {
         seen.push(std::mem::take(&mut record));
     }
     let plan = Plan::of(&seen).ok_or(Problem::NoRows)?;
-    let mut body = plan.body();
+    let mut body = Body::new(&plan);
     for record in seen.into_iter().skip(plan.header_lines) {
         body.push(&record, &plan)?;
     }
     while next(&mut reader, &mut record)? {
         body.push(&record, &plan)?;
     }
-    plan.table(body)
+    body.table(plan)
 }
 
 /// What stands below the header.
@@ -197,6 +190,13 @@ struct Body {
 }
 
 impl Body {
+    fn new(plan: &Plan) -> Self {
+        Self {
+            labels: plan.has_labels.then(Vec::new),
+            cells: Cells::new(plan.width()),
+        }
+    }
+
     fn push(&mut self, record: &ByteRecord, plan: &Plan) -> Result<(), Problem> {
         if record.len() != plan.n_columns {
             return Err(Problem::RaggedCsv {
@@ -218,87 +218,19 @@ impl Body {
         }
         Ok(())
     }
-}
 
-/// Records that are looked at before all are read.
-const RECORDS_SEEN: usize = 12;
-/// Most lines of a header.
-const MOST_HEADER_LINES: usize = 4;
-
-/// How the lines of a table are laid out.
-struct Plan {
-    /// Cells of the first line, or of all lines of the header put together.
-    first: Vec<String>,
-    header_lines: usize,
-    n_columns: usize,
-    /// Whether the first cells of rows are text.
-    has_labels: bool,
-    /// Other columns of text.
-    texts: Vec<usize>,
-}
-
-impl Plan {
-    fn of(seen: &[ByteRecord]) -> Option<Self> {
-        let (first, last) = (seen.first()?, seen.last()?);
-        let is_header = |line: &&ByteRecord| is_header(line, last);
-        let inner = &seen[1..seen.len().max(2) - 1];
-        let more = inner.iter().take(MOST_HEADER_LINES - 1);
-        let header_lines = 1 + more.take_while(is_header).count();
-        let mut first = match header_lines {
-            1 => texts(first),
-            n => joined(&seen[..n]),
-        };
-        let rows = seen.get(header_lines..).unwrap_or_default();
-        // A header without a name for the rows' own is one cell shorter.
-        if rows.first().is_some_and(|row| row.len() == first.len() + 1) {
-            first.insert(0, String::new());
-        }
-        let n_columns = first.len();
-        let is_text = |column: usize| {
-            let rows = rows.iter().filter(|row| column < row.len());
-            let cells = rows.map(|row| cell(row, column));
-            let mut cells = cells.filter(|cell| !is_missing(cell)).peekable();
-            cells.peek().is_some() && cells.all(|cell| is_word(&cell))
-        };
-        let has_labels = n_columns > 1 && is_text(0);
-        let texts = match rows.len() {
-            // One word may be a slip.
-            0 | 1 => Vec::new(),
-            _ => (1..n_columns).filter(|&column| is_text(column)).collect(),
-        };
-        Some(Self {
-            first,
-            header_lines,
-            n_columns,
-            has_labels,
-            texts,
-        })
-    }
-
-    /// Columns of numbers.
-    fn width(&self) -> usize {
-        self.n_columns - usize::from(self.has_labels) - self.texts.len()
-    }
-
-    fn body(&self) -> Body {
-        Body {
-            labels: self.has_labels.then(Vec::new),
-            cells: Cells::new(self.width()),
-        }
-    }
-
-    fn table(self, body: Body) -> Result<Table, Problem> {
-        let Body { labels, cells } = body;
+    fn table(self, plan: Plan) -> Result<Table, Problem> {
+        let Self { labels, cells } = self;
         let is_row = |first: &[String]| first.iter().any(|cell| cell.parse::<f64>().is_ok());
         let n_labels = usize::from(labels.is_some());
-        let width = self.width();
-        if width == 0 || (cells.is_empty() && !is_row(&self.first)) {
+        let width = plan.width();
+        if width == 0 || (cells.is_empty() && !is_row(&plan.first)) {
             return Err(Problem::NoRows);
         }
-        let is_corner_blank = labels.is_some() && self.first.first().is_some_and(|c| is_missing(c));
+        let is_corner_blank = labels.is_some() && plan.first.first().is_some_and(|c| is_missing(c));
         let (mut first, mut text_columns) = (Vec::new(), Vec::new());
-        for (column, name) in self.first.into_iter().enumerate().skip(n_labels) {
-            match self.texts.contains(&column) {
+        for (column, name) in plan.first.into_iter().enumerate().skip(n_labels) {
+            match plan.texts.contains(&column) {
                 true => text_columns.push(name),
                 false => first.push(name),
             }
@@ -308,62 +240,15 @@ impl Plan {
             labels,
             width,
             cells,
-            header_lines: self.header_lines,
+            header_lines: plan.header_lines,
             is_corner_blank,
             text_columns,
         })
     }
 }
 
-fn texts(record: &ByteRecord) -> Vec<String> {
-    let columns = 0..record.len();
-    columns
-        .map(|column| cell(record, column).into_owned())
-        .collect()
-}
-
-/// Text, and not a number of another country.
-fn is_word(cell: &str) -> bool {
-    let is_numeric = |c: char| c.is_ascii_digit() || matches!(c, ',' | '.' | ' ' | '-' | '+');
-    number(cell).is_none() && !cell.chars().all(is_numeric)
-}
-
-/// Whether a line below the first is of the header too, as units are and the levels of pandas: where rows
-/// have a number it has text in its first cell, and else nothing, text or whole numbers, each another.
-fn is_header(line: &ByteRecord, row: &ByteRecord) -> bool {
-    let first = |record: &ByteRecord| cell(record, 0).into_owned();
-    let rest = |record: &ByteRecord| -> Vec<String> {
-        let cells = texts(record).into_iter().skip(1);
-        cells.filter(|cell| !is_missing(cell)).collect()
-    };
-    let (cells, below) = (rest(line), rest(row));
-    let is_number = |cell: &str| !is_missing(cell) && number(cell).is_some();
-    if line.len() != row.len() || is_number(&first(line)) || !below.iter().any(|c| is_number(c)) {
-        return false;
-    }
-    let all_text = !cells.is_empty() && cells.iter().all(|cell| is_word(cell));
-    let is_whole = |cell: &String| cell.bytes().all(|b| b.is_ascii_digit());
-    let distinct: HashSet<&String> = cells.iter().collect();
-    // A single one may as well be a number beside a slip.
-    let are_ids = cells.len() != 1 && cells.iter().all(is_whole) && distinct.len() == cells.len();
-    all_text || (is_word(&first(line)) && is_number(&first(row)) && are_ids)
-}
-
-/// Names from several lines: of the first where they differ, else of all.
-fn joined(lines: &[ByteRecord]) -> Vec<String> {
-    let names = texts(&lines[0]);
-    let distinct: HashSet<&String> = names.iter().skip(1).collect();
-    if distinct.len() + 1 >= names.len() && !names.iter().skip(1).any(|name| is_missing(name)) {
-        return names;
-    }
-    let name = |column: usize| {
-        let parts = lines.iter().map(|line| cell(line, column));
-        let parts: Vec<_> = parts.filter(|part| !is_missing(part)).collect();
-        parts.join("/")
-    };
-    (0..names.len()).map(name).collect()
-}
-
+/// Records that are looked at before all are read.
+const RECORDS_SEEN: usize = 12;
 /// What separates cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Delimiter {
@@ -423,19 +308,6 @@ fn delimiter(text: &[u8]) -> Delimiter {
     let best = Delimiter::ALL.into_iter().rev().max_by_key(score);
     best.filter(|best| score(best).0 > 0)
         .unwrap_or(Delimiter::Byte(b','))
-}
-
-/// An empty cell is a missing frame.
-fn number(cell: &str) -> Option<f64> {
-    match is_missing(cell) {
-        true => Some(f64::NAN),
-        false => cell.parse().ok(),
-    }
-}
-
-/// Whether a cell holds nothing, in the words of the usual programs.
-pub(crate) fn is_missing(cell: &str) -> bool {
-    matches!(cell, "" | "NA" | "N/A" | "#N/A" | "null" | "NULL" | "None")
 }
 
 fn bad_text(error: &csv::Error) -> Problem {

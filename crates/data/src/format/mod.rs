@@ -3,6 +3,8 @@
 pub(crate) mod cells;
 #[cfg(feature = "csv")]
 pub(crate) mod csv;
+#[cfg(feature = "csv")]
+pub(crate) mod csv_plan;
 mod filtered;
 #[cfg(feature = "hdf5")]
 pub(crate) mod hdf5;

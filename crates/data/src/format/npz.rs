@@ -143,7 +143,10 @@ impl Members {
         let values = header.values(&mut member, &object, cast);
         let values = values.map_err(of_archive)?;
         // A byte more, so that the archive checks its checksum at the end.
-        member.read(&mut [0]).map_err(|e| damaged(e.into()))?;
+        member
+            .take(1)
+            .read_to_end(&mut Vec::new())
+            .map_err(|e| damaged(e.into()))?;
         Ok(values)
     }
 }

@@ -1,6 +1,6 @@
 //! Lists: one line for each frame and neuron, or one for each spike.
 
-use std::cmp::Ordering;
+use std::iter::repeat_n;
 
 use ndarray::{Array2, Axis};
 
@@ -307,20 +307,19 @@ impl List {
             .collect();
         let times = || self.times.iter().enumerate();
         let column = |place: usize| -> Vec<f64> {
-            let mut found = Vec::with_capacity(values.nrows());
-            match (n_before - 1).cmp(&place) {
-                Ordering::Less => found.extend(
-                    values
-                        .column(place - n_before)
-                        .iter()
-                        .map(|&v| f64::from(v)),
-                ),
-                Ordering::Equal => found.extend(times().flat_map(|(_, times)| times.all())),
-                Ordering::Greater => {
-                    found.extend(times().flat_map(|(trial, times)| vec![trial as f64; times.len()]))
+            match place.checked_sub(n_before) {
+                Some(neuron) => values
+                    .column(neuron)
+                    .iter()
+                    .map(|&v| f64::from(v))
+                    .collect(),
+                None if place + 1 == n_before => {
+                    times().flat_map(|(_, times)| times.all()).collect()
                 }
+                None => times()
+                    .flat_map(|(trial, times)| repeat_n(trial as f64, times.len()))
+                    .collect(),
             }
-            found
         };
         let mut sorted = columns::sort(Some(&names), names.len(), column);
         let kept: Vec<usize> = sorted
