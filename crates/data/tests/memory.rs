@@ -80,10 +80,14 @@ fn traces(n_frames: usize, n_neurons: usize) -> Array2<f32> {
 
 fn wide_table(traces: &Array2<f32>) -> String {
     let mut text = "time_s".to_owned();
-    (0..traces.ncols()).for_each(|n| write!(text, ",cell_{n}").unwrap());
+    for neuron in 0..traces.ncols() {
+        write!(text, ",cell_{neuron}").unwrap();
+    }
     for (frame, row) in traces.outer_iter().enumerate() {
         write!(text, "\n{:.4}", frame as f64 / 30.0).unwrap();
-        row.iter().for_each(|v| write!(text, ",{v:.6}").unwrap());
+        for value in row {
+            write!(text, ",{value:.6}").unwrap();
+        }
     }
     text
 }

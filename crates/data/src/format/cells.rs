@@ -95,7 +95,9 @@ mod tests {
             let n_rows = 5 + 2 * BLOCK / width;
             let mut cells = Cells::new(width);
             for row in 1..n_rows {
-                (0..width).for_each(|column| cells.push((row * 10 + column % 7) as f64));
+                for column in 0..width {
+                    cells.push((row * 10 + column % 7) as f64);
+                }
             }
             cells.prepend((0..width).map(|column| (column % 7) as f64).collect());
             let last = width - 1;

@@ -195,7 +195,9 @@ mod tests {
     fn numbers_stand_in_their_order_and_names_as_they_come() {
         let order = |ids: &[&str]| {
             let mut survey = Survey::default();
-            ids.iter().for_each(|id| survey.see(id, None, 0.0));
+            for id in ids {
+                survey.see(id, None, 0.0);
+            }
             survey.settle();
             assert!((0..ids.len()).all(|n| survey.ids.place(&survey.ids.names[n]) == Some(n)));
             survey.ids.names
