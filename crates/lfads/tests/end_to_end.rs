@@ -301,7 +301,7 @@ fn missing_frames_and_trials_of_unequal_length_are_fitted() {
     traces.slice_mut(ndarray::s![1, 25.., ..]).fill(f32::NAN);
     traces.slice_mut(ndarray::s![2, 5..9, 1]).fill(f32::NAN);
     data::write_npy(&lfads.path("gaps.npy"), traces.view()).unwrap();
-    lfads.run("fit gaps.npy -o run --rate 10 --units dff --tau 0.4 -c tiny.toml");
+    lfads.run("fit gaps.npy -o run --rate 10 --units dff --tau 0.4 -c tiny.toml --order trial-time-neuron");
     let results = Arrays::read(&lfads.path("run/inferred.h5")).unwrap();
     let rates = results.require("rates").unwrap();
     let is_finite = |trial: usize, bin: usize| rates[[trial, bin, 1]].is_finite();

@@ -196,7 +196,7 @@ impl<'a, M: SequentialVae> Search<'a, M> {
     /// what was found. What stands for spikes that are not observed is expected anew of the best so
     /// far in each round, as in expectation–maximisation. Where inputs are inferred, what the controller hears in each
     /// bin moves along, and Q(u_t|x, f_{t−1}) with it. Under inputs of either kind, which no two trials share, it starts
-    /// from the encoders' answer alone.
+    /// from the encoders' answer alone, which stays where the steps lead to no number.
     pub(crate) fn refine(
         &self,
         x: &Tensor<3>,
@@ -206,6 +206,7 @@ impl<'a, M: SequentialVae> Search<'a, M> {
         let (x, _) = self.model.dynamics().config().external.split(x.clone());
         let is_driven = encoded.deep.external.is_some() || encoded.deep.drive.is_some();
         let mut noise = Noise::new(self.seed, Stream::Search(first), &x.device());
+        let answer = encoded.deep.clone();
         for round in 0..ROUNDS {
             let best = encoded.deep.ic.clone();
             let at = DeepPosterior {
@@ -230,6 +231,13 @@ impl<'a, M: SequentialVae> Search<'a, M> {
             encoded.deep.ic = DiagonalGaussian::from_parameters(found);
             // Where there is a controller there was one start.
             encoded.deep.drive = ends.drive;
+        }
+        if !is_finite(&encoded.deep) {
+            tracing::warn!(
+                "the search for initial conditions of the {} trials from {first} on came to no numbers; the encoder's answer is kept",
+                x.dims()[1]
+            );
+            encoded.deep = answer;
         }
         encoded
     }
@@ -377,6 +385,14 @@ fn run<M: SequentialVae>(
     let n_bins = (encoded.n_bins, encoded.n_lead_in);
     let dynamics = model.dynamics();
     dynamics.generate(at, n_bins, &mut Pass::plain(noise))
+}
+
+fn is_finite(deep: &DeepPosterior) -> bool {
+    let drive = deep.drive.as_ref().map(host);
+    let ic = host(&deep.ic.parameters());
+    ic.iter()
+        .chain(drive.iter().flatten())
+        .all(|value| value.is_finite())
 }
 
 /// Of the ends from several starts, those of all trials one below the other, each trial's best:
