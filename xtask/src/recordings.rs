@@ -215,7 +215,8 @@ fn rows(printed: &str) -> Option<Rows> {
     let lines = printed
         .lines()
         .skip_while(|line| !line.starts_with("rates  ") || !line.contains("mean / truth"));
-    let rows = lines.skip(1).map(|line| {
+    let rows = lines.skip(1).take_while(|line| !line.is_empty());
+    let rows = rows.map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (name, numbers) = words.split_at_checked(words.len().checked_sub(3)?)?;
         let number = |at: usize| numbers[at].parse().unwrap_or(f64::NAN);
@@ -364,7 +365,8 @@ mod tests {
         let printed = "rates      0.8352   0.7783   0.8308   0.7734   0.8742 [0.0060, 0.9487]\n\n\
             rates                        per neuron r2, median   pooled r2   mean / truth\n\
             this file                                   0.8742      0.8308         0.9328\n\
-            OASIS, 8 components, 0.4 s                       –      0.3955         0.8522\n";
+            OASIS, 8 components, 0.4 s                       –      0.3955         0.8522\n
+            \ninputs: longest within 2 frames of the pulse in 10% of the trials\n";
         let rows = rows(printed).unwrap();
         assert_eq!(rows[0], ("this file".into(), [0.8742, 0.8308, 0.9328]));
         assert!(rows[1].1[0].is_nan() && rows[1].1[2] > 0.8);
