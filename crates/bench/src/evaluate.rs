@@ -12,8 +12,6 @@ use ndarray::{Array3, ArrayView3, Axis, s};
 use crate::figures::{Example, Pair};
 use crate::table::Metric;
 
-/// Bins by which an inferred pulse may miss the true one.
-pub const TOLERANCE: usize = 2;
 /// Neurons in the figure.
 const N_EXAMPLES: usize = 3;
 
@@ -86,7 +84,8 @@ pub fn pulses(inferred: &Inferred, dataset: &Dataset) -> Result<Option<PulseTimi
     let (Some(inputs), Some(truth)) = (&inferred.inputs, &dataset.valid.inputs) else {
         return Ok(None);
     };
-    pulse_timing(inputs.mean.view(), truth.view(), TOLERANCE).map(Some)
+    let tolerance = PulseTiming::TOLERANCE;
+    pulse_timing(inputs.mean.view(), truth.view(), tolerance).map(Some)
 }
 
 /// The first held-out trial, its most active neurons; nothing if the model or the dataset lack

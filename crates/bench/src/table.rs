@@ -7,7 +7,6 @@ use metrics::PulseTiming;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::evaluate::TOLERANCE;
 use crate::run::LEVELS;
 
 /// What is compared with the truth, in the order of the paper's columns.
@@ -107,15 +106,12 @@ impl Table {
         page += &grid(&self.spread_cells());
         page += "\nThe r² of the first table by the encoder's answer alone, without the search for initial conditions.\n\n";
         page += &grid(&self.encoder_cells());
-        if self
-            .rows
-            .iter()
-            .any(|row| row.pulses.iter().any(Option::is_some))
-        {
+        if self.rows.iter().any(TableRow::has_pulses) {
+            let tolerance = PulseTiming::TOLERANCE;
             // Writing to a `String` cannot fail.
             let _ = write!(
                 page,
-                "\nThe pulse of each held-out trial, said to be where the posterior mean of the inferred inputs is longest: share of trials in which that is at most {TOLERANCE} bins away, median distance in bins, mean square of the inputs within {TOLERANCE} bins of the pulse over that elsewhere.\n\n"
+                "\nThe pulse of each held-out trial, said to be where the posterior mean of the inferred inputs is longest: share of trials in which that is at most {tolerance} bins away, median distance in bins, mean square of the inputs within {tolerance} bins of the pulse over that elsewhere.\n\n"
             );
             page += &grid(&self.pulse_cells());
         }
@@ -196,10 +192,7 @@ impl Table {
     fn pulse_cells(&self) -> Vec<Vec<String>> {
         let mut header = labels();
         header.extend(["found", "distance, bins", "energy ratio"].map(Into::into));
-        let driven = self
-            .rows
-            .iter()
-            .filter(|row| row.pulses.iter().any(Option::is_some));
+        let driven = self.rows.iter().filter(|row| row.has_pulses());
         let rows = driven.map(|row| {
             let of = |number: fn(&PulseTiming) -> f64, decimals| {
                 let values: Vec<f64> = row.pulses.iter().flatten().map(number).collect();
@@ -236,6 +229,10 @@ impl TableRow {
         [&self.data, &self.model, &self.variant]
             .map(Clone::clone)
             .into()
+    }
+
+    fn has_pulses(&self) -> bool {
+        self.pulses.iter().any(Option::is_some)
     }
 
     fn lowest_cell(&self, metric: Metric) -> String {

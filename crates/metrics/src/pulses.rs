@@ -18,6 +18,11 @@ pub struct PulseTiming {
     pub energy_ratio: f64,
 }
 
+impl PulseTiming {
+    /// Bins by which benchmarks let an inferred pulse miss the true one.
+    pub const TOLERANCE: usize = 2;
+}
+
 /// Compares inferred inputs with the pulse of each trial. There is no threshold: a trial's pulse is said to be where the
 /// inferred input is longest, over all inputs together. A true pulse is where the true input is longest, trials without
 /// any do not count.

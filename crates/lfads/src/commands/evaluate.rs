@@ -15,9 +15,6 @@ use serde::Serialize;
 
 use super::Session;
 
-/// Frames by which an inferred pulse may miss the true one.
-const TOLERANCE: usize = 2;
-
 /// Compare what was inferred with the truth.
 ///
 /// r2 is the squared Pearson correlation, blind to scale and offset; cod is 1 - SSE/SST, which
@@ -192,7 +189,8 @@ impl Evaluate {
         if let Some(timing) = pulses {
             let _ = writeln!(
                 page,
-                "\ninputs: longest within {TOLERANCE} frames of the pulse in {:.0}% of the trials, median distance {:.1} frames; mean square there {:.1} times that elsewhere",
+                "\ninputs: longest within {} frames of the pulse in {:.0}% of the trials, median distance {:.1} frames; mean square there {:.1} times that elsewhere",
+                PulseTiming::TOLERANCE,
                 100.0 * timing.found,
                 timing.median_distance,
                 timing.energy_ratio
@@ -322,7 +320,7 @@ impl Comparison<'_> {
             for sd_s in activity.widths_s() {
                 let smooth = activity.smoothed(sd_s);
                 // Components weigh neurons by how much they vary: in spikes, or as bright as they are.
-                for units in [None, sizes.as_deref()] {
+                for units in std::iter::once(None).chain(sizes.as_deref().map(Some)) {
                     let held = in_units(units, &smooth, |s| of_components(s, train.view()))?;
                     let components = format!("{by}, {N_COMPONENTS} components, {sd_s} s");
                     self.keep_better(&mut best_held, components, held.view(), rates.view())?;
@@ -351,7 +349,7 @@ impl Comparison<'_> {
             return Ok(None);
         }
         let [inferred, truth] = [&inferred, &truth].map(of_trials);
-        Ok(pulse_timing(inferred.view(), truth.view(), TOLERANCE).ok())
+        Ok(pulse_timing(inferred.view(), truth.view(), PulseTiming::TOLERANCE).ok())
     }
 
     fn keep_better(

@@ -102,7 +102,11 @@ impl LorenzBenchmark {
         let root = RootSeed(seed);
         let readout = self.readout(root);
         let (states, scale) = self.states(root)?;
-        let conditions = self.conditions(&states, &readout)?;
+        // Of driven trials each has a course of its own.
+        let conditions = match self.pulse {
+            Some(_) => Vec::new(),
+            None => self.conditions(&states, &readout)?,
+        };
         let observer = self.observation.observer(self.dt_s, self.n_neurons, seed)?;
         let splits = self.design.run(|id| {
             let driven = match &self.pulse {
