@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
+use crate::performance::Timed;
 use crate::recipe::RowSelector;
 use runs::device::DeviceKind;
-use zoo::ModelName;
 
 /// Runs the Table 1 benchmark of Prince & Richards (2019).
 #[derive(Debug, Parser)]
@@ -35,9 +35,9 @@ pub struct Performance {
     #[arg(long)]
     pub steps: bool,
 
-    /// Only this model: lfads, ladder-lfads or count-ladder
+    /// Only this model
     #[arg(long, value_name = "MODEL", requires = "steps")]
-    pub model: Option<ModelName>,
+    pub model: Option<Timed>,
 
     /// Threads of the CPU [default: one per core]
     #[arg(long, value_name = "N")]

@@ -76,16 +76,18 @@ pub fn rates_per_neuron(
     Ok(median(neurons.iter().flatten().map(|fit| fit.r2)))
 }
 
-/// What the inferred inputs tell of the held-out trials' pulses, if both are known.
+/// What the inferred inputs tell of the held-out trials' pulses, if both are known and some trial has a pulse.
 ///
 /// # Errors
-/// As [`pulse_timing`].
+/// Arrays of different shapes, or values that are not finite.
 pub fn pulses(inferred: &Inferred, dataset: &Dataset) -> Result<Option<PulseTiming>, MetricsError> {
     let (Some(inputs), Some(truth)) = (&inferred.inputs, &dataset.valid.inputs) else {
         return Ok(None);
     };
-    let tolerance = PulseTiming::TOLERANCE;
-    pulse_timing(inputs.mean.view(), truth.view(), tolerance).map(Some)
+    match pulse_timing(inputs.mean.view(), truth.view(), PulseTiming::TOLERANCE) {
+        Err(MetricsError::ConstantTruth { .. }) => Ok(None),
+        timing => timing.map(Some),
+    }
 }
 
 /// The first held-out trial, its most active neurons; nothing if the model or the dataset lack

@@ -1,10 +1,10 @@
-"""Training steps of LFADS and ladder LFADS in PyTorch beside this workspace's, on the same cores in one run.
+"""Training steps of LFADS, alone and driven, and of ladder LFADS in PyTorch beside this workspace's, on the same cores in one run.
 
     pip install torch
     python crates/gru/benches/pytorch_comparison.py [--threads N] [--steps N]
 
-The PyTorch models are written the usual way: nn.GRU for the encoders; the generator, and the ladder's shallow level, as
-loops over time in Python. Sizes are those of Table 1 (batch 65, 100 bins, 30 neurons). Needs nothing but torch and cargo.
+The PyTorch models are written the usual way: nn.GRU for the encoders; the generator, the controller that infers its inputs,
+and the ladder's shallow level, as loops over time in Python. Sizes are those of Table 1 (batch 65, 100 bins, 30 neurons). Needs nothing but torch and cargo.
 """
 
 import argparse
@@ -22,18 +22,19 @@ from torch.nn import functional as F
 BINS, TRIALS, NEURONS = 100, 65, 30
 HIDDEN, FACTORS = 64, 3
 SHALLOW, LATENT = 128, 100
+CONTROL, CONTROL_ENCODER, INPUTS = 64, 32, 2
 CLIP = 5.0
 
 
 class Deep(nn.Module):
     """Encoder, initial condition, generator, factors and log-rates."""
 
-    def __init__(self):
+    def __init__(self, n_inputs=1):
         super().__init__()
         self.encoder = nn.GRU(NEURONS, HIDDEN, bidirectional=True)
         self.initial = nn.Parameter(torch.zeros(2, 1, HIDDEN))
         self.posterior = nn.Linear(2 * HIDDEN, 2 * HIDDEN)
-        self.generator = nn.GRUCell(1, HIDDEN)
+        self.generator = nn.GRUCell(n_inputs, HIDDEN)
         self.factors = nn.Linear(HIDDEN, FACTORS, bias=False)
         self.rates = nn.Linear(FACTORS, NEURONS)
 
@@ -48,9 +49,9 @@ class Deep(nn.Module):
         divergence = 0.5 * (ratio + mean**2 / 0.1 - 1 - torch.log(ratio)).sum()
         return ic, divergence, hidden / 0.3
 
-    def generate(self, state, nothing):
+    def generate(self, state, inputs):
         """One step of the generator."""
-        return self.generator(nothing, state).clamp(-CLIP, CLIP)
+        return self.generator(inputs, state).clamp(-CLIP, CLIP)
 
     def l2(self):
         return 0.5 * 250 * (self.generator.weight_hh**2).mean()
@@ -72,6 +73,37 @@ class Lfads(nn.Module):
         log_counts = self.deep.rates(factors) - 2.3
         log_prob = counts * log_counts - torch.exp(log_counts) - torch.lgamma(counts + 1)
         return (divergence - (weights * log_prob).sum()) / counts.shape[1] + self.deep.l2()
+
+
+class DrivenLfads(nn.Module):
+    """Inputs from a controller that hears its encoder, a bin away, and the factors of the bin before."""
+
+    def __init__(self):
+        super().__init__()
+        self.deep = Deep(INPUTS)
+        self.encoder = nn.GRU(NEURONS, CONTROL_ENCODER, bidirectional=True)
+        self.controller = nn.GRUCell(2 * CONTROL_ENCODER + FACTORS, CONTROL)
+        self.posterior = nn.Linear(CONTROL, 2 * INPUTS)
+
+    def loss(self, counts):
+        trials = counts.shape[1]
+        state, divergence, weights = self.deep.encode(counts)
+        ahead, back = self.encoder(counts)[0].chunk(2, 2)
+        heard = torch.cat([F.pad(ahead, (0, 0, 0, 0, 1, 0))[:-1], F.pad(back, (0, 0, 0, 0, 0, 1))[1:]], 2)
+        control, factors = counts.new_zeros(trials, CONTROL), self.deep.factors(state)
+        log_counts = []
+        for t in range(BINS):
+            control = self.controller(torch.cat([heard[t], factors], 1), control).clamp(-CLIP, CLIP)
+            mean, log_variance = self.posterior(control).chunk(2, 1)
+            inputs = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+            ratio = torch.exp(log_variance) / 0.1
+            divergence = divergence + 0.5 * (ratio + mean**2 / 0.1 - 1 - torch.log(ratio)).sum()
+            state = self.deep.generate(state, inputs)
+            factors = self.deep.factors(F.dropout(state, 0.1))
+            log_counts.append(self.deep.rates(factors) - 2.3)
+        log_counts = torch.stack(log_counts)
+        log_prob = counts * log_counts - torch.exp(log_counts) - torch.lgamma(counts + 1)
+        return (divergence - (weights * log_prob).sum()) / trials + self.deep.l2()
 
 
 class Ladder(nn.Module):
@@ -140,11 +172,11 @@ def main():
     counts = torch.poisson(torch.full((BINS, TRIALS, NEURONS), 0.13))
     mine = ours(args.threads)
     print(f"torch {torch.__version__}, {args.threads} threads; median training step, ms")
-    print(f"{'model':8} {'PyTorch':>9} {'here':>9} {'ratio':>7}")
-    for name, model in [("lfads", Lfads()), ("ladder", Ladder())]:
+    print(f"{'model':12} {'PyTorch':>9} {'here':>9} {'ratio':>7}")
+    for name, model in [("lfads", Lfads()), ("driven-lfads", DrivenLfads()), ("ladder-lfads", Ladder())]:
         theirs = median_step_ms(model, counts, args.steps)
         here = mine[name]["step_ms"]
-        print(f"{name:8} {theirs:9.1f} {here:9.1f} {theirs / here:7.1f}")
+        print(f"{name:12} {theirs:9.1f} {here:9.1f} {theirs / here:7.1f}")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 
 use crate::args::Performance;
 use crate::reproduce_table1::use_threads;
+use clap::ValueEnum;
 use report::Report;
-use steps::{TIMED, Times};
-use zoo::ModelName;
+pub use steps::Timed;
+use steps::Times;
 
 /// Measures; prints the steps as JSON, or writes the report.
 ///
@@ -39,10 +40,10 @@ pub fn run(args: &Performance) -> Result<()> {
     print(&line).context("cannot print where the report is")
 }
 
-fn measure_steps(args: &Performance) -> Result<Vec<(ModelName, Times)>> {
+fn measure_steps(args: &Performance) -> Result<Vec<(Timed, Times)>> {
     let models = match args.model {
         Some(model) => vec![model],
-        None => TIMED.to_vec(),
+        None => Timed::value_variants().to_vec(),
     };
     models
         .into_iter()
@@ -50,7 +51,7 @@ fn measure_steps(args: &Performance) -> Result<Vec<(ModelName, Times)>> {
         .collect()
 }
 
-fn json(gemm_gflops: f64, steps: &[(ModelName, Times)]) -> Result<Value> {
+fn json(gemm_gflops: f64, steps: &[(Timed, Times)]) -> Result<Value> {
     let mut all = Map::new();
     all.insert("gemm_gflops".into(), gemm_gflops.into());
     for (kind, times) in steps {

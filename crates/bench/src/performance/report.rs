@@ -8,10 +8,9 @@ use plotters::prelude::*;
 
 use super::criterion::Estimate;
 use super::scaling::{LARGE, Scaling};
-use super::steps::{Step, Times};
+use super::steps::{Step, Timed, Times};
 use runs::machine;
 use runs::store::write_atomically;
-use zoo::ModelName;
 
 const SIZE: (u32, u32) = (1000, 640);
 const PALETTE: [RGBColor; 4] = [
@@ -24,7 +23,7 @@ const PALETTE: [RGBColor; 4] = [
 /// Everything that was measured.
 pub struct Report {
     pub gemm_gflops: f64,
-    pub steps: Vec<(ModelName, Times)>,
+    pub steps: Vec<(Timed, Times)>,
     pub scaling: Vec<Scaling>,
     pub large: Step,
     pub kernels: Vec<Estimate>,
@@ -75,6 +74,17 @@ impl Report {
                 100.0 * rate,
                 times.first_step_ms,
                 times.posterior_mean_s
+            )?;
+        }
+        let step_ms = |wanted| {
+            let found = self.steps.iter().find(|(kind, _)| *kind == wanted);
+            found.map(|(_, times)| times.step_ms)
+        };
+        if let Some((driven, alone)) = step_ms(Timed::DrivenLfads).zip(step_ms(Timed::Lfads)) {
+            writeln!(
+                text,
+                "\nInferred inputs make a step of LFADS {:.2} times as long.",
+                driven / alone
             )?;
         }
         text.push_str(

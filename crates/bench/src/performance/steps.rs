@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::Device;
 use calcium::estimate::median;
+use clap::ValueEnum;
 use model::train::{Observer, StepReport};
 use model::{
-    CalciumModel, CountLadderConfig, DynamicsConfig, FluorStatistics, Indicator, LadderConfig,
-    LfadsConfig, SequentialVae, TrainConfig, TrainData, fit, posterior_mean,
+    CalciumModel, ControllerConfig, CountLadderConfig, DynamicsConfig, FluorStatistics, Indicator,
+    LadderConfig, LfadsConfig, SequentialVae, TrainConfig, TrainData, fit, posterior_mean,
 };
 use ndarray::{Array3, s};
 use runs::machine::PeakMemory;
@@ -32,19 +33,51 @@ const WARM_UP_STEPS: usize = 6;
 const N_SAMPLES: usize = 200;
 const N_TRIALS: usize = 260;
 
+/// Inferred inputs of [`Timed::DrivenLfads`].
+const N_INPUTS: usize = 2;
+
 /// Models with training steps of different kinds.
-pub const TIMED: [ModelName; 3] = [
-    ModelName::Lfads,
-    ModelName::LadderLfads,
-    ModelName::CountLadder,
-];
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Timed {
+    /// LFADS on spike counts
+    Lfads,
+    /// The same with two inferred inputs
+    DrivenLfads,
+    /// Ladder LFADS as published
+    LadderLfads,
+    /// Ladder LFADS whose spikes are counts
+    CountLadder,
+}
+
+impl Timed {
+    /// As on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lfads => "lfads",
+            Self::DrivenLfads => "driven-lfads",
+            Self::LadderLfads => "ladder-lfads",
+            Self::CountLadder => "count-ladder",
+        }
+    }
+
+    /// As in a table.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Lfads => ModelName::Lfads.title(),
+            Self::DrivenLfads => "LFADS with two inferred inputs",
+            Self::LadderLfads => ModelName::LadderLfads.title(),
+            Self::CountLadder => ModelName::CountLadder.title(),
+        }
+    }
+}
 
 /// Products of a training step at Table 1's sizes, in 10⁹ operations.
-fn gflop(model: ModelName) -> f64 {
+fn gflop(model: Timed) -> f64 {
     let sizes = Sizes::TABLE_1;
     let per_bin = match model {
-        ModelName::LadderLfads => deep_flop(sizes) + shallow_flop(sizes),
-        _ => deep_flop(sizes),
+        Timed::LadderLfads => deep_flop(sizes) + shallow_flop(sizes),
+        Timed::DrivenLfads => deep_flop(sizes) + controller_flop(sizes),
+        Timed::Lfads | Timed::CountLadder => deep_flop(sizes),
     };
     per_bin * (sizes.n_bins * sizes.batch) as f64 / 1e9
 }
@@ -58,6 +91,21 @@ fn deep_flop(sizes: Sizes) -> f64 {
     let generator = 3 * 3 * h * h;
     let readout = 3 * (h * f + f * n);
     2.0 * (encoder + generator + readout) as f64
+}
+
+/// The same for the controller of [`ControllerConfig::default`], its encoder and what it makes of inputs.
+fn controller_flop(sizes: Sizes) -> f64 {
+    let ControllerConfig {
+        n_encoder: e,
+        n_controller: c,
+        ..
+    } = ControllerConfig::default();
+    let (n, f, u) = (sizes.n_neurons, N_FACTORS, N_INPUTS);
+    let encoder = 2 * 3 * e * (2 * n + 3 * e);
+    let controller = 3 * 3 * c * (2 * e + f + c);
+    let posterior = 3 * c * 2 * u;
+    let generator = 3 * 3 * u * sizes.hidden;
+    2.0 * (encoder + controller + posterior + generator) as f64
 }
 
 /// The same for the shallow level of [`LadderConfig::default`].
@@ -124,19 +172,22 @@ pub struct Times {
     pub posterior_mean_s: f64,
 }
 
-/// Times one of [`TIMED`] at Table 1's sizes.
+/// Times one model at Table 1's sizes.
 ///
 /// # Errors
-/// If the model is none of these or cannot be trained.
-pub fn measure(kind: ModelName) -> Result<Times> {
+/// If it cannot be trained.
+pub fn measure(kind: Timed) -> Result<Times> {
     let device = Device::flex().autodiff();
     let counts = counts(N_TRIALS, Sizes::TABLE_1);
     match kind {
-        ModelName::Lfads => {
-            let model = LfadsConfig::default().init(&[0.1; 30], DT_S, 1, &device)?;
-            times(kind, model, counts)
+        Timed::Lfads | Timed::DrivenLfads => {
+            let mut config = LfadsConfig::default();
+            if kind == Timed::DrivenLfads {
+                config.dynamics.controller.n_inputs = N_INPUTS;
+            }
+            times(kind, config.init(&[0.1; 30], DT_S, 1, &device)?, counts)
         }
-        ModelName::LadderLfads => {
+        Timed::LadderLfads => {
             let fluor = fluorescence(counts);
             let statistics = FluorStatistics::measure(fluor.view(), &INDICATOR);
             let config = LadderConfig::default();
@@ -146,7 +197,7 @@ pub fn measure(kind: ModelName) -> Result<Times> {
                 fluor,
             )
         }
-        ModelName::CountLadder => {
+        Timed::CountLadder => {
             let fluor = fluorescence(counts);
             let statistics = FluorStatistics::measure(fluor.view(), &INDICATOR);
             let calcium = CalciumModel::shared(INDICATOR, Sizes::TABLE_1.n_neurons);
@@ -157,10 +208,6 @@ pub fn measure(kind: ModelName) -> Result<Times> {
                 fluor,
             )
         }
-        other => bail!(
-            "{other} is not timed; timed are {}",
-            TIMED.map(ModelName::name).join(", ")
-        ),
     }
 }
 
@@ -204,7 +251,7 @@ fn saved_bytes(sizes: Sizes) -> f64 {
     (values * sizes.n_bins * sizes.batch * size_of::<f32>()) as f64
 }
 
-fn times<M: SequentialVae>(kind: ModelName, model: M, observed: Array3<f32>) -> Result<Times> {
+fn times<M: SequentialVae>(kind: Timed, model: M, observed: Array3<f32>) -> Result<Times> {
     let (model, milliseconds) = train(model, observed.clone(), Sizes::TABLE_1.batch, 54)?;
     let start = Instant::now();
     posterior_mean(&model, observed.view(), N_SAMPLES, 1)?;

@@ -339,17 +339,22 @@ impl Comparison<'_> {
         else {
             return Ok(None);
         };
+        if inferred.shape()[..2] != truth.shape()[..2] {
+            return Ok(None);
+        }
+        // Behind the end of a shorter trial nothing is inferred.
         let is_whole = |trial: usize| {
             let held_out = |mask: &Array2<bool>| mask.row(trial).iter().all(|&v| v);
-            self.held_out.as_ref().is_none_or(held_out)
+            let inputs = inferred.index_axis(Axis(0), trial);
+            self.held_out.as_ref().is_none_or(held_out) && inputs.iter().all(|u| u.is_finite())
         };
         let trials: Vec<usize> = (0..inferred.dim().0).filter(|&t| is_whole(t)).collect();
         let of_trials = |array: &Array3<f32>| array.select(Axis(0), &trials);
-        if inferred.shape()[..2] != truth.shape()[..2] || trials.is_empty() {
-            return Ok(None);
-        }
         let [inferred, truth] = [&inferred, &truth].map(of_trials);
-        Ok(pulse_timing(inferred.view(), truth.view(), PulseTiming::TOLERANCE).ok())
+        match pulse_timing(inferred.view(), truth.view(), PulseTiming::TOLERANCE) {
+            Err(MetricsError::ConstantTruth { .. }) => Ok(None),
+            timing => Ok(timing.map(Some)?),
+        }
     }
 
     fn keep_better(
