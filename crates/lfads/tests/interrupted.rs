@@ -267,6 +267,33 @@ fn what_is_missing_of_a_finished_fit_is_made_again() {
 }
 
 #[test]
+fn more_steps_may_be_asked_of_a_finished_fit() {
+    let lfads = prepared(12);
+    lfads.run(FIT);
+    let before = Arrays::read(&lfads.path("run/inferred.h5")).unwrap();
+    let log = lfads.output(&format!("{FIT} --steps 30"));
+    let log = String::from_utf8_lossy(&log.stderr).into_owned();
+    assert!(log.contains("goes on from 12 steps to 30"), "{log}");
+    let read = |name: &str| std::fs::read_to_string(lfads.path("run").join(name)).unwrap();
+    assert!(read("result.json").contains("\"steps\": 30"));
+    assert!(read("run.json").contains("\"n_steps\": 30"));
+    assert!(read("config.toml").contains("n_steps = 30"));
+    let after = Arrays::read(&lfads.path("run/inferred.h5")).unwrap();
+    assert!(after.require("rates").unwrap() != before.require("rates").unwrap());
+    let log = lfads.output(&format!("{FIT} --steps 30"));
+    assert!(String::from_utf8_lossy(&log.stderr).contains("already complete"));
+    let fewer = lfads.output(&format!("{FIT} --steps 20"));
+    let message = String::from_utf8_lossy(&fewer.stderr).into_owned();
+    assert_eq!(fewer.status.code(), Some(2));
+    assert!(
+        message.contains("n_steps` is 30 there, 20 here"),
+        "{message}"
+    );
+    lfads.run("infer run trials.h5 -o again.h5");
+    lfads.run("report run");
+}
+
+#[test]
 fn weights_are_those_of_the_run_or_of_none() {
     let lfads = prepared(12);
     for (run, options) in [("one", ""), ("two", "--seed 2")] {
@@ -302,7 +329,7 @@ fn weights_are_those_of_the_run_or_of_none() {
     refused(&["contradicts itself", "`source.dt_s` is -1"]);
     std::fs::write(&run, text.replace("\"tau_s\": 0.4,", "\"tau_s\": 1e300,")).unwrap();
     refused(&["contradicts itself", "`calibration.tau_s` is 1"]);
-    std::fs::write(&run, text.replace("\"format\": 3", "\"format\": 1")).unwrap();
+    std::fs::write(&run, text.replace("\"format\": 4", "\"format\": 1")).unwrap();
     refused(&["format 1"]);
     let message = lfads.output("fit trials.h5 -o one -c tiny.toml").stderr;
     assert!(String::from_utf8_lossy(&message).contains("format 1"));

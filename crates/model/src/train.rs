@@ -123,6 +123,17 @@ struct State {
     events: Vec<Event>,
 }
 
+impl State {
+    /// The same on its way to a later end.
+    fn lengthen(&mut self, more: usize) {
+        if more > 0 {
+            self.n_steps += more;
+            self.stopped_early = false;
+            self.validations_since_best = 0;
+        }
+    }
+}
+
 struct Trainer<'a, M> {
     model: M,
     average: M,

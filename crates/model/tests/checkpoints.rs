@@ -80,6 +80,35 @@ fn a_training_that_is_stopped_anywhere_ends_with_the_same_bits() {
 }
 
 #[test]
+fn a_finished_training_goes_on_for_more_steps_and_never_for_fewer() {
+    let data = counts();
+    let folder = tempfile::tempdir().unwrap();
+    let of_steps = |n_steps| {
+        let checkpoints = Some(Checkpoints::new(folder.path(), &Value::Null));
+        fit(
+            lfads(&device()),
+            &data,
+            &training(n_steps),
+            1,
+            checkpoints,
+            &mut (),
+        )
+    };
+    let short = of_steps(6).unwrap();
+    let long = of_steps(15).unwrap();
+    assert_eq!((short.steps, long.steps), (6, 15));
+    assert_eq!(long.events, [Event::Resumed { step: 6 }]);
+    assert!(long.history.starts_with(&short.history));
+    assert!(long.history.len() > short.history.len());
+    assert_ne!(rates(&long, data.valid()), rates(&short, data.valid()));
+    let error = of_steps(9).err().unwrap().to_string();
+    assert!(
+        error.contains("`training.n_steps` is 15 there, 9 here"),
+        "{error}"
+    );
+}
+
+#[test]
 fn the_way_back_and_what_happened_survive_an_interruption() {
     let (data, config) = (
         counts(),
@@ -209,8 +238,8 @@ fn a_checkpoint_of_another_training_is_refused_by_the_field_that_differs() {
     };
     refused(train(&data, &config, 2, &name), "`seed` is 1 there, 2 here");
     refused(
-        train(&data, &training(6), 1, &name),
-        "`training.n_steps` is 5",
+        train(&data, &training(4), 1, &name),
+        "`training.n_steps` is 5 there, 4 here",
     );
     let other = json!({"model": "oasis-lfads"});
     refused(

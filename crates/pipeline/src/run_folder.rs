@@ -1,5 +1,6 @@
 //! A run's folder: everything that says what was fitted to what, the weights, and the results.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -22,7 +23,7 @@ use crate::held_out::HeldOut;
 use crate::proof::Proof;
 
 /// Layout of the folder.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// `run.json`: everything that decides the numbers of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,11 +115,17 @@ impl RunRecord {
         FORMAT
     }
 
-    /// What checkpoints of the fit say they belong to.
+    /// What checkpoints of the fit say they belong to: all but the number of steps, which may be raised.
     ///
     /// # Errors
     /// None for a record of this version.
     pub fn identity(&self) -> Result<Value> {
+        let mut identity = self.to_json()?;
+        set_steps(&mut identity, None);
+        Ok(identity)
+    }
+
+    fn to_json(&self) -> Result<Value> {
         // By way of text, in which a 32-bit float has fewer digits than as a 64-bit one.
         Ok(serde_json::from_slice(&serde_json::to_vec(self)?)?)
     }
@@ -189,6 +196,20 @@ impl RunRecord {
         let mut bad = sizes.filter(|size| !(size.is_finite() && **size > 0.0));
         bad.next()
             .map(|size| format!("`calibration.spike_size` holds {size}; it must be above 0"))
+    }
+}
+
+/// Gives a record the number of steps of another one, or none; the user's own setting is part of it.
+fn set_steps(record: &mut Value, of: Option<&Value>) {
+    for at in ["/training", "/config/training"] {
+        let wanted = of.and_then(|of| of.pointer(at)?.get("n_steps").cloned());
+        let Some(settings) = record.pointer_mut(at).and_then(Value::as_object_mut) else {
+            continue;
+        };
+        match wanted {
+            Some(steps) => settings.insert("n_steps".into(), steps),
+            None => settings.remove("n_steps"),
+        };
     }
 }
 
@@ -295,7 +316,8 @@ impl RunFolder {
         Ok(whole)
     }
 
-    /// The folder of the fit that `record` describes, new or to be gone on with.
+    /// The folder of the fit that `record` describes, new or to be gone on with, for more steps than it was asked for
+    /// before if the record says so.
     ///
     /// # Errors
     /// If it holds another fit, or another process works on it.
@@ -306,13 +328,22 @@ impl RunFolder {
         let lock = Lock::take(&folder.file("lock"), "-o")?;
         data::sweep(path);
         data::sweep(&folder.checkpoints());
-        let this = record.identity()?;
+        let this = record.to_json()?;
         serde_json::from_value::<RunRecord>(this.clone()).with_context(|| {
             let path = path.display();
             format!("{path}: a setting or what was measured of the recording is infinite or no number, and cannot be kept")
         })?;
         if folder.file("run.json").is_file() {
-            folder.refuse_another(&this)?;
+            if let Some(before) = folder.steps_before(&this)? {
+                tracing::info!(
+                    "{}: goes on from {before} steps to {}, by the schedule of the latter; a fit that had been asked for as many at once would have taken other steps",
+                    path.display(),
+                    record.training.n_steps
+                );
+                // In this order: whenever it is killed, what is there is an unfinished fit.
+                folder.remove("result.json")?;
+                folder.write("run.json", record)?;
+            }
         } else {
             folder.refuse_what_is_no_runs()?;
             folder.write("run.json", record)?;
@@ -339,9 +370,16 @@ impl RunFolder {
         }
     }
 
-    /// Refuses a folder that holds the run of another fit than `this`.
-    fn refuse_another(&self, this: &Value) -> Result<()> {
-        let other = self.check_format()?;
+    /// The steps that the folder's run was asked for, if `this` is the same fit with more of them. Refuses a folder
+    /// that holds the run of another fit.
+    fn steps_before(&self, this: &Value) -> Result<Option<u64>> {
+        let mut other = self.check_format()?;
+        let steps = |record: &Value| record.pointer("/training/n_steps")?.as_u64();
+        let (before, now) = (steps(&other), steps(this));
+        let raised = before < now;
+        if raised {
+            set_steps(&mut other, Some(this));
+        }
         // What the user chose says more than what was measured with it.
         let telling = ["source", "model", "config"].into_iter().find_map(|part| {
             let found = Difference::between(&other[part], &this[part])?;
@@ -353,7 +391,7 @@ impl RunFolder {
         });
         let path = self.path.display();
         match telling.or_else(|| Difference::between(&other, this)) {
-            None => Ok(()),
+            None => Ok(before.filter(|_| raised)),
             Some(found) if found.field == "source.sha256" => bail!(
                 "{path}: it holds the run of another recording, or of another part of it; give another folder to -o, or delete this one"
             ),
@@ -427,6 +465,17 @@ impl RunFolder {
     /// The last weights.
     pub fn weights(&self) -> PathBuf {
         self.checkpoints().join("last.ckpt")
+    }
+
+    /// Removes a file of the folder, if it is there.
+    fn remove(&self, name: &str) -> Result<()> {
+        let path = self.file(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("{}: cannot be removed", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads a JSON file of the run.

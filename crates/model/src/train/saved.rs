@@ -162,6 +162,7 @@ impl<M: SequentialVae> Trainer<'_, M> {
     }
 
     fn restore(&mut self, mut from: Checkpoint<Saved>, path: &Path) -> Result<(), ModelError> {
+        let more = self.more_steps(&mut from.identity);
         from.check(path, &self.identity)?;
         let now = self.part(&mut from, path, "")?;
         let n_back = from.state.back.len();
@@ -181,7 +182,13 @@ impl<M: SequentialVae> Trainer<'_, M> {
             self.task = Task::Deep(spikes);
         }
         (self.model, self.average, self.optimizer) = now;
-        let Saved { state, back: old } = from.state;
+        let Saved {
+            mut state,
+            back: mut old,
+        } = from.state;
+        for state in old.iter_mut().chain([&mut state]) {
+            state.lengthen(more);
+        }
         self.state = state;
         let snapshots = back.into_iter().zip(old);
         self.back = snapshots
@@ -193,6 +200,19 @@ impl<M: SequentialVae> Trainer<'_, M> {
             })
             .collect();
         Ok(())
+    }
+
+    /// By how many steps this training is longer than the one called `other`, which from here on has as many: a
+    /// training may be asked to go on.
+    fn more_steps(&self, other: &mut Value) -> usize {
+        let field = "/training/n_steps";
+        let now = self.config.n_steps;
+        let before = other.pointer(field).and_then(Value::as_u64);
+        let more = before.and_then(|before| now.checked_sub(usize::try_from(before).ok()?));
+        if let (Some(steps), Some(_)) = (other.pointer_mut(field), more) {
+            *steps = now.into();
+        }
+        more.unwrap_or(0)
     }
 
     /// The weights, their average and the moments whose names begin so.
