@@ -13,6 +13,9 @@ const ABSOLUTE: f64 = 0.35;
 const SLOW_S: f64 = 200.0;
 /// Expectation that belongs to no spike within this time is forgotten by [`sparse`], s.
 const MEMORY_S: f64 = 0.3;
+/// What the network is shown between joined trials: so long a gap, s. Without one a trial's first frames follow on the
+/// last of another, and the jump hides the spikes on both sides.
+const GAP_S: f64 = 2.0;
 
 /// Settings of the inference; none is needed.
 ///
@@ -140,7 +143,8 @@ impl Inference {
         })
     }
 
-    /// Says where joined trials begin: first frames, ascending.
+    /// Says where joined trials begin: first frames, ascending. Each has a baseline of its own where it needs one, and
+    /// the network sees a gap before each.
     #[must_use]
     pub fn with_trials(self, starts: &[usize]) -> Self {
         Self {
@@ -162,6 +166,8 @@ impl Inference {
         let baseline = self.baseline(trace, noise.sd)?;
         let pairs = trace.iter().zip(&baseline);
         let above: Vec<f64> = pairs.map(|(y, b)| y.to_f64() - b).collect();
+        let apart = Apart::new(trace.len(), &self.starts, self.dt_s);
+        let above = apart.spread(&above);
         let found = SpikeNetwork::bundled().infer(&above, 1.0 / self.dt_s)?;
         let Some(neuron) = found.neuron else {
             return Ok(Self::silence(trace, &baseline, noise.frame_sd()));
@@ -190,17 +196,18 @@ impl Inference {
             self.dt_s,
         )?;
         let sparse = sparse(&expected, self.dt_s);
-        let rounded = |values: &[f64]| values.iter().map(|&v| T::from_f64(v)).collect();
-        let sd = found
+        let sd: Vec<f64> = found
             .variance
             .iter()
-            .map(|&v| factor * f64::from(v).max(0.0).sqrt());
+            .map(|&v| factor * f64::from(v).max(0.0).sqrt())
+            .collect();
+        let joined = |values: &[f64]| apart.join(values).map(T::from_f64).collect();
         Ok(InferredSpikes {
-            sd: sd.map(T::from_f64).collect(),
-            spikes: rounded(&sparse),
-            calcium: rounded(&calcium),
-            baseline: rounded(&baseline),
-            expected: rounded(&expected),
+            sd: joined(&sd),
+            spikes: joined(&sparse),
+            calcium: joined(&calcium),
+            baseline: baseline.iter().map(|&b| T::from_f64(b)).collect(),
+            expected: joined(&expected),
             noise_sd: noise.frame_sd(),
             rise_s,
             decay_s,
@@ -265,6 +272,46 @@ impl Inference {
             decay_s: unknown,
             spike_size: unknown,
         }
+    }
+}
+
+/// Joined trials with gaps between them.
+struct Apart {
+    /// Where each trial lies in the joined trace.
+    trials: Vec<Range<usize>>,
+    /// Frames between two.
+    gap: usize,
+}
+
+impl Apart {
+    /// Trials that begin at `starts`, ascending, of a trace of `n_frames`.
+    fn new(n_frames: usize, starts: &[usize], dt_s: f64) -> Self {
+        let mut firsts: Vec<usize> = starts.iter().copied().filter(|&s| s < n_frames).collect();
+        if firsts.first() != Some(&0) {
+            firsts.insert(0, 0);
+        }
+        let ends = firsts.iter().skip(1).copied().chain([n_frames]);
+        let trials = firsts.iter().zip(ends).map(|(&first, end)| first..end);
+        Self {
+            trials: trials.filter(|trial| !trial.is_empty()).collect(),
+            gap: (GAP_S / dt_s).round() as usize,
+        }
+    }
+
+    /// The trials of a joined trace, with missing frames between them.
+    fn spread(&self, joined: &[f64]) -> Vec<f64> {
+        let between = vec![f64::NAN; self.gap];
+        let trials: Vec<&[f64]> = self.trials.iter().map(|t| &joined[t.clone()]).collect();
+        trials.join(&between[..])
+    }
+
+    /// The trials of a spread trace, joined again.
+    fn join<'a>(&'a self, spread: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
+        let places = self.trials.iter().enumerate();
+        places.flat_map(|(trial, place)| {
+            let first = place.start + trial * self.gap;
+            spread[first..first + place.len()].iter().copied()
+        })
     }
 }
 

@@ -1,6 +1,9 @@
 //! Spikes by the network from recordings as users have them.
 
-use calcium::{CalciumError, Inference, NamedIndicator};
+use calcium::{Ar2, CalciumError, Discretisation, Inference, NamedIndicator};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Poisson, StandardNormal};
 use synth::traces::{Range, TraceRecipe};
 
 /// Clear traces of principal neurons.
@@ -98,4 +101,39 @@ fn nothing_comes_of_nothing() {
         "{error}"
     );
     assert!(Inference::new(0.0).is_err());
+}
+
+/// Trials of five seconds that all start from rest, as benchmarks have them, so that each ends far above where the next begins.
+#[test]
+fn first_and_last_frames_of_trials_are_as_good_as_others() {
+    const N_FRAMES: usize = 100;
+    const EDGE: usize = 5;
+    let ar = Ar2::from_taus(0.7, 0.1, 0.05, Discretisation::Exact).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let rate = Poisson::new(0.125).unwrap();
+    let mut counts = Vec::new();
+    let mut trace = Vec::new();
+    for _ in 0..100 {
+        let trial: Vec<f64> = (0..N_FRAMES).map(|_| rate.sample(&mut rng)).collect();
+        let noisy = ar.convolve(&trial).into_iter().map(|c| {
+            let noise: f64 = StandardNormal.sample(&mut rng);
+            c + 0.8 * noise
+        });
+        trace.extend(noisy);
+        counts.extend(trial);
+    }
+    let starts: Vec<usize> = (0..trace.len()).step_by(N_FRAMES).collect();
+    let inference = Inference::new(0.05).unwrap().with_trials(&starts);
+    let expected = inference.infer(&trace).unwrap().expected;
+    assert_eq!(expected.len(), trace.len());
+    let share = |values: &[f64]| {
+        let is_edge = |t: usize| t < EDGE || t >= N_FRAMES - EDGE;
+        let at_edges = values
+            .iter()
+            .enumerate()
+            .filter(|(t, _)| is_edge(t % N_FRAMES));
+        at_edges.map(|(_, v)| v).sum::<f64>() / values.iter().sum::<f64>()
+    };
+    let (found, wanted) = (share(&expected), share(&counts));
+    assert!(found > 0.75 * wanted, "{found} of {wanted}");
 }

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use crate::error::ZooError;
 
-/// Expected spikes per bin of each neuron by [`calcium::Inference`], neurons in parallel, trials laid end to
-/// end. A neuron of which nothing is there has none.
+/// Expected spikes per bin of each neuron by [`calcium::Inference`], neurons in parallel, trials one after the
+/// other. A neuron of which nothing is there has none.
 ///
 /// # Shapes
 /// `fluor` and result: `[trial, time, neuron]`; NaN is missing, and behind the end of a shorter trial.
