@@ -127,7 +127,7 @@ fn first_and_last_frames_of_trials_are_as_good_as_others() {
     let expected = inference.infer(&trace).unwrap().expected;
     assert_eq!(expected.len(), trace.len());
     let share = |values: &[f64]| {
-        let is_edge = |t: usize| t < EDGE || t >= N_FRAMES - EDGE;
+        let is_edge = |t: usize| !(EDGE..N_FRAMES - EDGE).contains(&t);
         let at_edges = values
             .iter()
             .enumerate()
