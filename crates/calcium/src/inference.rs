@@ -13,8 +13,9 @@ const ABSOLUTE: f64 = 0.35;
 const SLOW_S: f64 = 200.0;
 /// Expectation that belongs to no spike within this time is forgotten by [`sparse`], s.
 const MEMORY_S: f64 = 0.3;
-/// What the network is shown between joined trials: so long a gap, s. Without one a trial's first frames follow on the
-/// last of another, and the jump hides the spikes on both sides.
+/// Longest gap that the network is shown between joined trials, s; a gap is no longer than trials are on average, so
+/// that the work at most doubles. Without one a trial's first frames follow on the last of another, and the jump hides the
+/// spikes on both sides.
 const GAP_S: f64 = 2.0;
 
 /// Settings of the inference; none is needed.
@@ -292,9 +293,11 @@ impl Apart {
         }
         let ends = firsts.iter().skip(1).copied().chain([n_frames]);
         let trials = firsts.iter().zip(ends).map(|(&first, end)| first..end);
+        let trials: Vec<Range<usize>> = trials.filter(|trial| !trial.is_empty()).collect();
+        let longest = (GAP_S / dt_s).round() as usize;
         Self {
-            trials: trials.filter(|trial| !trial.is_empty()).collect(),
-            gap: (GAP_S / dt_s).round() as usize,
+            gap: longest.min(n_frames / trials.len().max(1)),
+            trials,
         }
     }
 
