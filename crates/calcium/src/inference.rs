@@ -168,8 +168,7 @@ impl Inference {
         let pairs = trace.iter().zip(&baseline);
         let above: Vec<f64> = pairs.map(|(y, b)| y.to_f64() - b).collect();
         let apart = Apart::new(trace.len(), &self.starts, self.dt_s);
-        let above = apart.spread(&above);
-        let found = SpikeNetwork::bundled().infer(&above, 1.0 / self.dt_s)?;
+        let found = SpikeNetwork::bundled().infer(&apart.spread(&above), 1.0 / self.dt_s)?;
         let Some(neuron) = found.neuron else {
             return Ok(Self::silence(trace, &baseline, noise.frame_sd()));
         };
@@ -178,11 +177,8 @@ impl Inference {
         });
         // Spikes that are smaller than thought are more.
         let factor = neuron.spike_size.median / spike_size.median;
-        let expected: Vec<f64> = found
-            .expected
-            .iter()
-            .map(|&e| factor * f64::from(e))
-            .collect();
+        let expected = apart.join(&found.expected);
+        let expected: Vec<f64> = expected.map(|e| factor * f64::from(e)).collect();
         let kinetics = |of_network: LogNormal, of_indicator: fn(&NamedIndicator) -> f64| {
             self.indicator.map_or(of_network, |known| {
                 product(of_network, NamedIndicator::belief(of_indicator(&known)))
@@ -193,22 +189,22 @@ impl Inference {
         let calcium = explained(
             &expected,
             &above,
+            &apart.trials,
             [rise_s.median, decay_s.median],
             self.dt_s,
         )?;
-        let sparse = sparse(&expected, self.dt_s);
-        let sd: Vec<f64> = found
-            .variance
-            .iter()
-            .map(|&v| factor * f64::from(v).max(0.0).sqrt())
-            .collect();
-        let joined = |values: &[f64]| apart.join(values).map(T::from_f64).collect();
+        let of_trials = apart.trials.iter().map(|trial| &expected[trial.clone()]);
+        let sparse = of_trials.flat_map(|trial| sparse(trial, self.dt_s));
+        let sd = apart
+            .join(&found.variance)
+            .map(|v| factor * f64::from(v).max(0.0).sqrt());
+        let rounded = |values: &[f64]| values.iter().map(|&v| T::from_f64(v)).collect();
         Ok(InferredSpikes {
-            sd: joined(&sd),
-            spikes: joined(&sparse),
-            calcium: joined(&calcium),
-            baseline: baseline.iter().map(|&b| T::from_f64(b)).collect(),
-            expected: joined(&expected),
+            sd: sd.map(T::from_f64).collect(),
+            spikes: sparse.map(T::from_f64).collect(),
+            calcium: rounded(&calcium),
+            baseline: rounded(&baseline),
+            expected: rounded(&expected),
             noise_sd: noise.frame_sd(),
             rise_s,
             decay_s,
@@ -309,7 +305,7 @@ impl Apart {
     }
 
     /// The trials of a spread trace, joined again.
-    fn join<'a>(&'a self, spread: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
+    fn join<'a, T: Copy>(&'a self, spread: &'a [T]) -> impl Iterator<Item = T> + 'a {
         let places = self.trials.iter().enumerate();
         places.flat_map(|(trial, place)| {
             let first = place.start + trial * self.gap;
@@ -328,10 +324,12 @@ fn product(a: LogNormal, b: LogNormal) -> LogNormal {
     }
 }
 
-/// The transients of expected spikes, as high as fits the trace best; frames without data are bridged.
+/// The transients of expected spikes, as high as fits the trace best; each trial starts without any, and frames without
+/// data are bridged.
 fn explained(
     expected: &[f64],
     above: &[f64],
+    trials: &[Range<usize>],
     [rise_s, decay_s]: [f64; 2],
     dt_s: f64,
 ) -> Result<Vec<f64>, CalciumError> {
@@ -341,7 +339,8 @@ fn explained(
         .iter()
         .map(|e| if e.is_nan() { 0.0 } else { *e })
         .collect();
-    let shape = ar.convolve(&bridged);
+    let of_trial = |trial: &Range<usize>| ar.convolve(&bridged[trial.clone()]);
+    let shape: Vec<f64> = trials.iter().flat_map(of_trial).collect();
     let present = || shape.iter().zip(above).filter(|(_, y)| !y.is_nan());
     let n = present().count().max(1) as f64;
     let (mean_shape, mean_y) = present().fold((0.0, 0.0), |(s, m), (x, y)| (s + x / n, m + y / n));

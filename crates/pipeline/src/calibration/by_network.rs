@@ -39,7 +39,7 @@ impl Calibrated {
         choose: impl FnOnce(Result<Calibration>) -> Result<Calibration>,
     ) -> Result<Self> {
         let mut found = Found::of(recording, config)?;
-        let baselines = found.0.iter().map(|n| (&n.baseline[..], n.noise_sd));
+        let baselines = found.neurons.iter().map(|n| (&n.baseline[..], n.noise_sd));
         warn_of_dimming(recording, baselines);
         let calibration = choose(found.calibrate(recording, config))?;
         found.count_by(&calibration);
@@ -74,7 +74,7 @@ impl Found {
             rise: known.rise(),
             rolling_window_s: None,
             baseline: resting.clone(),
-            noise_sd: self.0.iter().map(|n| n.noise_sd as f32).collect(),
+            noise_sd: self.neurons.iter().map(|n| n.noise_sd as f32).collect(),
             resting,
             spike_size,
             uncalibrated,
@@ -84,8 +84,12 @@ impl Found {
     }
 }
 
-/// What the network found, of each neuron.
-struct Found(Vec<Neuron>);
+/// What the network found.
+struct Found {
+    neurons: Vec<Neuron>,
+    /// First frames of the trials in its traces.
+    starts: Vec<usize>,
+}
 
 /// The part of it that is kept.
 struct Neuron {
@@ -108,15 +112,20 @@ struct Shape {
 }
 
 impl Shape {
-    /// Calcium of `spikes` with a peak of 1 each, as if none were before them; none where there is no number.
-    fn of(self, spikes: &[f32]) -> Vec<f64> {
+    /// Calcium of `spikes` with a peak of 1 each, as if none were before those of a trial, of which `starts` are the first
+    /// frames; none where there is no number.
+    fn of(self, spikes: &[f32], starts: &[usize]) -> Vec<f64> {
         let peak = peak(self.decay, self.rise);
         let [g1, g2] = match self.rise.map(|rise| Ar2::from_roots(self.decay, rise)) {
             Some(Ok(ar)) => ar.g(),
             _ => [self.decay, 0.0],
         };
         let mut last = [0.0, 0.0];
-        let of_spike = |&spike: &f32| {
+        let mut starts = starts.iter().peekable();
+        let of_spike = |(frame, &spike): (usize, &f32)| {
+            while starts.next_if(|&&start| start <= frame).is_some() {
+                last = [0.0, 0.0];
+            }
             let spike = if spike.is_nan() {
                 0.0
             } else {
@@ -126,7 +135,7 @@ impl Shape {
             last = [calcium, last[0]];
             calcium
         };
-        spikes.iter().map(of_spike).collect()
+        spikes.iter().enumerate().map(of_spike).collect()
     }
 }
 
@@ -162,19 +171,22 @@ impl Found {
             };
             Ok(Neuron::of(found))
         })?;
-        Ok(Self(found))
+        Ok(Self {
+            neurons: found,
+            starts,
+        })
     }
 
     /// Decay of the indicator, seconds: the median of what the network knows.
     fn decay_s(&self) -> Option<f64> {
-        let known = self.0.iter().map(|neuron| neuron.decay_s);
+        let known = self.neurons.iter().map(|neuron| neuron.decay_s);
         median(known.filter(|d| d.log_sd < KNOWN_DECAY).map(|d| d.median))
     }
 
     /// Rise of the indicator, seconds, where the decay is known; nothing if it is over within a frame.
     fn rise_s(&self, dt_s: f64, tau_s: f64) -> Option<f64> {
         let known = self
-            .0
+            .neurons
             .iter()
             .filter(|neuron| neuron.decay_s.log_sd < KNOWN_DECAY);
         usual_rise(known.map(|neuron| neuron.rise_s.median), dt_s, tau_s)
@@ -186,7 +198,7 @@ impl Found {
             let present = neuron.baseline.iter().copied().map(f64::from);
             median(present.filter(|b| !b.is_nan())).unwrap_or(0.0) as f32
         };
-        self.0.iter().map(middle).collect()
+        self.neurons.iter().map(middle).collect()
     }
 
     /// Fluorescence of one spike as the network counts them, of each neuron that fires: the slope of its calcium on
@@ -194,7 +206,7 @@ impl Found {
     /// trace, a spike on its own is smaller than this.
     fn sizes(&self, shape: Shape) -> Vec<Option<f64>> {
         let size = |neuron: &Neuron| {
-            let unit = shape.of(&neuron.expected);
+            let unit = shape.of(&neuron.expected, &self.starts);
             let both = || {
                 let calcium = neuron.calcium.iter().map(|&c| f64::from(c));
                 calcium.zip(&unit).filter(|(c, _)| !c.is_nan())
@@ -207,7 +219,7 @@ impl Found {
             let slope = product / square;
             (neuron.fires && slope.is_finite() && slope > 0.0).then_some(slope)
         };
-        self.0.iter().map(size).collect()
+        self.neurons.iter().map(size).collect()
     }
 
     /// Counts spikes of the sizes of a calibration: smaller ones are more.
@@ -217,7 +229,7 @@ impl Found {
             rise: calibration.rise,
         });
         let sizes = &calibration.spike_size;
-        for ((neuron, measured), &size) in self.0.iter_mut().zip(measured).zip(sizes) {
+        for ((neuron, measured), &size) in self.neurons.iter_mut().zip(measured).zip(sizes) {
             let factor = measured.map_or(1.0, |measured| measured / f64::from(size));
             if factor.is_finite() {
                 for expected in &mut neuron.expected {
@@ -228,9 +240,9 @@ impl Found {
     }
 
     fn with(self, calibration: Calibration, layout: Layout) -> Calibrated {
-        let spikes = layout.split(self.0.iter().map(|neuron| &neuron.expected[..]));
-        let calcium = layout.split(self.0.iter().map(|neuron| &neuron.calcium[..]));
-        let drift = self.0.iter().zip(&calibration.baseline);
+        let spikes = layout.split(self.neurons.iter().map(|neuron| &neuron.expected[..]));
+        let calcium = layout.split(self.neurons.iter().map(|neuron| &neuron.calcium[..]));
+        let drift = self.neurons.iter().zip(&calibration.baseline);
         let rolling = drift
             .map(|(neuron, rest)| layout.with_gaps(neuron.baseline.iter().map(|b| b - rest)))
             .collect();
