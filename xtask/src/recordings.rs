@@ -45,6 +45,8 @@ struct Printed {
     kind: String,
     how: String,
     rows: Rows,
+    /// Of the program that fitted.
+    revision: String,
     /// How long it took, what it is worth, and whether it found the pulses.
     said: [String; 3],
 }
@@ -181,10 +183,14 @@ impl Program {
         };
         let said = self.run(&format!("fit {read} -o {run}{how}{known}"))?;
         let table = self.run(&format!("evaluate {run} --truth {truth}"))?;
+        let result = self.folder.join(&run).join("result.json");
+        let result = std::fs::read_to_string(&result)
+            .map_err(|error| format!("{}: {error}", result.display()))?;
         Ok(Printed {
             recording,
             kind: kind.into(),
             how,
+            revision: version(&result).unwrap_or("unknown").to_owned(),
             rows: rows(&table).ok_or_else(|| format!("`{run}`: no table in\n{table}"))?,
             said: [
                 line_of(&said, &run),
@@ -247,9 +253,9 @@ fn page(printed: &[Printed], args: &[String]) -> String {
     let mut command = vec!["cargo xtask recordings".to_owned()];
     command.extend(args.iter().cloned());
     let mut page = format!(
-        "# Default fits of recordings as laboratories bring them\n\nWritten by `{}` at revision {}.\n\n{INTRODUCTION}\n",
+        "# Default fits of recordings as laboratories bring them\n\nWritten by `{}` fits of revision {}.\n\n{INTRODUCTION}\n",
         command.join(" "),
-        revision()
+        revisions(printed)
     );
     let fits = means(printed);
     page.push_str(
@@ -343,17 +349,18 @@ fn means(printed: &[Printed]) -> Vec<Means> {
     groups.into_iter().map(of_group).collect()
 }
 
-/// Of the sources, for the page.
-fn revision() -> String {
-    let git = Command::new("git")
-        .current_dir(workspace_root())
-        .args(["describe", "--always", "--dirty"])
-        .output();
-    git.ok()
-        .filter(|output| output.status.success())
-        .map_or("unknown".into(), |output| {
-            String::from_utf8_lossy(&output.stdout).trim().to_owned()
-        })
+/// Of the program that fitted, as the text of a run's result.json has it.
+fn version(result: &str) -> Option<&str> {
+    let (_, behind) = result.split_once("\"version\": \"")?;
+    behind.split('"').next()
+}
+
+/// Those of all fits, each once.
+fn revisions(printed: &[Printed]) -> String {
+    let mut revisions: Vec<&str> = printed.iter().map(|fit| &fit.revision[..]).collect();
+    revisions.sort_unstable();
+    revisions.dedup();
+    revisions.join(", ")
 }
 
 #[cfg(test)]
@@ -389,6 +396,7 @@ mod tests {
                 ("OASIS, smoothed 0.2 s".into(), [0.25; 3]),
                 ("network, 8 components, 0.4 s".into(), [0.5; 3]),
             ],
+            revision: "abc".into(),
             said: ["ring: 2000 steps", "co-smoothing", "inputs: longest"].map(Into::into),
         };
         let page = page(&[printed("11", 0.5), printed("12", 1.0)], &[]);

@@ -273,7 +273,8 @@ fn train<M: SequentialVae>(
     let config = TrainConfig {
         n_steps,
         batch_size,
-        validate_every: usize::MAX,
+        // Never.
+        validate_every: n_steps + 1,
         ..TrainConfig::default()
     };
     let valid = observed.slice(s![..1, .., ..]).to_owned();
@@ -323,4 +324,22 @@ fn fluorescence(mut counts: Array3<f32>) -> Array3<f32> {
         *y += 0.2 * ((index * 7919 % 997) as f32 / 288.0 - 1.73);
     }
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_timed_at_any_size() {
+        let sizes = Sizes {
+            n_neurons: 5,
+            n_bins: 10,
+            batch: 8,
+            hidden: 8,
+        };
+        let step = lfads_step(sizes).unwrap();
+        assert!(step.milliseconds > 0.0);
+        assert!(step.weights_mb > 0.0 && step.saved_mb > 0.0);
+    }
 }
