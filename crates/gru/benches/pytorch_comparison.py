@@ -4,7 +4,8 @@
     python crates/gru/benches/pytorch_comparison.py [--threads N] [--steps N]
 
 The PyTorch models are written the usual way: nn.GRU for the encoders; the generator, the controller that infers its inputs,
-and the ladder's shallow level, as loops over time in Python. Sizes are those of Table 1 (batch 65, 100 bins, 30 neurons). Needs nothing but torch and cargo.
+and the ladder's shallow level, as loops over time in Python. Sizes are those of Table 1 (batch 65, 100 bins, 30 neurons).
+Needs nothing but torch and cargo.
 """
 
 import argparse

@@ -6,15 +6,16 @@ mod scaling;
 mod steps;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use runs::terminal::print;
 use serde_json::{Map, Value};
 
 use crate::args::Performance;
 use crate::reproduce_table1::use_threads;
-use clap::ValueEnum;
 use report::Report;
-pub use steps::Timed;
 use steps::Times;
+
+pub use steps::Timed;
 
 /// Measures; prints the steps as JSON, or writes the report.
 ///
