@@ -253,7 +253,7 @@ fn page(printed: &[Printed], args: &[String]) -> String {
     let mut command = vec!["cargo xtask recordings".to_owned()];
     command.extend(args.iter().cloned());
     let mut page = format!(
-        "# Default fits of recordings as laboratories bring them\n\nWritten by `{}` fits of revision {}.\n\n{INTRODUCTION}\n",
+        "# Default fits of recordings as laboratories bring them\n\nWritten by `{}`; fits of revision {}.\n\n{INTRODUCTION}\n",
         command.join(" "),
         revisions(printed)
     );
