@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::estimate::{band_noise, median};
 use crate::network::{LogNormal, SpikeNetwork};
 use crate::oasis::check_trace;
+use crate::trials::trials;
 use crate::{Ar2, CalciumError, Discretisation, NamedIndicator, QuietBaseline, Sample, error};
 
 /// Counts are absolute where the SD of the logarithm of the size of a spike is no larger: a factor of 1.4.
@@ -283,13 +284,7 @@ struct Apart {
 impl Apart {
     /// Trials that begin at `starts`, ascending, of a trace of `n_frames`.
     fn new(n_frames: usize, starts: &[usize], dt_s: f64) -> Self {
-        let mut firsts: Vec<usize> = starts.iter().copied().filter(|&s| s < n_frames).collect();
-        if firsts.first() != Some(&0) {
-            firsts.insert(0, 0);
-        }
-        let ends = firsts.iter().skip(1).copied().chain([n_frames]);
-        let trials = firsts.iter().zip(ends).map(|(&first, end)| first..end);
-        let trials: Vec<Range<usize>> = trials.filter(|trial| !trial.is_empty()).collect();
+        let trials = trials(n_frames, starts);
         let longest = (GAP_S / dt_s).round() as usize;
         Self {
             gap: longest.min(n_frames / trials.len().max(1)),

@@ -18,6 +18,7 @@ pub mod quality;
 mod quantile;
 mod quiet;
 mod sample;
+mod trials;
 
 pub use ar::{Ar1, Ar2, Discretisation};
 pub use automatic::{Automatic, AutomaticFit, Estimates};

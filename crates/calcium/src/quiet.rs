@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::error::{duration, nonnegative};
 use crate::estimate::median;
 use crate::oasis::check_trace;
+use crate::trials::trials;
 use crate::{CalciumError, Sample};
 
 /// Mean square of a standard normal between −3 and 0: what lies deeper is no noise.
@@ -168,11 +169,10 @@ impl QuietBaseline {
             parts: Vec::new(),
             noise_sd: noise_sd / (n as f64).sqrt(),
         };
-        let ends = self.starts[1..].iter().copied().chain([trace.len()]);
-        for (&start, end) in self.starts.iter().zip(ends) {
+        for trial in trials(trace.len(), &self.starts) {
             bins.parts.push(bins.values.len());
-            for first in (start..end.min(trace.len())).step_by(n) {
-                let frames = &trace[first..(first + n).min(end)];
+            for first in trial.clone().step_by(n) {
+                let frames = &trace[first..(first + n).min(trial.end)];
                 let present = frames.iter().map(|y| y.to_f64()).filter(|y| !y.is_nan());
                 let (sum, count) = present.fold((0.0, 0.0), |(s, c), y| (s + y, c + 1.0));
                 // A bin with few frames is noisier than the others.
