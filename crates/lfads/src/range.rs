@@ -44,9 +44,27 @@ pub fn steps(text: &str) -> Result<usize, String> {
     within(text, 1..=1_000_000_000, "")
 }
 
-/// Inputs to the dynamics.
-pub fn inputs(text: &str) -> Result<usize, String> {
-    within(text, 0..=4096, "")
+/// How many inputs to the dynamics are inferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inputs {
+    /// As many as serve the fit.
+    Auto,
+    /// So many.
+    Number(usize),
+}
+
+/// Inputs to the dynamics, or `auto`.
+pub fn inputs(text: &str) -> Result<Inputs, String> {
+    if text == "auto" {
+        return Ok(Inputs::Auto);
+    }
+    let number = within(text, 0..=4096, "").map(Inputs::Number);
+    number.map_err(|error| format!("{error}, or auto"))
+}
+
+/// Time for a choice of settings and a fit, minutes.
+pub fn minutes(text: &str) -> Result<f64, String> {
+    within(text, 0.01..=1e5, "minutes")
 }
 
 /// Posterior samples.

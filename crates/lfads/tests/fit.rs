@@ -310,3 +310,67 @@ fn inputs_are_inferred_where_asked_for_and_shown() {
             .contains("Inferred inputs")
     );
 }
+
+#[test]
+fn settings_are_chosen_by_what_they_foresee_and_the_choice_is_kept() {
+    let lfads = Lfads::new().with_trials();
+    let fit = "fit trials.h5 -o run -m oasis-lfads -c tiny.toml --n-inputs auto";
+    let said = lfads.run(fit);
+    let setting = "model.dynamics.controller.n_inputs = 2: co-smoothing";
+    assert!(
+        said.contains("settings as asked for: co-smoothing"),
+        "{said}"
+    );
+    assert!(said.contains(setting), "{said}");
+    let whole = record(&lfads, "run");
+    let tried = whole["tried"].as_array().unwrap();
+    let lead = tried[1]["lead"]["mean"].as_f64().unwrap();
+    let chosen = whole["config"]["model"]["dynamics"].get("controller");
+    let chosen = chosen.and_then(|controller| controller["n_inputs"].as_i64());
+    assert_eq!(chosen, (lead > 0.0).then_some(2), "{said}");
+    // Candidates hold a part of the trials for training out again.
+    let candidate = record(&lfads, "run/choice/1");
+    assert_eq!(candidate["source"]["n_trials"], 8);
+    assert_eq!(whole["source"]["n_trials"], 12);
+    lfads.run("report run");
+    let page = std::fs::read_to_string(lfads.path("run/report.html")).unwrap();
+    assert!(page.contains("Settings were chosen") && page.contains(setting));
+    // What was chosen is not chosen again, and for another fit it does not hold.
+    std::fs::remove_dir_all(lfads.path("run/choice/0")).unwrap();
+    assert_eq!(lfads.run(fit), said);
+    assert!(!lfads.path("run/choice/0").exists());
+    let output = lfads.output(&format!("{fit} --seed 2"));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{error}");
+    assert!(
+        error.contains("choice.json") && error.contains("config.seed"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_choice_keeps_to_its_time_and_never_sees_what_is_held_out() {
+    let lfads = Lfads::new().with_suite2p();
+    lfads.run("fit mouse/suite2p -o run -c tiny.toml --budget 0.01");
+    let tried = record(&lfads, "run")["tried"].as_array().unwrap().len();
+    assert_eq!(
+        tried, 1,
+        "less than a second has room for no candidate but the first"
+    );
+    let read = |run: &str, name: &str| {
+        let results = Arrays::read(&lfads.path(run).join("inferred.h5")).unwrap();
+        results.require(name).unwrap().clone()
+    };
+    let held_out = read("run", "held_out");
+    let seen_by_candidate = read("run/choice/0", "observed");
+    let (mut n_held_out, mut n_seen) = (0, 0);
+    for (held_out, neurons) in held_out.iter().zip(seen_by_candidate.rows()) {
+        let is_seen = neurons.iter().any(|x| x.is_finite());
+        n_held_out += usize::from(*held_out > 0.5);
+        n_seen += usize::from(is_seen);
+        assert!(!(is_seen && *held_out > 0.5));
+    }
+    assert!(n_held_out > 60 && n_seen > 200, "{n_held_out} {n_seen}");
+    // It holds out other frames than those.
+    assert_ne!(read("run/choice/0", "held_out"), held_out);
+}

@@ -107,6 +107,7 @@ impl Observations {
             model: mean(&own),
             in_training: mean(&trained),
             rivals: ranked(&own, rivals),
+            scores: own,
             shared_rhythm_hz: shared_rhythm_hz(simple.observed.view(), self.recording.dt_s),
         }))
     }

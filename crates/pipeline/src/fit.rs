@@ -16,6 +16,7 @@ use toml::{Table, Value};
 use zoo::{ModelName, Posterior, Setting, Trained, Training};
 
 use crate::calibration::Calibrated;
+use crate::choice::Tried;
 use crate::config::{FitConfig, StartConfig};
 use crate::external::External;
 use crate::factor_axes::FactorAxes;
@@ -39,6 +40,8 @@ pub struct FitRequest {
     pub external: Option<Recording>,
     /// How the recording was read, for the record.
     pub input: Json,
+    /// What was tried before the settings were chosen, if they were.
+    pub tried: Vec<Tried>,
 }
 
 /// A fit of which everything that can be wrong was checked.
@@ -59,8 +62,8 @@ impl Prepared {
             mut config,
             external,
             input,
+            tried,
         } = request;
-        config.calibration.start = config.start()?;
         // Better refused before the work than after it.
         config.clone().resolve(model, &Table::new())?;
         if let (Some(rise_s), false) = (config.calibration.tau_rise_s, model.knows_rise()) {
@@ -68,15 +71,7 @@ impl Prepared {
                 "{model} knows of no rise, and `tau_rise_s` is {rise_s}: leave it out, or take count-ladder, oasis-lfads or zig-lfads"
             );
         }
-        let may_cut = config.calibration.start != StartConfig::Rest;
-        let cut = Cut::new(&recording, may_cut, config.windows.size(model))?;
-        if cut.is_cut() && may_cut {
-            // A window within a trial starts with what earlier spikes have left.
-            config.calibration.start = StartConfig::Running;
-        }
-        let tau_s = config.calibration.tau_s.or(recording.tau_s);
-        let guard_s = tau_s.unwrap_or(config.calibration.typical_tau_s);
-        let held_out = HeldOut::choose(&recording, &cut, &config, guard_s)?;
+        let (cut, held_out) = hold_out(&recording, &mut config, model)?;
         let seen = held_out.seen(&cut);
         let calibrated = if model.reads_spikes() {
             None
@@ -123,6 +118,7 @@ impl Prepared {
             calibration: observations.calibration().cloned(),
             held_out,
             external: observations.external().map(|e| e.record().clone()),
+            tried,
         };
         Ok(Self {
             record,
@@ -242,6 +238,28 @@ impl Prepared {
         }
         Some(proof)
     }
+}
+
+/// How a recording is cut, and what is held out of it. What trials start with is settled where windows settle it.
+///
+/// # Errors
+/// Those of [`Cut::new`] and [`HeldOut::choose`]; settings that contradict each other.
+pub(crate) fn hold_out(
+    recording: &Recording,
+    config: &mut FitConfig,
+    model: ModelName,
+) -> Result<(Cut, HeldOut)> {
+    config.calibration.start = config.start()?;
+    let may_cut = config.calibration.start != StartConfig::Rest;
+    let cut = Cut::new(recording, may_cut, config.windows.size(model))?;
+    if cut.is_cut() && may_cut {
+        // A window within a trial starts with what earlier spikes have left.
+        config.calibration.start = StartConfig::Running;
+    }
+    let tau_s = config.calibration.tau_s.or(recording.tau_s);
+    let guard_s = tau_s.unwrap_or(config.calibration.typical_tau_s);
+    let held_out = HeldOut::choose(recording, &cut, config, guard_s)?;
+    Ok((cut, held_out))
 }
 
 /// Settings that the recording decides, where the user does not.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod calibration;
+mod choice;
 mod co_smoothing;
 mod config;
 mod external;
@@ -19,6 +20,7 @@ pub mod simple;
 mod warnings;
 
 pub use calibration::Calibration;
+pub use choice::{Change, Choice, Tried};
 pub use config::{
     BaselineConfig, CalibrationConfig, FitConfig, Resolved, StartConfig, WindowConfig, WindowSize,
 };
@@ -30,7 +32,7 @@ pub use inference::heading;
 pub use layout::Layout;
 pub use observations::Observations;
 pub use pieces::{Cut, Piece};
-pub use proof::{Measure, Proof, Rival, Standing};
+pub use proof::{Lead, Measure, Proof, Rival, Standing};
 pub use run_folder::{History, Locked, RunFolder, RunRecord, RunResult, Source};
 pub use session::{Session, check as check_session, infer};
 pub use signal::{Signal, faults_in_words};

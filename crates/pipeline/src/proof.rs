@@ -23,6 +23,9 @@ pub struct Proof {
     pub n_hidden: usize,
     /// The model's score, the mean over hidden neurons in held-out frames.
     pub model: f64,
+    /// The same of each hidden neuron.
+    #[serde(default)]
+    pub scores: Vec<f64>,
     /// The same in as many windows or trials that training saw.
     pub in_training: f64,
     /// What needs no model, the best first.
@@ -125,6 +128,31 @@ impl Proof {
     }
 }
 
+/// How much better one estimate foresees the same neurons than another.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lead {
+    /// Mean difference of their scores.
+    pub mean: f64,
+    /// The same over its standard error among neurons.
+    pub in_errors: f64,
+}
+
+impl Lead {
+    /// Of `own` scores over those of another, neuron by neuron.
+    pub(crate) fn of(own: &[f64], other: &[f64]) -> Self {
+        let pairs = own.iter().zip(other);
+        let leads: Vec<f64> = pairs.map(|(own, other)| own - other).collect();
+        let lead = mean(&leads);
+        let variance = leads.iter().map(|l| (l - lead).powi(2)).sum::<f64>();
+        let n = leads.len() as f64;
+        let error = (variance / (n - 1.0).max(1.0) / n).sqrt().max(1e-12);
+        Self {
+            mean: lead,
+            in_errors: lead / error,
+        }
+    }
+}
+
 pub(crate) fn mean(scores: &[f64]) -> f64 {
     scores.iter().sum::<f64>() / scores.len().max(1) as f64
 }
@@ -133,18 +161,10 @@ pub(crate) fn mean(scores: &[f64]) -> f64 {
 pub(crate) fn ranked(own: &[f64], rivals: Vec<(String, Vec<f64>)>) -> Vec<Rival> {
     let mut rivals: Vec<Rival> = rivals
         .into_iter()
-        .map(|(name, scores)| {
-            let pairs = own.iter().zip(&scores);
-            let leads: Vec<f64> = pairs.map(|(own, score)| own - score).collect();
-            let lead = mean(&leads);
-            let variance = leads.iter().map(|l| (l - lead).powi(2)).sum::<f64>();
-            let n = leads.len() as f64;
-            let error = (variance / (n - 1.0).max(1.0) / n).sqrt().max(1e-12);
-            Rival {
-                name,
-                score: mean(&scores),
-                lead_in_errors: lead / error,
-            }
+        .map(|(name, scores)| Rival {
+            name,
+            score: mean(&scores),
+            lead_in_errors: Lead::of(own, &scores).in_errors,
         })
         .collect();
     rivals.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -160,6 +180,7 @@ mod tests {
             measure: Measure::FluorescenceR2,
             n_hidden: 24,
             model,
+            scores: vec![model; 24],
             in_training,
             rivals: vec![Rival {
                 name: "8 components of smoothed OASIS".into(),

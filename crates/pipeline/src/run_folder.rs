@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use zoo::{ModelConfig, ModelName};
 
 use crate::calibration::Calibration;
+use crate::choice::Tried;
 use crate::config::FitConfig;
 use crate::external::ExternalRecord;
 use crate::factor_axes::FactorAxes;
@@ -47,6 +48,9 @@ pub struct RunRecord {
     /// Inputs to the dynamics that are known, if there are such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalRecord>,
+    /// What was tried before the settings were chosen, if they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
 }
 
 /// The recording that a run was fitted to.

@@ -1,6 +1,7 @@
 //! A recording in memory: traces, frame rate, units, neurons and trials.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use calcium::Discretisation;
@@ -185,6 +186,68 @@ impl Recording {
             neuron_numbers: neurons.iter().map(|&n| self.neuron_numbers[n]).collect(),
             ..self.with_traces(traces)
         })
+    }
+
+    /// The same recording with only these trials, in ascending order.
+    ///
+    /// # Errors
+    /// [`Problem::BadParameter`] for none at all, for a number that is not of a trial, or if they do not ascend; a
+    /// continuous recording is one trial.
+    pub fn keep_trials(&self, trials: &[usize]) -> Result<Self, DataError> {
+        let n_trials = self.stretches().len();
+        let is_sound =
+            trials.is_sorted_by(|a, b| a < b) && trials.last().is_some_and(|&last| last < n_trials);
+        if !is_sound {
+            return Err(self.problem(Problem::BadParameter {
+                name: "trials",
+                found: format!("{trials:?}"),
+                expected: "trials of the recording in ascending order, counted from 0",
+            }));
+        }
+        let traces = match &self.traces {
+            Traces::Continuous(trace) => Traces::Continuous(trace.clone()),
+            Traces::Trials(all) => {
+                Traces::Trials(trials.iter().map(|&trial| all[trial].clone()).collect())
+            }
+        };
+        let mut kept = self.with_traces(traces);
+        if self.trial_table.len() == n_trials {
+            kept.trial_table = trials.iter().map(|&t| self.trial_table[t]).collect();
+        }
+        let n_train = |n_train: usize| trials.partition_point(|&trial| trial < n_train);
+        kept.n_train = self.n_train.map(n_train).filter(|&n| n < trials.len());
+        Ok(kept)
+    }
+
+    /// The same continuous recording, of which only these frames have data.
+    ///
+    /// # Errors
+    /// [`Problem::BadParameter`] for trials, or spans that do not ascend or end behind the recording.
+    pub fn keep_frames(&self, spans: &[Range<usize>]) -> Result<Self, DataError> {
+        let bad = |found: String| {
+            self.problem(Problem::BadParameter {
+                name: "frames",
+                found,
+                expected: "spans of a continuous recording, in ascending order",
+            })
+        };
+        let Traces::Continuous(trace) = &self.traces else {
+            return Err(bad("those of trials".into()));
+        };
+        let mut kept = Array2::from_elem(trace.dim(), f32::NAN);
+        let mut next = 0;
+        for span in spans {
+            if span.start < next || span.end < span.start || span.end > trace.nrows() {
+                return Err(bad(format!(
+                    "{span:?} of {} frames, after {next}",
+                    trace.nrows()
+                )));
+            }
+            let frames = s![span.clone(), ..];
+            kept.slice_mut(frames).assign(&trace.slice(frames));
+            next = span.end;
+        }
+        Ok(self.with_traces(Traces::Continuous(kept)))
     }
 
     /// Other traces of the same recording; its own are not copied.

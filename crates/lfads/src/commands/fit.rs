@@ -1,14 +1,14 @@
 //! `lfads fit`: trains a model on a recording and infers everything from it.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use data::{Likelihood, Recording, Units};
 use model::Device;
 use pipeline::{
-    FitConfig, FitRequest, Locked, Prepared, RunFolder, RunRecord, RunResult, Standing,
+    Choice, FitConfig, FitRequest, Locked, Prepared, RunFolder, RunRecord, RunResult, Standing,
 };
 use runs::device::DeviceKind;
 use runs::interrupt;
@@ -19,7 +19,7 @@ use zoo::ModelName;
 use super::Session;
 use crate::external::ExternalArgs;
 use crate::input::{InputArgs, with_option_names};
-use crate::range;
+use crate::range::{self, Inputs};
 
 /// Train a model on a recording and infer spikes, rates and factors from it.
 ///
@@ -52,10 +52,15 @@ pub struct Fit {
     #[arg(long, value_name = "S", value_parser = range::tau)]
     tau_rise: Option<f64>,
 
-    /// Inputs to the dynamics to be inferred: what drives a recording, or leads its dynamics astray [default: 2 of
-    /// network-lfads, else 0]
-    #[arg(long, value_name = "N", value_parser = range::inputs)]
-    n_inputs: Option<usize>,
+    /// Inputs to the dynamics to be inferred: what drives a recording, or leads its dynamics astray; `auto` fits with and
+    /// without, and takes what foresees hidden neurons better [default: 2 of network-lfads, else 0]
+    #[arg(long, value_name = "N|auto", value_parser = range::inputs)]
+    n_inputs: Option<Inputs>,
+
+    /// Try other settings while this time lasts, the fit with the best of them included, minutes: inputs or none, more of a
+    /// penalty, more that is hidden from the encoders, more or fewer factors, more steps
+    #[arg(long, value_name = "MINUTES", value_parser = range::minutes)]
+    budget: Option<f64>,
 
     /// Optimiser steps
     #[arg(long, value_name = "N", value_parser = range::steps)]
@@ -89,6 +94,28 @@ pub struct Fit {
     input: InputArgs,
 }
 
+/// Trains and infers in a run's folder, or takes what is there.
+fn fitted(
+    session: &Session<'_>,
+    fit: &Prepared,
+    run: &Locked,
+    path: &Path,
+    device: &Device,
+) -> Result<RunResult> {
+    if let Some(result) = run.folder.complete(&fit.record)? {
+        tracing::info!("{}: already complete", path.display());
+        return Ok(result);
+    }
+    let mut watch = Watch::new(session.progress, fit.record.training.n_steps);
+    let trained = fit.train(run, device, &mut watch);
+    let trained = trained.with_context(|| path.display().to_string())?;
+    drop(watch);
+    if interrupt::asked() {
+        bail!("{}: the training is complete and saved", path.display());
+    }
+    fit.finish(run, trained)
+}
+
 /// The models by name, with what each is in `--help`.
 fn models() -> impl TypedValueParser<Value = ModelName> {
     let values = ModelName::ALL.map(|model| {
@@ -117,16 +144,21 @@ impl Fit {
             config: self.config()?,
             external,
             input: serde_json::to_value(&self.input)?,
+            tried: Vec::new(),
+        };
+        let fitted = |fit: &Prepared, path: &Path| {
+            let locked = RunFolder::begin(path, &fit.record)?;
+            let result = fitted(session, fit, &locked, path, &device)?;
+            Ok((locked, result))
+        };
+        let request = match self.choice() {
+            None => request,
+            Some(choice) => choice.make(&recording, request, &self.output, &mut |fit, path| {
+                fitted(fit, path).map(|(_, result)| result)
+            })?,
         };
         let fit = Prepared::new(recording, request)?;
-        let locked = RunFolder::begin(&self.output, &fit.record)?;
-        let result = match locked.folder.complete(&fit.record)? {
-            Some(result) => {
-                tracing::info!("{}: already complete", self.output.display());
-                result
-            }
-            None => self.complete(session, &fit, &locked, &device)?,
-        };
+        let (locked, result) = fitted(&fit, &self.output)?;
         if self.npz {
             locked.folder.write_npz()?;
         }
@@ -152,24 +184,13 @@ impl Fit {
         })
     }
 
-    fn complete(
-        &self,
-        session: &Session<'_>,
-        fit: &Prepared,
-        run: &Locked,
-        device: &Device,
-    ) -> Result<RunResult> {
-        let mut watch = Watch::new(session.progress, fit.record.training.n_steps);
-        let trained = fit.train(run, device, &mut watch);
-        let trained = trained.with_context(|| self.output.display().to_string())?;
-        drop(watch);
-        if interrupt::asked() {
-            bail!(
-                "{}: the training is complete and saved",
-                self.output.display()
-            );
+    /// What is to be chosen before the fit.
+    fn choice(&self) -> Option<Choice> {
+        match (self.budget, self.n_inputs) {
+            (Some(minutes), _) => Some(Choice::Within((60.0 * minutes) as u64)),
+            (None, Some(Inputs::Auto)) => Some(Choice::Inputs),
+            _ => None,
         }
-        fit.finish(run, trained)
     }
 
     fn config(&self) -> Result<FitConfig> {
@@ -190,7 +211,7 @@ impl Fit {
             let steps = i64::try_from(steps).context("--steps")?;
             config.training.insert("n_steps".into(), steps.into());
         }
-        if let Some(n_inputs) = self.n_inputs {
+        if let Some(Inputs::Number(n_inputs)) = self.n_inputs {
             config.infer_inputs(n_inputs)?;
         }
         Ok(config)
@@ -212,6 +233,9 @@ impl Fit {
                 "held-out KL: initial condition {ic:.1} nats, inferred inputs {inputs:.1} nats per trial or window"
             );
         }
+        for tried in &record.tried {
+            let _ = writeln!(text, "{tried}");
+        }
         let _ = writeln!(
             text,
             "inferred: {}",
@@ -220,9 +244,9 @@ impl Fit {
         if let Some(proof) = &result.proof {
             let _ = writeln!(text, "{}", proof.verdict());
             let is_driven = record.model_config.dynamics().controller.n_inputs > 0;
-            if !is_driven && proof.standing() != Some(Standing::Beats) {
+            if !is_driven && record.tried.is_empty() && proof.standing() != Some(Standing::Beats) {
                 text.push_str(
-                    "if something drives these neurons at times of its own, the model can infer it: --n-inputs 2, into another folder\n",
+                    "if something drives these neurons at times of its own, the model can infer it: --n-inputs 2 or auto, into another folder\n",
                 );
             }
         }

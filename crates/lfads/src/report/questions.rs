@@ -117,7 +117,15 @@ impl Report<'_> {
             ));
         }
         said.push(format!("Held out: {}.", self.record.held_out.describe()));
-        html! { ul { @for line in said { li { (line) } } } }
+        if !self.record.tried.is_empty() {
+            said.push("Settings were chosen by what they foresee of frames that were then trained on; tried, one after the other:".into());
+        }
+        html! {
+            ul { @for line in said { li { (line) } } }
+            @if !self.record.tried.is_empty() {
+                ol { @for tried in &self.record.tried { li { (tried) } } }
+            }
+        }
     }
 
     fn names(&self, neurons: &[usize]) -> String {
