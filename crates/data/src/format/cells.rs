@@ -70,6 +70,7 @@ impl Cells {
     }
 
     /// Puts columns, each with its place among those of `to`, `[row, column]`.
+    #[cfg(feature = "hdf5")]
     pub(crate) fn put_into(self, to: &mut Array2<f32>, places: &[(usize, usize)]) {
         let mut rows = to.rows_mut().into_iter();
         for block in self.blocks {

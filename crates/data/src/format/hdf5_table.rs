@@ -151,7 +151,9 @@ impl Record {
                     })?;
                     numbers.clear();
                     field.number.decode_into(stored, |x| x, &mut numbers);
-                    numbers.iter().copied().for_each(&mut take);
+                    for &number in &numbers {
+                        take(number);
+                    }
                 }
             }
         }

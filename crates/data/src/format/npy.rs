@@ -143,7 +143,9 @@ pub(crate) fn records(path: &Path, object: &str) -> Result<Option<Records>, Prob
                     let stored = &row[place..place + field.size];
                     numbers.clear();
                     number.decode_into(stored, |x| x, &mut numbers);
-                    numbers.iter().for_each(|&x| rows.push(x));
+                    for &x in &numbers {
+                        rows.push(x);
+                    }
                 }
                 place += field.size;
             }
