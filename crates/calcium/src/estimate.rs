@@ -93,9 +93,13 @@ impl BandNoise {
 /// # Errors
 /// Those of [`noise_sd`].
 pub fn band_noise<T: Sample>(trace: &[T]) -> Result<BandNoise, CalciumError> {
-    let samples = present(trace, "noise_sd", MIN_FRAMES)?;
+    Ok(band_noise_of(&present(trace, "noise_sd", MIN_FRAMES)?))
+}
+
+/// The same of the frames with data, eight or more.
+pub(crate) fn band_noise_of(samples: &[f64]) -> BandNoise {
     let n = SEGMENT.min(samples.len());
-    let power = welch(&samples, n);
+    let power = welch(samples, n);
     let last = power.len() - 1;
     let limit = band_limit(&power);
     // Interpolation is a filter that sets in well before the edge of the band: straight lines leave an eighth of the power
@@ -104,10 +108,10 @@ pub fn band_noise<T: Sample>(trace: &[T]) -> Result<BandNoise, CalciumError> {
         true => (limit / 3, (2 * limit / 3).max(limit / 3 + 1)),
         false => (limit / 2, limit),
     };
-    Ok(BandNoise {
+    BandNoise {
         limit: limit as f64 / n as f64,
         sd: mean(&power[from..to]).sqrt(),
-    })
+    }
 }
 
 fn middle(powers: impl IntoIterator<Item = f64>) -> f64 {
@@ -321,6 +325,13 @@ fn denoised_autocovariance<T: Sample>(
     Ok(Denoised { noisy, signal })
 }
 
+/// Values of which there are hardly fewer than `n`: they are never moved as they grow.
+pub(crate) fn collected(values: impl Iterator<Item = f64>, n: usize) -> Vec<f64> {
+    let mut all = Vec::with_capacity(n);
+    all.extend(values);
+    all
+}
+
 /// The frames with data, of which at least `needed` must exist.
 pub(crate) fn present<T: Sample>(
     trace: &[T],
@@ -329,7 +340,7 @@ pub(crate) fn present<T: Sample>(
 ) -> Result<Vec<f64>, CalciumError> {
     check_trace(trace)?;
     let samples = trace.iter().map(|y| y.to_f64());
-    let samples: Vec<f64> = samples.filter(|y| !y.is_nan()).collect();
+    let samples = collected(samples.filter(|y| !y.is_nan()), trace.len());
     let found = samples.len();
     if found < needed {
         return Err(CalciumError::TooFewFrames {

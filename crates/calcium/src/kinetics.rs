@@ -1,7 +1,7 @@
 //! How fast the indicator rises and decays, from the spectrum of the fluorescence.
 
 use crate::error::duration;
-use crate::estimate::{band_noise, present, welch};
+use crate::estimate::{band_noise_of, present, welch};
 use crate::{CalciumError, Sample};
 
 /// Time constants of an indicator's response to a spike.
@@ -61,7 +61,7 @@ pub fn kinetics<T: Sample>(
     duration("rise_s", typical.rise_s)?;
     duration("decay_s", typical.decay_s)?;
     let samples = present(trace, "the kinetics", MIN_FRAMES)?;
-    let noise = band_noise(trace)?;
+    let noise = band_noise_of(&samples);
     let slowest = SLOWEST * dt_s / typical.decay_s;
     let fastest = (0.9 * noise.limit).min(FASTEST_HZ * dt_s);
     let bands = bands(&samples, slowest, fastest);

@@ -1,7 +1,7 @@
 //! What is wrong with a trace, or with all of a recording's, before anything is inferred from them.
 
 use crate::Sample;
-use crate::estimate::{median, welch};
+use crate::estimate::{collected, median, welch};
 
 /// Fewest frames that anything is said about.
 const LEAST_FRAMES: usize = 50;
@@ -60,6 +60,7 @@ pub fn faults<T: Sample>(trace: &[T], baseline: &[T], noise_sd: f64) -> Vec<Faul
     above.sort_unstable_by(f64::total_cmp);
     let n = above.len();
     let (low, middle, high) = (above[n / 200], above[n / 2], above[n - 1 - n / 200]);
+    drop(above);
     // From the middle: the baseline may have followed a trace that mostly goes down.
     let (down, up) = (middle - low, high - middle);
     if down > CLEAR * noise_sd && down > up && !wraps(trace) {
@@ -79,7 +80,7 @@ fn is_smooth_between_onsets<T: Sample>(trace: &[T], noise_sd: f64) -> bool {
         .map(|w| (w[0].to_f64() - 2.0 * w[1].to_f64() + w[2].to_f64()).abs());
     // Frames of interpolation lie on straight lines, but bend where the lines meet.
     let bends = bends.filter(|bend| !bend.is_nan() && *bend > 1e-6 * noise_sd);
-    let usual = median(bends).map(|middle| middle / BEND_PER_SD);
+    let usual = median(collected(bends, trace.len())).map(|middle| middle / BEND_PER_SD);
     usual.is_none_or(|usual| usual < DENOISED.1 * noise_sd)
 }
 

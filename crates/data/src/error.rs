@@ -114,13 +114,11 @@ pub enum Problem {
     },
     /// A Zarr store.
     #[error(
-        "this is a Zarr store, or a folder of such, as minian writes them, which is not read; in Python, after pip install xarray zarr: import xarray, numpy; x = xarray.open_zarr('{store}'); numpy.save('traces.npy', x['{array}'].transpose('frame', 'unit_id').values); then give traces.npy and `rate`"
+        "this is a Zarr store, or a folder of such, as minian writes them, which is not read; in Python, after pip install xarray zarr: {run}; then give traces.npy and `rate`"
     )]
     Zarr {
-        /// The store that holds traces.
-        store: String,
-        /// What the traces are called in it.
-        array: String,
+        /// What makes a file of its traces.
+        run: String,
     },
     /// A format of which every trace is needed at once.
     #[error(

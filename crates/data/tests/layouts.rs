@@ -427,6 +427,12 @@ fn matlab_cells_of_trials() {
         assert_eq!(concatenate(Axis(0), &views).unwrap(), truth(), "{name}");
         assert_eq!(recording.rate_from, RateFrom::File);
         assert!(says(&recording, "the 3 cells of `trials` are trials"));
+        let against = Options {
+            order: Some(AxisOrder::TimeNeuron),
+            ..Options::default()
+        };
+        let said = refusal(name, &against);
+        assert!(said.contains("`order` is time-neuron"), "{said}");
         let neuron_first = Options {
             order: Some(AxisOrder::NeuronTime),
             ..named("trials{2}")

@@ -36,31 +36,40 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// Measures one trace, `[time]`, of joined trials that begin at `starts`.
+    /// Measures one trace, `[time]`, of joined trials that begin at `starts`; its memory is used again, as a trace
+    /// may be as long as the recording and many are measured at a time.
     ///
     /// # Errors
     /// Those of [`Automatic::estimate`].
     pub fn of(
-        trace: &[f32],
+        trace: Vec<f32>,
         starts: &[usize],
         automatic: &Automatic,
     ) -> Result<Self, CalciumError> {
-        let estimates = automatic.estimate_trials(trace, starts)?;
+        let mut estimates = automatic.estimate_trials(&trace, starts)?;
         let noise_sd = estimates.noise_sd;
-        let above = estimates.above_baseline(trace);
-        let below: Vec<f32> = above.iter().map(|y| -y).collect();
+        let baseline = std::mem::take(&mut estimates.baseline);
+        let n_present = trace.iter().filter(|y| !y.is_nan()).count();
+        let faults = faults(&trace, &baseline, noise_sd);
+        let dimmed_to = dimming(&baseline, noise_sd).map(|factors| dimmed_to(&factors));
+        let mut above = trace;
+        for (y, b) in above.iter_mut().zip(baseline) {
+            *y = (f64::from(*y) - f64::from(b)) as f32;
+        }
+        let first = above.iter().take(MAX_COMPARED.1).copied().collect();
         let (snr, n_events) = found(&above, &estimates, automatic)?;
-        let (snr_below, _) = found(&below, &estimates, automatic)?;
+        above.iter_mut().for_each(|y| *y = -*y);
+        let (snr_below, _) = found(&above, &estimates, automatic)?;
         Ok(Self {
             noise_sd,
             tau_s: estimates.tau_s,
             snr,
             snr_below,
             n_events,
-            n_present: trace.iter().filter(|y| !y.is_nan()).count(),
-            faults: faults(trace, &estimates.baseline, noise_sd),
-            dimmed_to: dimming(&estimates.baseline, noise_sd).map(|factors| dimmed_to(&factors)),
-            above: above.iter().take(MAX_COMPARED.1).copied().collect(),
+            n_present,
+            faults,
+            dimmed_to,
+            above: first,
         })
     }
 

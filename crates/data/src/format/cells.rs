@@ -69,6 +69,19 @@ impl Cells {
         found
     }
 
+    /// Puts columns, each with its place among those of `to`, `[row, column]`.
+    #[cfg(feature = "hdf5")]
+    pub(crate) fn put_into(self, to: &mut Array2<f32>, places: &[(usize, usize)]) {
+        let mut rows = to.rows_mut().into_iter();
+        for block in self.blocks {
+            for (row, mut to) in block.chunks_exact(self.width.max(1)).zip(&mut rows) {
+                for &(column, place) in places {
+                    to[place] = row[column] as f32;
+                }
+            }
+        }
+    }
+
     /// Some of the columns, `[row, column]`.
     pub(crate) fn into_columns(self, kept: &[usize]) -> Array2<f32> {
         let (n_rows, width) = (self.n_rows(), self.width.max(1));

@@ -8,6 +8,7 @@ use hdf5_reader::reference::read_object_references;
 use hdf5_reader::{Dataset, Datatype, Hdf5File};
 use ndarray::ArrayD;
 
+use super::cells::Cells;
 use super::hdf5::{self, Node, number_of, unreadable};
 use super::hdf5_links::links;
 use super::hdf5_table::Record;
@@ -304,7 +305,7 @@ impl Tree for Hdf5Tree {
         };
         let most_bytes = hdf5::most_bytes(&self.file);
         if let Some(record) = Record::of(dataset.dtype()) {
-            let stored = record.read(&dataset, &object, |x| x as f32)?;
+            let stored = record.read(&dataset, &object, most_bytes, |x| x as f32)?;
             return stored.into_array(&object).map(Some);
         }
         let values =
@@ -319,11 +320,23 @@ impl Tree for Hdf5Tree {
         let Some((dataset, object)) = self.dataset(name)? else {
             return Ok(None);
         };
+        let most_bytes = hdf5::most_bytes(&self.file);
         let stored = match Record::of(dataset.dtype()) {
-            Some(record) => record.read(&dataset, &object, |x| x),
-            None => read_dataset(&dataset, &object, hdf5::most_bytes(&self.file), |x| x),
+            Some(record) => record.read(&dataset, &object, most_bytes, |x| x),
+            None => read_dataset(&dataset, &object, most_bytes, |x| x),
         };
         stored.map(|stored| Some(stored.values))
+    }
+
+    fn rows(&self, name: &str) -> Result<Option<Cells>, Problem> {
+        let Some((dataset, object)) = self.dataset(name)? else {
+            return Ok(None);
+        };
+        let Some(record) = Record::of(dataset.dtype()) else {
+            return Ok(None);
+        };
+        let rows = record.rows(&dataset, &object, hdf5::most_bytes(&self.file));
+        rows.map(Some)
     }
 
     fn columns(&self, name: &str) -> Option<Vec<String>> {

@@ -25,15 +25,7 @@ pub(crate) fn read_dataset<T: Clone>(
 ) -> Result<Stored<T>, Problem> {
     let number = number_of(dataset.dtype(), object)?;
     let shape: Vec<usize> = dataset.shape().iter().map(|&n| n as usize).collect();
-    let size = u64::from(number.size);
-    let n_bytes = dataset
-        .shape()
-        .iter()
-        .fold(size, |n, &length| n.saturating_mul(length));
-    if n_bytes > most_bytes {
-        let found = format!("a shape of {n_bytes} bytes, more than the file can hold");
-        return Err(unreadable(object, Error::InvalidData(found)));
-    }
+    let n_bytes = check_bytes(dataset.shape(), number.size.into(), object, most_bytes)?;
     let values = match dataset.chunks() {
         Some(_) => of_chunks(dataset, number, &shape, &cast),
         None if n_bytes <= PIECE as u64 => dataset
@@ -43,6 +35,26 @@ pub(crate) fn read_dataset<T: Clone>(
     };
     let values = values.map_err(|e| unreadable(object, e))?;
     Ok(Stored { shape, values })
+}
+
+/// The bytes of so many elements.
+///
+/// # Errors
+/// [`Problem::Unreadable`] of more than `most_bytes`: a damaged shape.
+pub(crate) fn check_bytes(
+    shape: &[u64],
+    bytes_each: u64,
+    object: &str,
+    most_bytes: u64,
+) -> Result<u64, Problem> {
+    let n_bytes = shape
+        .iter()
+        .fold(bytes_each, |n, &length| n.saturating_mul(length));
+    if n_bytes > most_bytes {
+        let found = format!("a shape of {n_bytes} bytes, more than the file can hold");
+        return Err(unreadable(object, Error::InvalidData(found)));
+    }
+    Ok(n_bytes)
 }
 
 /// The values of a dataset in chunks, of which those that were never written hold the fill value.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ndarray::{Array, ArrayD, ArrayView, Dimension, ShapeBuilder};
 
+use super::cells::Cells;
 use super::number::{Kind, Number};
 use crate::whole_file::{cannot_read, replace_file};
 use crate::{DataError, Problem};
@@ -105,8 +106,11 @@ pub(crate) fn read_array<T>(
 
 /// A structured array as a table: names of its columns, and its numbers row by row. Text and what has axes of
 /// its own is left out; `None` where the file holds another array.
-pub(crate) fn records(bytes: &[u8], object: &str) -> Result<Option<Records>, Problem> {
-    let (text, offset) = header_text(bytes).map_err(|e| e.problem(bytes, object))?;
+pub(crate) fn records(path: &Path, object: &str) -> Result<Option<Records>, Problem> {
+    let mut file = File::open(path).map_err(cannot_read)?;
+    let length = file.metadata().map_err(cannot_read)?.len();
+    let head = head(&mut file)?;
+    let (text, offset) = header_text(&head).map_err(|e| e.problem(&head, object))?;
     let Some(fields) = value_of(text, "descr").and_then(fields) else {
         return Ok(None);
     };
@@ -115,37 +119,45 @@ pub(crate) fn records(bytes: &[u8], object: &str) -> Result<Option<Records>, Pro
         return Ok(None);
     };
     let size: usize = fields.iter().map(|field| field.size).sum();
-    let stored = size.checked_mul(n_rows).and_then(|n| n.checked_add(offset));
-    let stored = stored.and_then(|end| bytes.get(offset..end));
-    let stored = stored.ok_or(Problem::CutShort {
-        expected: (size.saturating_mul(n_rows)).saturating_add(offset) as u64,
-        found: bytes.len() as u64,
-    })?;
-    let numbers = || fields.iter().filter(|field| field.number.is_some());
-    let mut cells = Vec::new();
-    for row in stored.chunks_exact(size.max(1)) {
-        let mut place = 0;
-        for field in &fields {
-            let value = &row[place..place + field.size];
-            cells.extend(
-                field
-                    .number
-                    .into_iter()
-                    .flat_map(|n| n.decode(value, |x| x)),
-            );
-            place += field.size;
+    let expected = (size.saturating_mul(n_rows)).saturating_add(offset) as u64;
+    let cut_short = |found| Problem::CutShort { expected, found };
+    if expected > length {
+        return Err(cut_short(length));
+    }
+    let numbers = fields.iter().filter(|field| field.number.is_some());
+    let names: Vec<String> = numbers.map(|field| field.name.clone()).collect();
+    let mut rows = Cells::new(names.len());
+    let in_piece = (PIECE / size.max(1)).max(1);
+    let (mut piece, mut numbers) = (Vec::new(), Vec::new());
+    for first in (0..n_rows).step_by(in_piece) {
+        piece.clear();
+        let wanted = size * in_piece.min(n_rows - first);
+        let found = (&mut file).take(wanted as u64).read_to_end(&mut piece);
+        if found.map_err(cannot_read)? < wanted {
+            return Err(cut_short((offset + size * first + piece.len()) as u64));
+        }
+        for row in piece.chunks_exact(size.max(1)) {
+            let mut place = 0;
+            for field in &fields {
+                if let Some(number) = field.number {
+                    let stored = &row[place..place + field.size];
+                    numbers.clear();
+                    number.decode_into(stored, |x| x, &mut numbers);
+                    for &x in &numbers {
+                        rows.push(x);
+                    }
+                }
+                place += field.size;
+            }
         }
     }
-    Ok(Some(Records {
-        names: numbers().map(|field| field.name.clone()).collect(),
-        cells,
-    }))
+    Ok(Some(Records { names, rows }))
 }
 
 /// A table of named columns.
 pub(crate) struct Records {
     pub(crate) names: Vec<String>,
-    pub(crate) cells: Vec<f64>,
+    pub(crate) rows: Cells,
 }
 
 /// A field of a structured array.
@@ -240,17 +252,7 @@ impl Header {
 
     /// Reads the header, and nothing behind it.
     pub(crate) fn read(file: &mut impl Read, object: &str) -> Result<Self, Problem> {
-        let mut bytes = Vec::new();
-        // Enough for the length of the header, then the header.
-        for wanted in [12, MAX_HEADER] {
-            let end = header_end(&bytes).unwrap_or(wanted).min(MAX_HEADER);
-            let missing = end.saturating_sub(bytes.len()) as u64;
-            file.by_ref()
-                .take(missing)
-                .read_to_end(&mut bytes)
-                .map_err(cannot_read)?;
-        }
-        Self::parse(&bytes, object)
+        Self::parse(&head(file)?, object)
     }
 
     /// That a file of `length` bytes holds all the values.
@@ -297,6 +299,21 @@ impl Header {
             found: e.to_string(),
         })
     }
+}
+
+/// The bytes of the header, and none behind it.
+fn head(file: &mut impl Read) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    // Enough for the length of the header, then the header.
+    for wanted in [12, MAX_HEADER] {
+        let end = header_end(&bytes).unwrap_or(wanted).min(MAX_HEADER);
+        let missing = end.saturating_sub(bytes.len()) as u64;
+        file.by_ref()
+            .take(missing)
+            .read_to_end(&mut bytes)
+            .map_err(cannot_read)?;
+    }
+    Ok(bytes)
 }
 
 /// Why there is no header.

@@ -93,15 +93,10 @@ impl Members {
         Ok(Self { archive })
     }
 
-    /// Whether the archive is a Zarr store.
-    pub(crate) fn is_zarr(&self) -> bool {
-        let marks = ["zarr.json", ".zarray", ".zgroup"];
-        let mut names = self.archive.file_names().filter_map(Result::ok);
-        names.any(|name| {
-            name.rsplit('/')
-                .next()
-                .is_some_and(|last| marks.contains(&last))
-        })
+    /// Every file of the archive.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let names = self.archive.file_names().filter_map(Result::ok);
+        names.map(|name| name.to_string()).collect()
     }
 
     /// Arrays of numbers, in the archive's order.

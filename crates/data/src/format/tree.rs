@@ -2,6 +2,7 @@
 
 use ndarray::ArrayD;
 
+use super::cells::Cells;
 use crate::Problem;
 
 /// What a file holds, whatever its format.
@@ -33,6 +34,11 @@ pub(crate) trait Tree {
     /// What the columns of an array are called, where it is a table of named columns.
     fn columns(&self, _name: &str) -> Option<Vec<String>> {
         None
+    }
+
+    /// The rows of a table of named columns; `None` where there is none.
+    fn rows(&self, _name: &str) -> Result<Option<Cells>, Problem> {
+        Ok(None)
     }
 
     /// The name of `name` in `group`.

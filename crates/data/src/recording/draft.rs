@@ -75,6 +75,7 @@ impl Draft {
             self.set_apart()?;
         }
         self.hide(options)?;
+        self.notes.extend(code_of_missing(&self.values));
         let n_neurons = self.values.shape().last().copied().unwrap_or_default();
         let ids = self.neuron_ids.take().filter(|ids| ids.len() == n_neurons);
         let ids = ids.unwrap_or_else(|| (0..n_neurons).map(|n| n.to_string()).collect());
@@ -129,7 +130,10 @@ impl Draft {
         // suite2p has but one order, and a table's reader has seen to it.
         let (order, is_own) = match (format, options.order) {
             (Format::Suite2p | Format::Csv, _) | (_, None) => (self.order, true),
-            (_, stated) => (stated, false),
+            (_, Some(stated)) => {
+                self.check_trials(stated)?;
+                (Some(stated), false)
+            }
         };
         let values = std::mem::take(&mut self.values);
         let oriented = axes::oriented(&self.dataset, values, order, &self.clock)?;
@@ -138,6 +142,20 @@ impl Draft {
             self.notes.extend(oriented.notes);
         }
         Ok(())
+    }
+
+    /// Trials that lie one behind the other tell which axis is the time.
+    fn check_trials(&self, stated: AxisOrder) -> Result<(), Problem> {
+        let own = self.order.filter(|_| self.trial_lengths.is_some());
+        if own.is_none_or(|own| own.is_neuron_first() == stated.is_neuron_first()) {
+            return Ok(());
+        }
+        Err(Problem::BadParameter {
+            name: "order",
+            found: stated.to_string(),
+            expected: "the other one of [time, neuron] and [neuron, time], as the trials follow one another \
+                       along that axis, or their lengths differ along it",
+        })
     }
 
     /// Columns that are counters or times leave the neurons.
@@ -313,6 +331,25 @@ fn unpad(trials: ArrayView3<'_, f32>) -> Result<Vec<Array2<f32>>, Problem> {
     trials.outer_iter().enumerate().map(unpad_one).collect()
 }
 
+/// What tables hold where there is no data, and no fluorescence is.
+const CODES: [f32; 3] = [-999.0, -9999.0, -99999.0];
+
+/// A note of a lowest value that can only be such a code.
+fn code_of_missing(values: &ArrayD<f32>) -> Option<String> {
+    let lowest = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let code = CODES
+        .into_iter()
+        .find(|code| code.total_cmp(&lowest).is_eq())?;
+    let others = values.iter().filter(|v| **v > code);
+    let next = others.copied().fold(f32::INFINITY, f32::min);
+    let n = values.iter().filter(|v| **v <= code).count();
+    (next > 0.5 * code).then(|| {
+        format!(
+            "{n} values are {code}, as of missing frames: write NaN there, they are taken for data"
+        )
+    })
+}
+
 fn check_finite(dataset: &str, values: &ArrayD<f32>) -> Result<(), Problem> {
     if !values.iter().fold(false, |any, v| any | v.is_infinite()) {
         return Ok(());
@@ -325,4 +362,20 @@ fn check_finite(dataset: &str, values: &ArrayD<f32>) -> Result<(), Problem> {
             value,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_missing_frames_are_named() {
+        let said = |values: &[f32]| {
+            let values = Array2::from_shape_vec((values.len(), 1), values.to_vec()).unwrap();
+            code_of_missing(&values.into_dyn()).unwrap_or_default()
+        };
+        assert!(said(&[0.1, -9999.0, -0.3, -9999.0]).starts_with("2 values are -9999,"));
+        assert_eq!(said(&[0.1, -999.0, -998.0]), "");
+        assert_eq!(said(&[0.1, -0.3, f32::NAN]), "");
+    }
 }

@@ -75,14 +75,44 @@ impl Timeline {
     /// Time of the first and of the last frame of each stretch, seconds: epochs with both ends, of which
     /// no two touch.
     pub(super) fn epochs(&self) -> (Vec<f64>, Vec<f64>) {
-        let (starts, ends) = self.trials();
-        (
-            starts,
-            ends.into_iter().map(|end| end - self.dt_s).collect(),
-        )
+        // Of the same bits as `times`: a frame that is later by the last of them is in no epoch.
+        let stretches = self.firsts.iter().zip(&self.lengths);
+        stretches
+            .map(|(&first, &length)| {
+                let last = first + length.saturating_sub(1);
+                (self.time_s(first), self.time_s(last))
+            })
+            .unzip()
     }
 
     fn time_s(&self, frame: usize) -> f64 {
         self.start_s + frame as f64 * self.dt_s
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::{Options, write_npy};
+
+    #[test]
+    fn epochs_end_with_a_frame() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dff.npy");
+        let dff = Array2::from_shape_fn((3000, 2), |(t, n)| (t as f32 * 0.7 + n as f32).sin());
+        write_npy(&path, dff.view()).unwrap();
+        for rate_hz in [7.0, 8.0, 20.0, 30.0, 30.03, 1000.0] {
+            let options = Options {
+                rate_hz: Some(rate_hz),
+                ..Options::default()
+            };
+            let timeline = Timeline::of(&Recording::open(&path, &options).unwrap());
+            let (times, (starts, ends)) = (timeline.times(), timeline.epochs());
+            let bits = |time: &f64| time.to_bits();
+            assert_eq!(starts.first().map(bits), times.first().map(bits));
+            assert_eq!(ends.last().map(bits), times.last().map(bits), "{rate_hz}");
+        }
     }
 }

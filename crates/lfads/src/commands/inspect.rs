@@ -130,7 +130,7 @@ impl Inspect {
                 let found = Neuron::of_any(&recording, neuron);
                 match is_counts {
                     true => found,
-                    false => found.with_fluorescence(&trace, &starts, &automatic, recording.dt_s),
+                    false => found.with_fluorescence(trace, &starts, &automatic, recording.dt_s),
                 }
             })
             .collect();
@@ -166,7 +166,7 @@ impl Neuron {
 
     fn with_fluorescence(
         self,
-        trace: &[f32],
+        trace: Vec<f32>,
         starts: &[usize],
         automatic: &Automatic,
         dt_s: f64,

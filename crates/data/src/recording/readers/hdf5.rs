@@ -39,8 +39,10 @@ impl Reader for PlainHdf5 {
         } else if let Some(draft) = pipelines::read(&tree, options)? {
             draft
         } else if let Some(frame) = pandas::frame(&tree, options)? {
-            let mut draft = tables::of_columns(&tree, &frame.group, &frame.names, frame.rows)?;
-            draft.notes.extend(frame.notes);
+            let shape = [frame.n_rows(), frame.names.len()];
+            let (group, notes) = (frame.group.clone(), frame.notes.clone());
+            let mut draft = tables::of_columns(&tree, &group, shape, frame.into_draft())?;
+            draft.notes.extend(notes);
             draft
         } else {
             tables::read(&tree, options, KIND)?
@@ -60,7 +62,7 @@ impl Reader for PlainHdf5 {
         let (dataset, object) = tree
             .dataset(name)?
             .ok_or(Problem::NoTraces { kind: KIND })?;
-        if tree.columns(name).is_some() || pandas::frame(&tree, options)?.is_some() {
+        if tree.columns(name).is_some() || pandas::has_frame(&tree, options) {
             return Ok(None);
         }
         let number = hdf5::number_of(dataset.dtype(), &object)?;

@@ -6,7 +6,6 @@ use ndarray::Array2;
 
 use super::rows::frame_rows;
 use crate::Problem;
-use crate::format::cells::Cells;
 use crate::format::npy::{self, Records};
 use crate::format::npy_matrix::Matrix;
 use crate::recording::axes::guess_order;
@@ -17,7 +16,6 @@ use crate::recording::options::Options;
 use crate::recording::reader::{Opened, Reader, Store};
 use crate::recording::source::Source;
 use crate::recording::traces::Format;
-use crate::whole_file::cannot_read;
 
 pub(super) struct Npy;
 
@@ -66,12 +64,10 @@ fn structured(source: &Source) -> Result<Option<Draft>, Problem> {
     if !is_list {
         return Ok(None);
     }
-    let bytes = std::fs::read(&source.path).map_err(cannot_read)?;
-    let Some(Records { names, cells }) = npy::records(&bytes, "array")? else {
+    let Some(Records { names, rows }) = npy::records(&source.path, "array")? else {
         return Ok(None);
     };
-    let width = names.len();
-    let mut draft = frame_rows(Cells::of(width, cells), Some(&names));
+    let mut draft = frame_rows(rows, Some(&names));
     "array".clone_into(&mut draft.dataset);
     family::leave_strangers(&mut draft);
     Ok(Some(draft))

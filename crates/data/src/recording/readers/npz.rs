@@ -1,5 +1,6 @@
 //! A .npz archive: the traces, and perhaps their rate or times beside them.
 
+use super::zarr;
 use crate::Problem;
 use crate::format::npy::Header;
 use crate::format::npz::Members;
@@ -26,11 +27,10 @@ impl Reader for Npz {
         let mut members = Members::open(&source.path)?;
         let headers = members.headers()?;
         let found = candidates(&headers);
-        if found.is_empty() && members.is_zarr() {
-            return Err(Problem::Zarr {
-                store: source.path.display().to_string(),
-                array: "YrA".to_owned(),
-            });
+        if found.is_empty()
+            && let Some(refusal) = zarr::in_archive(&source.path, &members.names())
+        {
+            return Err(refusal);
         }
         let likely = || {
             found

@@ -1,8 +1,13 @@
 //! What pandas' `to_hdf` writes: a frame whose columns lie apart, by their types, and its index.
 
+use ndarray::Array2;
+
+use super::rows::of_sorted;
 use crate::Problem;
 use crate::format::cells::Cells;
 use crate::format::tree::Tree;
+use crate::recording::columns;
+use crate::recording::draft::Draft;
 use crate::recording::options::Options;
 
 /// What pandas counts dates in, in seconds; nanoseconds where it does not say.
@@ -12,8 +17,42 @@ const UNITS_S: [(&str, f64); 4] = [("[s]", 1.0), ("[ms]", 1e-3), ("[us]", 1e-6),
 pub(super) struct Frame {
     pub(super) group: String,
     pub(super) names: Vec<String>,
-    pub(super) rows: Cells,
     pub(super) notes: Vec<String>,
+    /// The index, and the columns of each type.
+    blocks: Vec<Cells>,
+    /// Block of each column, and its place in there.
+    places: Vec<(usize, usize)>,
+}
+
+impl Frame {
+    pub(super) fn n_rows(&self) -> usize {
+        self.blocks.first().map_or(0, Cells::n_rows)
+    }
+
+    /// Its neurons; each block is given back as it becomes traces.
+    pub(super) fn into_draft(self) -> Draft {
+        let n_rows = self.n_rows();
+        let column = |place: usize| {
+            let (block, column) = self.places[place];
+            self.blocks[block].column(column)
+        };
+        let sorted = columns::sort(Some(&self.names), self.names.len(), column);
+        let mut values = Array2::zeros((n_rows, sorted.neurons.len()));
+        for (block, cells) in self.blocks.into_iter().enumerate() {
+            let neurons = sorted.neurons.iter().enumerate();
+            let of_block = neurons.filter_map(|(to, &neuron)| {
+                let (of, column) = self.places[neuron];
+                (of == block).then_some((column, to))
+            });
+            cells.put_into(&mut values, &of_block.collect::<Vec<_>>());
+        }
+        of_sorted(sorted, values, Some(&self.names))
+    }
+}
+
+/// Whether there is such a frame, as [`frame`] reads it.
+pub(super) fn has_frame(tree: &dyn Tree, options: &Options) -> bool {
+    group(tree, options).is_some()
 }
 
 /// The one frame of fixed format in the file, or the one that the caller names; `None` where there is
@@ -22,6 +61,14 @@ pub(super) struct Frame {
 /// # Errors
 /// Blocks that cannot be read.
 pub(super) fn frame(tree: &dyn Tree, options: &Options) -> Result<Option<Frame>, Problem> {
+    let Some(group) = group(tree, options) else {
+        return Ok(None);
+    };
+    Ok(read(tree, &group)?.filter(|frame| frame.names.len() > 1))
+}
+
+/// The one group that holds a frame, or the one that the caller names.
+fn group(tree: &dyn Tree, options: &Options) -> Option<String> {
     let wanted = options.dataset.as_ref();
     let wanted = wanted.map(|name| name.trim_matches('/').to_owned());
     let mut groups: Vec<String> = Vec::new();
@@ -34,10 +81,10 @@ pub(super) fn frame(tree: &dyn Tree, options: &Options) -> Result<Option<Frame>,
             groups.push(group.to_owned());
         }
     }
-    let [group] = &groups[..] else {
-        return Ok(None);
-    };
-    Ok(read(tree, group)?.filter(|frame| frame.names.len() > 1))
+    match groups.len() {
+        1 => groups.pop(),
+        _ => None,
+    }
 }
 
 fn read(tree: &dyn Tree, group: &str) -> Result<Option<Frame>, Problem> {
@@ -62,7 +109,8 @@ fn read(tree: &dyn Tree, group: &str) -> Result<Option<Frame>, Problem> {
         }
         None => ("", index),
     };
-    let mut columns = vec![(name.to_owned(), index)];
+    let mut names = vec![(name.to_owned(), (0, 0))];
+    let mut cells = vec![Cells::of(1, index)];
     let mut notes = Vec::new();
     let blocks = (0..).map_while(|block| {
         let items = labels(&format!("block{block}_items")).transpose()?;
@@ -75,20 +123,19 @@ fn read(tree: &dyn Tree, group: &str) -> Result<Option<Frame>, Problem> {
             notes.push(format!("{}: no numbers, left out", items.join(", ")));
             continue;
         };
-        for (place, item) in items.iter().enumerate() {
-            let column = numbers.iter().skip(place).step_by(items.len());
-            columns.push((item.clone(), column.copied().collect()));
-        }
+        let places = (0..items.len()).map(|column| (cells.len(), column));
+        names.extend(items.iter().cloned().zip(places));
+        cells.push(Cells::of(items.len(), numbers));
     }
     // The index first, then as the frame shows them.
     let place = |name: &String| order.iter().position(|known| known == name);
-    columns[1..].sort_by_key(|(name, _)| place(name));
-    let cells = (0..n_rows).flat_map(|row| columns.iter().map(move |(_, column)| column[row]));
-    let cells = cells.collect();
+    names[1..].sort_by_key(|(name, _)| place(name));
+    let (names, places) = names.into_iter().unzip();
     Ok(Some(Frame {
         group: group.to_owned(),
-        rows: Cells::of(columns.len(), cells),
-        names: columns.into_iter().map(|(name, _)| name).collect(),
+        names,
         notes,
+        blocks: cells,
+        places,
     }))
 }

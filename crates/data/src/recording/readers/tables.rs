@@ -84,20 +84,19 @@ pub(super) fn read(
 
 /// A table whose columns are called something.
 fn named_columns(tree: &dyn Tree, name: &str, columns: &[String]) -> Result<Draft, Problem> {
-    let cells = tree.numbers(name)?.unwrap_or_default();
-    let width = columns.len();
-    of_columns(tree, name, columns, Cells::of(width, cells))
+    let rows = tree.rows(name)?;
+    let rows = rows.unwrap_or_else(|| Cells::new(columns.len()));
+    let shape = [rows.n_rows(), columns.len()];
+    of_columns(tree, name, shape, frame_rows(rows, Some(columns)))
 }
 
-/// Rows whose columns are called something, and what the groups around them say of time.
+/// Frames whose columns are called something, of a table so large, and what the groups around it say of time.
 pub(super) fn of_columns(
     tree: &dyn Tree,
     name: &str,
-    columns: &[String],
-    rows: Cells,
+    shape: [usize; 2],
+    mut draft: Draft,
 ) -> Result<Draft, Problem> {
-    let shape = [rows.n_rows(), columns.len()];
-    let mut draft = frame_rows(rows, Some(columns));
     name.clone_into(&mut draft.dataset);
     family::leave_strangers(&mut draft);
     if matches!(draft.clock, Clock::Unstated) {

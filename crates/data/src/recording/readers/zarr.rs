@@ -52,10 +52,125 @@ pub(super) fn below(folder: &Path) -> Option<Problem> {
 
 /// What to run, for a store of one array or of several.
 fn refusal(store: &Path) -> Problem {
-    let holds = |name: &&&str| store.join(name).is_dir();
-    let array = TRACES.iter().find(holds).copied().unwrap_or("YrA");
+    let holds = |name: &str| store.join(name).is_dir();
+    let place = store.display().to_string();
     Problem::Zarr {
-        store: store.display().to_string(),
-        array: array.to_owned(),
+        run: match is_array(store) {
+            true => of_array(&place),
+            false => of_group(&place, array_of(holds)),
+        },
+    }
+}
+
+/// Whether the store is an array itself, which has no name.
+fn is_array(store: &Path) -> bool {
+    let text = || std::fs::read_to_string(store.join("zarr.json")).ok();
+    store.join(".zarray").is_file() || text().is_some_and(|text| says_array(&text))
+}
+
+/// Whether the description of what lies in a folder, of version 3, is that of an array.
+fn says_array(text: &str) -> bool {
+    let mut words = text.split('"').skip_while(|word| *word != "node_type");
+    words.nth(2) == Some("array")
+}
+
+/// What the traces are called.
+fn array_of(holds: impl Fn(&str) -> bool) -> &'static str {
+    let found = TRACES.iter().find(|name| holds(name));
+    found.copied().unwrap_or(TRACES[0])
+}
+
+fn of_array(place: &str) -> String {
+    format!("import zarr, numpy; numpy.save('traces.npy', zarr.open('{place}', mode='r')[:])")
+}
+
+fn of_group(place: &str, array: &str) -> String {
+    format!(
+        "import xarray, numpy; x = xarray.open_zarr('{place}'); \
+         numpy.save('traces.npy', x['{array}'].transpose('frame', 'unit_id').values)"
+    )
+}
+
+/// The refusal of an archive of these files, where they are those of a store or of several.
+#[cfg(feature = "zip")]
+pub(super) fn in_archive(path: &Path, names: &[String]) -> Option<Problem> {
+    let marked = names.iter().filter_map(|name| {
+        let (folder, last) = name.rsplit_once('/').unwrap_or(("", name));
+        MARKS.contains(&last).then(|| Path::new(folder))
+    });
+    let marked: Vec<&Path> = marked.collect();
+    let is_below = |folder: &Path, above: &Path| folder != above && folder.starts_with(above);
+    // Arrays and groups are marked as the store is that they are in.
+    let mut stores = marked.clone();
+    stores.retain(|folder| !marked.iter().any(|other| is_below(folder, other)));
+    let called = |name: &&str| {
+        stores
+            .iter()
+            .find(|s| s.file_stem().is_some_and(|s| s == *name))
+    };
+    let store = *TRACES.iter().find_map(called).or(stores.iter().min())?;
+    let holds = |array: &str| {
+        let inside = store.join(array);
+        names.iter().any(|name| is_below(Path::new(name), &inside))
+    };
+    let place = Path::new("unpacked").join(store).display().to_string();
+    let place = place.trim_end_matches('/');
+    let read = match marked.iter().any(|folder| is_below(folder, store)) {
+        true => of_group(place, array_of(holds)),
+        false => of_array(place),
+    };
+    let archive = path.display();
+    let unpack = format!("import shutil; shutil.unpack_archive('{archive}', 'unpacked', 'zip')");
+    Some(Problem::Zarr {
+        run: format!("{unpack}; {read}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_is_no_group() {
+        assert!(says_array(r#"{"shape": [3], "node_type": "array"}"#));
+        for group in [r#"{"node_type": "group", "name": "array"}"#, "{}", ""] {
+            assert!(!says_array(group), "{group}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".zarray"), "{}").unwrap();
+        let said = refusal(folder.path()).to_string();
+        assert!(
+            said.contains("zarr.open(") && !said.contains("open_zarr"),
+            "{said}"
+        );
+    }
+
+    #[cfg(feature = "zip")]
+    #[test]
+    fn an_archive_is_unpacked_and_the_store_in_it_named() {
+        let said = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            in_archive(Path::new("a.zip"), &names).map_or_else(String::new, |p| p.to_string())
+        };
+        let found = said(&[
+            "one.zarr/zarr.json",
+            "one.zarr/C/zarr.json",
+            "one.zarr/C/c/0",
+        ]);
+        assert!(found.contains("open_zarr('unpacked/one.zarr')"), "{found}");
+        assert!(found.contains("x['C']"), "{found}");
+        let found = said(&[
+            "m/C.zarr/.zgroup",
+            "m/YrA.zarr/.zgroup",
+            "m/YrA.zarr/YrA/.zarray",
+        ]);
+        assert!(
+            found.contains("open_zarr('unpacked/m/YrA.zarr')"),
+            "{found}"
+        );
+        let found = said(&["zarr.json", "C/zarr.json", "C/c/0/0"]);
+        assert!(found.contains("open_zarr('unpacked')"), "{found}");
+        assert!(said(&[".zarray", "0.0"]).contains("zarr.open('unpacked'"));
+        assert_eq!(said(&["dff.npy"]), "");
     }
 }
