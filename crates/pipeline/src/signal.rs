@@ -49,8 +49,8 @@ impl Signal {
         let noise_sd = estimates.noise_sd;
         let above = estimates.above_baseline(trace);
         let below: Vec<f32> = above.iter().map(|y| -y).collect();
-        let (snr, n_events) = found(&above, &estimates, automatic)?;
-        let (snr_below, _) = found(&below, &estimates, automatic)?;
+        let (snr, n_events) = found(&above, starts, &estimates, automatic)?;
+        let (snr_below, _) = found(&below, starts, &estimates, automatic)?;
         Ok(Self {
             noise_sd,
             tau_s: estimates.tau_s,
@@ -72,10 +72,11 @@ impl Signal {
 /// 99th percentile of the calcium, in SDs of the noise, and the number of events.
 fn found(
     above: &[f32],
+    starts: &[usize],
     estimates: &Estimates<f32>,
     automatic: &Automatic,
 ) -> Result<(f64, usize), CalciumError> {
-    let solved = automatic.oasis(above, estimates)?;
+    let solved = automatic.oasis_trials(above, starts, estimates)?;
     let mut calcium = solved.calcium;
     calcium.retain(|c| !c.is_nan());
     calcium.sort_unstable_by(f32::total_cmp);
