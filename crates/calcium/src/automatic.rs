@@ -4,9 +4,11 @@ use rayon::prelude::*;
 
 use crate::error::{duration, positive};
 use crate::estimate::{BandNoise, band_noise, gaussian_smoothing, kinetics, median};
-use crate::oasis::{Ar1Problem, Deconvolved, check_block, in_parallel};
+use crate::oasis::{Ar1Problem, Deconvolved, check_block, check_trace, in_parallel};
+use crate::trials::trials;
 use crate::{
-    Ar1, CalciumError, Discretisation, Kinetics, QuietBaseline, Sample, SpikePrior, decay_seen,
+    Ar1, CalciumError, Discretisation, Kinetics, QuietBaseline, Sample, SpikePrior,
+    decay_seen_in_trials,
 };
 
 /// The rise of the indicators in use, from OGB-1's few milliseconds to GCaMP6s's hundred (Chen et al.
@@ -259,8 +261,14 @@ impl Automatic {
         }
         let mut level = baseline.of(trace, band_noise.sd)?;
         let noise_sd = band_noise.frame_sd();
+        // The decay of the clear transients above a baseline.
+        let seen = |level: &[T]| {
+            let pairs = trace.iter().zip(level);
+            let above: Vec<f64> = pairs.map(|(y, b)| y.to_f64() - b.to_f64()).collect();
+            decay_seen_in_trials(&above, starts, self.dt_s, noise_sd)
+        };
         let mut tau_s = self.tau_s(kinetics);
-        if let Some(seen_s) = seen(trace, &level, self.dt_s, noise_sd) {
+        if let Some(seen_s) = seen(&level) {
             // The spectrum's answer, bounded by what is typical, gives way where transients contradict it.
             let contradiction = libm::log(seen_s / tau_s).abs();
             let is_far = contradiction > CONTRADICTION.0;
@@ -274,9 +282,7 @@ impl Automatic {
                 // Slow transients want a longer window, under which they are slower still.
                 let slow = QuietBaseline::new(self.dt_s, seen_s)?.with_trials(starts);
                 level = slow.of(trace, band_noise.sd)?;
-                if let (Some(seen_s), None) =
-                    (seen(trace, &level, self.dt_s, noise_sd), self.kinetics)
-                {
+                if let (Some(seen_s), None) = (seen(&level), self.kinetics) {
                     tau_s = seen_s;
                 }
             }
@@ -301,8 +307,23 @@ impl Automatic {
         above: &[T],
         estimates: &Estimates<T>,
     ) -> Result<Deconvolved<T>, CalciumError> {
+        self.oasis_trials(above, &[0], estimates)
+    }
+
+    /// [`Self::oasis`] for trials that are joined, each of which starts anew.
+    ///
+    /// # Shapes
+    /// `starts`: first frame of each trial, ascending.
+    /// # Errors
+    /// Those of [`Self::oasis`].
+    pub fn oasis_trials<T: Sample>(
+        &self,
+        above: &[T],
+        starts: &[usize],
+        estimates: &Estimates<T>,
+    ) -> Result<Deconvolved<T>, CalciumError> {
         let ar = Ar1::from_tau(estimates.tau_s, self.dt_s, Discretisation::Exact)?;
-        Ar1Problem::new(ar).deconvolve(above)
+        Ar1Problem::new(ar).deconvolve_trials(above, starts)
     }
 
     /// Expected spikes of a trace from which its baseline is subtracted, in fluorescence units per frame, gaps
@@ -315,6 +336,22 @@ impl Automatic {
     pub fn expected_spikes<T: Sample>(
         &self,
         above: &[T],
+        estimates: &Estimates<T>,
+    ) -> Result<Vec<T>, CalciumError> {
+        self.expected_spikes_of_trials(above, &[0], estimates)
+    }
+
+    /// [`Self::expected_spikes`] for trials that are joined, each of which starts anew; what spikes are like is taken
+    /// from all.
+    ///
+    /// # Shapes
+    /// `starts`: first frame of each trial, ascending.
+    /// # Errors
+    /// Those of [`Self::expected_spikes`].
+    pub fn expected_spikes_of_trials<T: Sample>(
+        &self,
+        above: &[T],
+        starts: &[usize],
         &Estimates {
             band_noise,
             tau_s,
@@ -322,9 +359,17 @@ impl Automatic {
             ..
         }: &Estimates<T>,
     ) -> Result<Vec<T>, CalciumError> {
+        check_trace(above)?;
         let n_averaged = ((FRAME_S / self.dt_s).round() as usize).max(1);
         let frame_s = n_averaged as f64 * self.dt_s;
-        let (means, counts) = averaged(above, n_averaged);
+        let trials = trials(above.len(), starts);
+        let mut means = Vec::with_capacity(above.len() / n_averaged + trials.len());
+        let mut counts = Vec::with_capacity(means.capacity());
+        for trial in &trials {
+            let (of_trial, weights) = averaged(&above[trial.clone()], n_averaged);
+            means.extend(of_trial);
+            counts.extend(weights);
+        }
         let highest = means
             .iter()
             .filter(|y| !y.is_nan())
@@ -340,12 +385,21 @@ impl Automatic {
         let prior = SpikePrior::new(ar, noise_sd.max(1e-3 * highest))?
             .with_spikes(probability, highest)?
             .with_amplitude_of(&means)?;
-        let expected = prior.infer_weighted(&means, &counts)?.spikes;
-        let per_frame: Vec<f64> = (0..above.len())
-            .map(|t| expected[t / n_averaged] / n_averaged as f64)
-            .collect();
-        let smooth = gaussian_smoothing(&per_frame, self.smoothing_s / self.dt_s)?;
-        Ok(earlier(&smooth, rise_s / self.dt_s))
+        let mut spikes = Vec::with_capacity(above.len());
+        let (mut means, mut counts) = (&means[..], &counts[..]);
+        for trial in trials {
+            let n_means = trial.len().div_ceil(n_averaged);
+            let (of_trial, weights);
+            (of_trial, means) = means.split_at(n_means);
+            (weights, counts) = counts.split_at(n_means);
+            let expected = prior.infer_weighted(of_trial, weights)?.spikes;
+            let per_frame: Vec<f64> = (0..trial.len())
+                .map(|t| expected[t / n_averaged] / n_averaged as f64)
+                .collect();
+            let smooth = gaussian_smoothing(&per_frame, self.smoothing_s / self.dt_s)?;
+            spikes.extend(earlier::<T>(&smooth, rise_s / self.dt_s));
+        }
+        Ok(spikes)
     }
 
     /// Deconvolves one trace.
@@ -404,13 +458,6 @@ impl Automatic {
             .sqrt()
             .clamp(typical / 5.0, 2.0 * typical)
     }
-}
-
-/// The decay of the clear transients above a baseline.
-fn seen<T: Sample>(trace: &[T], baseline: &[T], dt_s: f64, noise_sd: f64) -> Option<f64> {
-    let pairs = trace.iter().zip(baseline);
-    let above: Vec<f64> = pairs.map(|(y, b)| y.to_f64() - b.to_f64()).collect();
-    decay_seen(&above, dt_s, noise_sd)
 }
 
 /// Means over `n` frames each, NaN if none has data, and what share of them has.

@@ -12,6 +12,7 @@ use realfft::RealFftPlanner;
 
 use crate::oasis::check_trace;
 use crate::quantile::quantile;
+use crate::trials::trials;
 use crate::{Ar1, Ar2, CalciumError, Sample, error};
 
 pub use crate::kinetics::kinetics;
@@ -264,9 +265,28 @@ pub fn maximin_baseline<T: Sample>(
     smoothing: f64,
     window: usize,
 ) -> Result<Vec<T>, CalciumError> {
+    maximin_baseline_of_trials(trace, &[0], smoothing, window)
+}
+
+/// [`maximin_baseline`] for trials that are joined: each is smoothed alone, and windows reach into its neighbours.
+///
+/// # Shapes
+/// `starts`: first frame of each trial, ascending.
+/// # Errors
+/// Those of [`maximin_baseline`].
+pub fn maximin_baseline_of_trials<T: Sample>(
+    trace: &[T],
+    starts: &[usize],
+    smoothing: f64,
+    window: usize,
+) -> Result<Vec<T>, CalciumError> {
+    check_trace(trace)?;
     let window = error::at_least_one("window", window)?;
-    let smooth = gaussian_smoothing(trace, smoothing)?;
-    let smooth: Vec<f64> = smooth.iter().map(|y| y.to_f64()).collect();
+    let mut smooth = Vec::with_capacity(trace.len());
+    for trial in trials(trace.len(), starts) {
+        let of_trial = gaussian_smoothing(&trace[trial], smoothing)?;
+        smooth.extend(of_trial.iter().map(|y| y.to_f64()));
+    }
     let floor = rolling_minimum(&smooth, window);
     let negated: Vec<f64> = floor.iter().map(|y| -y).collect();
     let baseline = rolling_minimum(&negated, window);

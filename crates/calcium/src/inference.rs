@@ -413,6 +413,26 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_a_spike_is_forgotten_in_a_gap() {
+        let spikes = sparse(&[0.4, f64::NAN, 0.4, 0.0], 1.0 / 30.0);
+        assert!(spikes.iter().all(|s| s.is_nan() || *s == 0.0), "{spikes:?}");
+    }
+
+    #[test]
+    fn transients_end_with_their_trial_and_point_upwards() {
+        let (expected, trials) = ([0.0, 1.0, 0.0, 0.0, 0.0], [0..3, 3..5]);
+        let kernel = Ar2::from_taus(2.0, 0.5, 1.0, Discretisation::Exact).unwrap();
+        let mut above = kernel.convolve(&expected);
+        above[3..].fill(0.0);
+        let found = |above: &[f64]| explained(&expected, above, &trials, [0.5, 2.0], 1.0).unwrap();
+        for (found, truth) in found(&above).iter().zip(&above) {
+            assert!((found - truth).abs() < 1e-9, "{found}, not {truth}");
+        }
+        let below: Vec<f64> = above.iter().map(|y| -y).collect();
+        assert!(found(&below).iter().all(|c| *c == 0.0));
+    }
+
+    #[test]
     fn two_beliefs_are_firmer_than_one() {
         let a = LogNormal {
             median: 1.0,

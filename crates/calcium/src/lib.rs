@@ -18,11 +18,11 @@ pub mod quality;
 mod quantile;
 mod quiet;
 mod sample;
-mod trials;
+pub mod trials;
 
 pub use ar::{Ar1, Ar2, Discretisation};
 pub use automatic::{Automatic, AutomaticFit, Estimates};
-pub use decay::decay_seen;
+pub use decay::{decay_seen, decay_seen_in_trials};
 pub use error::CalciumError;
 pub use hill::Hill;
 pub use indicator::{Indicator, Kernel, SampledIndicator};

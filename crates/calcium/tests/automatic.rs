@@ -193,3 +193,28 @@ proptest! {
         }
     }
 }
+
+/// Whatever clear transients of one trace show: kinetics of the whole recording are not a trace's to change.
+#[test]
+fn given_kinetics_hold_against_transients() {
+    let mut spikes = vec![0.0; 6000];
+    for spike in (100..6000).step_by(600) {
+        spikes[spike] = 5.0;
+    }
+    let noise = |t: usize| (t * 7919 % 101) as f64 / 505.0 - 0.1;
+    let calcium = Ar1::new((-1.0_f64 / 90.0).exp()).unwrap().convolve(&spikes);
+    let trace: Vec<f64> = calcium
+        .iter()
+        .enumerate()
+        .map(|(t, c)| c + noise(t))
+        .collect();
+    let automatic = Automatic::new(1.0 / 30.0).unwrap();
+    let own = automatic.estimate(&trace).unwrap().tau_s;
+    let kinetics = calcium::Kinetics {
+        rise_s: 0.01,
+        decay_s: 1.0,
+    };
+    let given = automatic.with_kinetics(kinetics).unwrap();
+    let given = given.estimate(&trace).unwrap().tau_s;
+    assert!((given - 1.0).abs() < 1e-9 && own > 1.5, "{given}, {own}");
+}

@@ -196,3 +196,25 @@ proptest! {
         prop_assert!(nothing || found.iter().all(|b| b.is_finite()));
     }
 }
+
+/// Of three trials the middle distance from the middle level is none.
+#[test]
+fn one_of_three_trials_has_its_offset() {
+    let noise = |t: usize| (t * 7919 % 101) as f64 / 50.0 - 1.0;
+    let trace: Vec<f64> = (0..900)
+        .map(|t| noise(t) + if t < 600 { 0.0 } else { 40.0 })
+        .collect();
+    let problem = QuietBaseline::new(0.1, 1.0)
+        .unwrap()
+        .with_trials(&[0, 300, 600]);
+    let baseline = problem.of(&trace, 0.58).unwrap();
+    assert!(baseline[150].abs() < 2.0, "{}", baseline[150]);
+    assert!((baseline[750] - 40.0).abs() < 2.0, "{}", baseline[750]);
+}
+
+#[test]
+fn what_is_near_zero_is_no_light_that_dims() {
+    let baseline: Vec<f64> = (0..100).map(|t| 10.0 - 0.06 * f64::from(t)).collect();
+    assert!(calcium::dimming(&baseline, 0.5).is_some());
+    assert_eq!(calcium::dimming(&baseline, 1.5), None);
+}

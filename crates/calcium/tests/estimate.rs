@@ -299,3 +299,49 @@ fn bad_input_is_named() {
         .unwrap_err();
     assert_eq!(message(error), "baseline = NaN is not finite");
 }
+
+#[test]
+fn a_baseline_that_must_not_be_negative_is_not() {
+    let trace: Vec<f64> = (0..60).map(|t| f64::from(t % 7) * 0.1 - 5.0).collect();
+    let problem = Ar1NoiseConstrained::new(Ar1::new(0.9).unwrap(), 0.2).unwrap();
+    let fit = |baseline| {
+        problem
+            .with_baseline(baseline)
+            .unwrap()
+            .deconvolve(&trace)
+            .unwrap()
+    };
+    assert!(fit(Baseline::Free).baseline < -4.0);
+    assert!(fit(Baseline::Nonnegative).baseline >= 0.0);
+}
+
+/// Interference above what indicators follow does not count.
+#[test]
+fn a_hum_does_not_change_the_kinetics() {
+    let noise = |t: usize| (t * 7919 % 1009) as f64 / 1009.0 - 0.5;
+    let mut spikes = vec![0.0; 20_000];
+    for spike in (50..20_000).step_by(173) {
+        spikes[spike + spike * spike % 97] = 1.0;
+    }
+    let calcium = Ar1::new((-0.005_f64 / 0.5).exp())
+        .unwrap()
+        .convolve(&spikes);
+    let typical = calcium::Kinetics {
+        rise_s: 0.02,
+        decay_s: 0.7,
+    };
+    let found = |hum: f64| {
+        let at = |(t, c): (usize, &f64)| c + 0.1 * noise(t) + hum * (1.2566 * t as f64).sin();
+        let trace: Vec<f64> = calcium.iter().enumerate().map(at).collect();
+        calcium::estimate::kinetics(&trace, 0.005, typical).unwrap()
+    };
+    let (quiet, loud) = (found(0.0), found(0.3));
+    assert!(
+        (loud.decay_s / quiet.decay_s).ln().abs() < 0.05,
+        "{quiet:?}, {loud:?}"
+    );
+    assert!(
+        (loud.rise_s / quiet.rise_s).ln().abs() < 0.05,
+        "{quiet:?}, {loud:?}"
+    );
+}

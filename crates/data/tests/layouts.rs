@@ -439,6 +439,13 @@ fn matlab_cells_of_trials() {
         };
         let one = open(name, &neuron_first);
         assert_eq!(trace(&one), truth().slice(s![4..7, ..]));
+        // Found by fuzzing: the trials are of different lengths, and these would be their neurons.
+        let time_first = Options {
+            order: Some(AxisOrder::TimeNeuron),
+            ..Options::default()
+        };
+        let said = refusal(name, &time_first);
+        assert!(said.contains("`order` is time-neuron"), "{said}");
     }
 }
 

@@ -4,7 +4,7 @@ use calcium::estimate::{BandNoise, band_noise};
 use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Ar2Problem, Baseline, Deconvolved};
 use calcium::{
     Ar1, Ar2, Automatic, CalciumError, Discretisation, Inference, NamedIndicator, QuietBaseline,
-    decay_seen, dimmed_to, dimming,
+    decay_seen_in_trials, dimmed_to, dimming,
 };
 use data::Units;
 
@@ -223,7 +223,7 @@ impl Deconvolution {
         let s_min = self.s_min.unwrap_or(0.0);
         let result = if let Some(tau_rise_s) = self.tau_rise_s {
             let ar = Ar2::from_taus(tau_s, tau_rise_s, self.dt_s, self.discretisation)?;
-            of_ar2(&above, ar, lambda, s_min)?
+            of_ar2(&above, starts, ar, lambda, s_min)?
         } else {
             let ar = Ar1::from_tau(tau_s, self.dt_s, self.discretisation)?;
             if self.noise_constrained {
@@ -231,7 +231,9 @@ impl Deconvolution {
                 if self.fits_tau {
                     problem = problem.with_fitted_g();
                 }
-                let fit = problem.with_baseline(Baseline::Free)?.deconvolve(&above)?;
+                let fit = problem
+                    .with_baseline(Baseline::Free)?
+                    .deconvolve_trials(&above, starts)?;
                 for b in &mut baseline {
                     *b += fit.baseline as f32;
                 }
@@ -242,7 +244,9 @@ impl Deconvolution {
                 fit.result
             } else {
                 let problem = Ar1Problem::new(ar).with_lambda(lambda)?;
-                problem.with_s_min(s_min)?.deconvolve(&above)?
+                problem
+                    .with_s_min(s_min)?
+                    .deconvolve_trials(&above, starts)?
             }
         };
         remarks.decay_used_s = tau_s;
@@ -277,12 +281,14 @@ impl Deconvolution {
             None => estimates.above_baseline(trace),
         };
         let activity = match self.method {
-            Method::Posterior => Some(automatic.expected_spikes(&above, &estimates)?),
+            Method::Posterior => {
+                Some(automatic.expected_spikes_of_trials(&above, starts, &estimates)?)
+            }
             _ => None,
         };
         Ok(Prepared {
             remarks: Remarks {
-                decay_seen_s: decay_seen(&above, self.dt_s, noise_sd),
+                decay_seen_s: decay_seen_in_trials(&above, starts, self.dt_s, noise_sd),
                 dimmed_to: factors.as_deref().map(dimmed_to),
                 ..Remarks::default()
             },
@@ -306,13 +312,16 @@ impl Deconvolution {
 /// OASIS under a rise and a decay. Spikes, penalty and smallest spike are peaks of transients, as under AR(1).
 fn of_ar2(
     above: &[f32],
+    starts: &[usize],
     ar: Ar2,
     lambda: f64,
     s_min: f64,
 ) -> Result<Deconvolved<f32>, CalciumError> {
     let peak = ar.peak();
     let problem = Ar2Problem::new(ar).with_lambda(lambda * peak)?;
-    let mut result = problem.with_s_min(s_min / peak)?.deconvolve(above)?;
+    let mut result = problem
+        .with_s_min(s_min / peak)?
+        .deconvolve_trials(above, starts)?;
     for spike in &mut result.spikes {
         *spike *= peak as f32;
     }

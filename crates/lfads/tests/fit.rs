@@ -49,6 +49,40 @@ fn training_sees_most_of_a_recording_and_fit_says_how_much() {
     }
 }
 
+/// Burn looks for `burn.toml` where it runs, and above.
+#[test]
+fn settings_of_libraries_in_the_folder_change_nothing() {
+    let lfads = Lfads::new();
+    data::write_npy(&lfads.path("x.npy"), traces(300, 3, None).view()).unwrap();
+    let fit = |run: &str| {
+        let output = lfads.output(&format!(
+            "fit x.npy --rate 20 --units f --tau 0.7 -c tiny.toml -o {run}"
+        ));
+        let [out, log] =
+            [output.stdout, output.stderr].map(|t| String::from_utf8_lossy(&t).into_owned());
+        assert!(output.status.success(), "{log}");
+        assert!(!log.contains("burn.toml"), "{log}");
+        let results = Arrays::read(&lfads.path(run).join("inferred.h5")).unwrap();
+        (
+            out.lines().count(),
+            results.require("rates").unwrap().clone(),
+        )
+    };
+    let alone = fit("alone");
+    std::fs::write(lfads.path("victim"), "mine").unwrap();
+    let logger = "level = \"full\"\nstdout = true\nappend = false\nfile = \"victim\"\n";
+    let settings =
+        format!("[fusion.logger]\n{logger}[autodiff.logger]\n{logger}[remote.logger]\n{logger}");
+    for (run, text) in [("hostile", &settings[..]), ("malformed", "fusion = [[[\n")] {
+        std::fs::write(lfads.path("burn.toml"), text).unwrap();
+        assert_eq!(fit(run), alone, "{run}");
+        assert_eq!(
+            std::fs::read_to_string(lfads.path("victim")).unwrap(),
+            "mine"
+        );
+    }
+}
+
 #[test]
 fn a_motion_artefact_and_silence_leave_every_number_finite_and_are_named() {
     let lfads = Lfads::new();

@@ -5,48 +5,32 @@ use std::ops::Range;
 use data::Recording;
 use ndarray::{Array3, ArrayView1, ArrayView2, s};
 
-/// Where the trials of a recording are when they are laid end to end with gaps between.
-///
-/// The gaps are missing frames, in which calcium decays: what one trial leaves does not reach
-/// the next.
+/// Where the trials of a recording are when they are laid end to end, one after another: what reads the long trace is
+/// told where each begins, and starts anew there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     lengths: Vec<usize>,
-    gap: usize,
     /// Of so many trials one is laid out.
     step: usize,
 }
 
 impl Layout {
-    /// Gaps of `gap_s` seconds between the trials of `recording`.
-    pub fn new(recording: &Recording, gap_s: f64) -> Self {
-        let lengths = recording
-            .stretches()
-            .iter()
-            .map(ArrayView2::nrows)
-            .collect();
-        let gap = (gap_s / recording.dt_s).ceil().max(1.0) as usize;
-        Self {
-            lengths,
-            gap,
-            step: 1,
-        }
+    /// All trials of `recording`.
+    pub fn new(recording: &Recording) -> Self {
+        let stretches = recording.stretches();
+        let lengths = stretches.iter().map(ArrayView2::nrows).collect();
+        Self { lengths, step: 1 }
     }
 
-    /// The same of every n-th trial, so that the long trace has hardly more than `most_frames`, gaps and all: of
-    /// very many short trials the gaps are most of it.
-    pub fn thinned(recording: &Recording, gap_s: f64, most_frames: usize) -> Self {
-        let whole = Self::new(recording, gap_s);
+    /// The same of every n-th trial, so that the long trace has hardly more than `most_frames`.
+    pub fn thinned(recording: &Recording, most_frames: usize) -> Self {
+        let whole = Self::new(recording);
         let step = match whole.lengths.len() {
             1 => 1,
             _ => whole.n_frames().div_ceil(most_frames.max(1)).max(1),
         };
         let lengths = whole.lengths.into_iter().step_by(step).collect();
-        Self {
-            lengths,
-            gap: whole.gap,
-            step,
-        }
+        Self { lengths, step }
     }
 
     /// Of so many trials one is laid out.
@@ -56,8 +40,7 @@ impl Layout {
 
     /// Frames of the long trace.
     pub fn n_frames(&self) -> usize {
-        let gaps = self.gap * self.lengths.len().saturating_sub(1);
-        self.lengths.iter().sum::<usize>() + gaps
+        self.lengths.iter().sum()
     }
 
     /// Frames of the longest trial.
@@ -69,20 +52,21 @@ impl Layout {
     pub fn spans(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.lengths.iter().scan(0, |next, &length| {
             let first = *next;
-            *next += length + self.gap;
+            *next += length;
             Some((first, length))
         })
     }
 
-    /// The long trace of one neuron; NaN in the gaps.
+    /// First frame of each trial.
+    pub fn starts(&self) -> Vec<usize> {
+        self.spans().map(|(first, _)| first).collect()
+    }
+
+    /// The long trace of one neuron.
     pub fn join(&self, recording: &Recording, neuron: usize) -> Vec<f32> {
-        let mut joined = vec![f32::NAN; self.n_frames()];
-        let trials = recording.stretches().into_iter().step_by(self.step);
-        for ((first, length), trial) in self.spans().zip(trials) {
-            let column: ArrayView1<'_, f32> = trial.column(neuron);
-            for (to, &value) in joined[first..first + length].iter_mut().zip(column) {
-                *to = value;
-            }
+        let mut joined = Vec::with_capacity(self.n_frames());
+        for trial in recording.stretches().into_iter().step_by(self.step) {
+            joined.extend(trial.column(neuron));
         }
         joined
     }
@@ -99,27 +83,7 @@ impl Layout {
         part
     }
 
-    /// A trace [`without gaps`](Self::without_gaps) as the long one; NaN in the gaps.
-    pub fn with_gaps(&self, mut trace: impl Iterator<Item = f32>) -> Vec<f32> {
-        let mut long = vec![f32::NAN; self.n_frames()];
-        for (first, length) in self.spans() {
-            for (to, from) in long[first..first + length].iter_mut().zip(&mut trace) {
-                *to = from;
-            }
-        }
-        long
-    }
-
-    /// The frames of the trials alone, one after another.
-    pub fn without_gaps(&self, trace: Vec<f32>) -> Vec<f32> {
-        if self.lengths.len() == 1 {
-            return trace;
-        }
-        let trials = self.spans().map(|(first, length)| first..first + length);
-        trials.flat_map(|trial| trace[trial].to_vec()).collect()
-    }
-
-    /// Traces [`without gaps`](Self::without_gaps), `[neuron][time]`, as trials `[trial, time, neuron]`;
+    /// Long traces, `[neuron][time]`, as trials `[trial, time, neuron]`;
     /// NaN behind shorter ones.
     pub fn split<'a>(&self, traces: impl ExactSizeIterator<Item = &'a [f32]>) -> Array3<f32> {
         let shape = (self.lengths.len(), self.longest(), traces.len());
@@ -135,5 +99,34 @@ impl Layout {
             }
         }
         trials
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However short frames are, what works on the long trace has no more of them than the recording.
+    #[test]
+    fn a_joint_between_trials_has_no_frames() {
+        let values = Array3::from_shape_fn((7, 5, 2), |(i, t, n)| (100 * i + 10 * t + n) as f32);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trials.npy");
+        data::write_npy(&path, values.view()).unwrap();
+        let options = data::Options {
+            order: Some(data::AxisOrder::TrialTimeNeuron),
+            rate_hz: Some(10_000.0),
+            ..data::Options::default()
+        };
+        let recording = Recording::open(&path, &options).unwrap();
+        let layout = Layout::new(&recording);
+        assert_eq!((layout.n_frames(), layout.longest()), (35, 5));
+        assert_eq!(layout.starts(), [0, 5, 10, 15, 20, 25, 30]);
+        let long = [0, 1].map(|neuron| layout.join(&recording, neuron));
+        assert_eq!(long[1][..6], [1.0, 11.0, 21.0, 31.0, 41.0, 101.0]);
+        assert_eq!(layout.split(long.iter().map(|trace| &trace[..])), values);
+        let thinned = Layout::thinned(&recording, 15);
+        assert_eq!((thinned.step(), thinned.n_frames()), (3, 15));
+        assert_eq!(thinned.join(&recording, 0)[5..7], [300.0, 310.0]);
     }
 }

@@ -207,7 +207,7 @@ impl Observations {
     /// First frame of each trial in the long traces of the calibration.
     fn firsts(&self) -> Vec<usize> {
         match &self.calibrated {
-            Some(calibrated) => calibrated.layout.spans().map(|(first, _)| first).collect(),
+            Some(calibrated) => calibrated.layout.starts(),
             None => vec![0; self.cut.lengths().len()],
         }
     }

@@ -57,9 +57,9 @@ impl Signal {
             *y = (f64::from(*y) - f64::from(b)) as f32;
         }
         let first = above.iter().take(MAX_COMPARED.1).copied().collect();
-        let (snr, n_events) = found(&above, &estimates, automatic)?;
+        let (snr, n_events) = found(&above, starts, &estimates, automatic)?;
         above.iter_mut().for_each(|y| *y = -*y);
-        let (snr_below, _) = found(&above, &estimates, automatic)?;
+        let (snr_below, _) = found(&above, starts, &estimates, automatic)?;
         Ok(Self {
             noise_sd,
             tau_s: estimates.tau_s,
@@ -81,10 +81,11 @@ impl Signal {
 /// 99th percentile of the calcium, in SDs of the noise, and the number of events.
 fn found(
     above: &[f32],
+    starts: &[usize],
     estimates: &Estimates<f32>,
     automatic: &Automatic,
 ) -> Result<(f64, usize), CalciumError> {
-    let solved = automatic.oasis(above, estimates)?;
+    let solved = automatic.oasis_trials(above, starts, estimates)?;
     let mut calcium = solved.calcium;
     calcium.retain(|c| !c.is_nan());
     calcium.sort_unstable_by(f32::total_cmp);

@@ -5,6 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use anyhow::{Result, anyhow, bail};
 use burn::tensor::{Device, Tensor};
+use burn_std::config::{BurnConfig, RuntimeConfig};
 use clap::ValueEnum;
 
 /// A device by its name on the command line.
@@ -26,6 +27,7 @@ impl DeviceKind {
     /// # Errors
     /// If the Cargo feature of that name was not compiled in, or there is no such device here.
     pub fn open(self) -> Result<Device> {
+        ignore_settings_nearby();
         let device = self.choose()?;
         let probe = device.clone();
         self.try_out(|| {
@@ -66,6 +68,19 @@ impl DeviceKind {
                 "device '{absent}' is not compiled in; build with `--features {absent}` (`cargo xtask` does so by itself)"
             ),
         }
+    }
+}
+
+/// Burn and CubeCL would look for `burn.toml` and `cubecl.toml` in the current folder and those above it: a stranger's
+/// folder could have them write to any file, print on stdout or compute otherwise. Their environment variables, which
+/// are the user's own, still count.
+fn ignore_settings_nearby() {
+    // Once one is set, the other callers find it set.
+    let _ = BurnConfig::try_set(BurnConfig::default().override_from_env());
+    #[cfg(any(feature = "wgpu", feature = "cuda"))]
+    {
+        use cubecl_runtime::config::CubeClRuntimeConfig;
+        let _ = CubeClRuntimeConfig::try_set(CubeClRuntimeConfig::default().override_from_env());
     }
 }
 

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::{Deconvolved, check_block};
 use crate::error::nonnegative;
+use crate::trials::trials;
 use crate::{Ar1, CalciumError, Sample};
 
 /// Minimise ½‖c − y‖² + lambda·‖s‖₁ subject to `s_t = c_t − g·c_{t−1}` with `s_t ≥ s_min`
@@ -93,6 +94,32 @@ impl Ar1Problem {
             &mut result.spikes,
             &mut Workspace::default(),
         )?;
+        Ok(result)
+    }
+
+    /// As [`Self::deconvolve`], for trials that are joined: each is what it would be alone, an initial condition at
+    /// its first frame.
+    ///
+    /// # Shapes
+    /// `trace` and both results: `[time]`; `starts`: first frame of each trial, ascending.
+    /// # Errors
+    /// Those of [`Self::deconvolve`].
+    pub fn deconvolve_trials<T: Sample>(
+        &self,
+        trace: &[T],
+        starts: &[usize],
+    ) -> Result<Deconvolved<T>, CalciumError> {
+        check_trace(trace)?;
+        let mut result = Deconvolved::zeros(trace.len());
+        let mut workspace = Workspace::default();
+        for trial in trials(trace.len(), starts) {
+            self.deconvolve_into(
+                &trace[trial.clone()],
+                &mut result.calcium[trial.clone()],
+                &mut result.spikes[trial],
+                &mut workspace,
+            )?;
+        }
         Ok(result)
     }
 

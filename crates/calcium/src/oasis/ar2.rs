@@ -4,6 +4,7 @@ use super::ar1::check_trace;
 use super::ar2_threshold::thresholded;
 use super::{Deconvolved, in_parallel};
 use crate::error::nonnegative;
+use crate::trials::trials;
 use crate::{Ar2, CalciumError, Sample};
 
 /// Iterations of Newton's method; 15 to 30 are usual.
@@ -110,6 +111,31 @@ impl Ar2Problem {
             (calcium[t], spikes[t]) = (f64::NAN, f64::NAN);
         }
         Ok(Deconvolved { calcium, spikes }.rounded())
+    }
+
+    /// As [`Self::deconvolve`], for trials that are joined: each is what it would be alone, an initial condition at
+    /// its first frame.
+    ///
+    /// # Shapes
+    /// `trace` and both results: `[time]`; `starts`: first frame of each trial, ascending.
+    /// # Errors
+    /// Those of [`Self::deconvolve`].
+    pub fn deconvolve_trials<T: Sample>(
+        &self,
+        trace: &[T],
+        starts: &[usize],
+    ) -> Result<Deconvolved<T>, CalciumError> {
+        check_trace(trace)?;
+        let mut result = Deconvolved {
+            calcium: Vec::with_capacity(trace.len()),
+            spikes: Vec::with_capacity(trace.len()),
+        };
+        for trial in trials(trace.len(), starts) {
+            let found = self.deconvolve(&trace[trial])?;
+            result.calcium.extend(found.calcium);
+            result.spikes.extend(found.spikes);
+        }
+        Ok(result)
     }
 
     /// Deconvolves many traces in parallel on rayon's current pool.

@@ -1,8 +1,11 @@
 //! Noise-constrained AR(1): the penalty follows from the noise SD.
 
+use std::ops::Range;
+
 use super::ar1::{Ar1Problem, Pool, check_trace};
 use super::{Deconvolved, in_parallel};
 use crate::error::nonnegative;
+use crate::trials::trials;
 use crate::{Ar1, CalciumError, Sample};
 
 /// Steps of the safeguarded Newton searches; a handful is usual.
@@ -120,8 +123,23 @@ impl Ar1NoiseConstrained {
     /// # Errors
     /// Those of [`Ar1Problem::deconvolve`].
     pub fn deconvolve<T: Sample>(&self, trace: &[T]) -> Result<Fitted<T>, CalciumError> {
+        self.deconvolve_trials(trace, &[0])
+    }
+
+    /// As [`Self::deconvolve`], for trials that are joined: they share the noise constraint, lambda, baseline and g,
+    /// and each is what [`Ar1Problem`] finds in it alone.
+    ///
+    /// # Shapes
+    /// `trace` and both results: `[time]`; `starts`: first frame of each trial, ascending.
+    /// # Errors
+    /// Those of [`Ar1Problem::deconvolve`].
+    pub fn deconvolve_trials<T: Sample>(
+        &self,
+        trace: &[T],
+        starts: &[usize],
+    ) -> Result<Fitted<T>, CalciumError> {
         check_trace(trace)?;
-        let mut search = Search::new(trace, self);
+        let mut search = Search::new(trace, starts, self);
         let has_decay = search.ar.g() > 0.0;
         let point = if self.fits_g && has_decay {
             search.fit_g()
@@ -131,7 +149,7 @@ impl Ar1NoiseConstrained {
         let problem = Ar1Problem::new(search.ar).with_lambda(point.lambda)?;
         let above: Vec<f64> = search.samples.iter().map(|y| y - point.baseline).collect();
         Ok(Fitted {
-            result: problem.deconvolve(&above)?.rounded(),
+            result: problem.deconvolve_trials(&above, starts)?.rounded(),
             lambda: point.lambda,
             baseline: point.baseline,
             ar: search.ar,
@@ -180,7 +198,9 @@ struct Sums {
 
 struct Search {
     samples: Vec<f64>,
+    trials: Vec<Range<usize>>,
     above: Vec<f64>,
+    /// Of one trial.
     pools: Vec<Pool>,
     ar: Ar1,
     baseline: Baseline,
@@ -190,7 +210,7 @@ struct Search {
 }
 
 impl Search {
-    fn new<T: Sample>(trace: &[T], problem: &Ar1NoiseConstrained) -> Self {
+    fn new<T: Sample>(trace: &[T], starts: &[usize], problem: &Ar1NoiseConstrained) -> Self {
         let samples: Vec<f64> = trace.iter().map(|y| y.to_f64()).collect();
         let n_present = samples.iter().filter(|y| !y.is_nan()).count();
         // Of nothing but gaps the baseline is moot.
@@ -202,6 +222,7 @@ impl Search {
             });
         Self {
             above: samples.clone(),
+            trials: trials(trace.len(), starts),
             samples,
             pools: Vec::new(),
             ar: problem.ar,
@@ -326,10 +347,14 @@ impl Search {
         for (above, sample) in self.above.iter_mut().zip(&self.samples) {
             *above = sample - baseline;
         }
-        Ar1Problem::new(self.ar).pool_at(lambda, &self.above, &mut self.pools);
+        let problem = Ar1Problem::new(self.ar);
         let mut sums = Sums::default();
-        for index in 0..self.pools.len() {
-            self.add_pool(index, &mut sums);
+        for trial in &self.trials {
+            let trial = &self.above[trial.clone()];
+            problem.pool_at(lambda, trial, &mut self.pools);
+            for index in 0..self.pools.len() {
+                add_pool(trial, &self.pools, index, self.ar.g(), &mut sums);
+            }
         }
         Point {
             lambda,
@@ -337,46 +362,35 @@ impl Search {
             sums,
         }
     }
+}
 
-    fn add_pool(&self, index: usize, sums: &mut Sums) {
-        let g = self.ar.g();
-        let pool = &self.pools[index];
-        let frames = self.frames(index);
-        let onset = (pool.weighted / pool.weight).max(0.0);
-        // How fast the onset falls per lambda and per b.
-        let (mut per_lambda, mut per_baseline) = (0.0, 0.0);
-        if onset > 0.0 {
-            let mut decay = 1.0 / pool.weight;
-            for t in frames.clone() {
-                if !self.above[t].is_nan() {
-                    per_lambda += decay * self.mu(t);
-                    per_baseline += decay;
-                }
-                decay *= g;
-            }
-        }
-        let mut decay = 1.0;
-        for t in frames {
-            if !self.above[t].is_nan() {
-                let residual = self.above[t] - decay * onset;
-                sums.add(residual, decay * per_lambda, decay * per_baseline - 1.0);
+/// Adds the frames of a pool of one trial, of samples above the baseline.
+fn add_pool(above: &[f64], pools: &[Pool], index: usize, g: f64, sums: &mut Sums) {
+    let pool = &pools[index];
+    let next = pools.get(index + 1);
+    let frames = pool.start..next.map_or(above.len(), |next| next.start);
+    let onset = (pool.weighted / pool.weight).max(0.0);
+    // How fast the onset falls per lambda and per b.
+    let (mut per_lambda, mut per_baseline) = (0.0, 0.0);
+    if onset > 0.0 {
+        let mut decay = 1.0 / pool.weight;
+        for t in frames.clone() {
+            if !above[t].is_nan() {
+                let is_last = t > 0 && t + 1 == above.len();
+                // The weight of c_t in ‖s‖₁.
+                per_lambda += decay * if is_last { 1.0 } else { 1.0 - g };
+                per_baseline += decay;
             }
             decay *= g;
         }
     }
-
-    fn frames(&self, index: usize) -> std::ops::Range<usize> {
-        let next = self.pools.get(index + 1);
-        self.pools[index].start..next.map_or(self.samples.len(), |next| next.start)
-    }
-
-    /// Weight of `c_t` in ‖s‖₁.
-    fn mu(&self, t: usize) -> f64 {
-        if t > 0 && t + 1 == self.samples.len() {
-            1.0
-        } else {
-            1.0 - self.ar.g()
+    let mut decay = 1.0;
+    for t in frames {
+        if !above[t].is_nan() {
+            let residual = above[t] - decay * onset;
+            sums.add(residual, decay * per_lambda, decay * per_baseline - 1.0);
         }
+        decay *= g;
     }
 }
 

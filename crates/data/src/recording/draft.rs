@@ -135,6 +135,14 @@ impl Draft {
                 (Some(stated), false)
             }
         };
+        // The lengths of trials are those of frames in the file's own order.
+        if self.trial_lengths.is_some() && order != self.order {
+            return Err(Problem::BadParameter {
+                name: "order",
+                found: order.map_or_else(String::new, |order| order.to_string()),
+                expected: "what the trials of this file tell: leave it out",
+            });
+        }
         let values = std::mem::take(&mut self.values);
         let oriented = axes::oriented(&self.dataset, values, order, &self.clock)?;
         self.values = oriented.values;

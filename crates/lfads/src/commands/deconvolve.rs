@@ -147,21 +147,16 @@ impl Deconvolve {
             discretisation: recording.discretisation,
             units: recording.units,
         })?;
-        let slowest_s = deconvolution.tau_s.unwrap_or(deconvolution.typical_tau_s);
         if matches!(recording.traces, Traces::Continuous(_)) && TraceStream::suits(&self.output) {
             return self.stream(&recording, deconvolution);
         }
-        let layout = Layout::new(&recording, 5.0 * slowest_s);
-        let starts: Vec<usize> = layout.spans().map(|(first, _)| first).collect();
+        let layout = Layout::new(&recording);
+        let starts = layout.starts();
         let told = Told::of(recording.n_neurons());
         let solved: Vec<Result<Solved>> = (0..recording.n_neurons())
             .into_par_iter()
             .map(|neuron| {
-                let mut solved = deconvolution.solve(&layout.join(&recording, neuron), &starts);
-                if let Ok(solved) = &mut solved {
-                    let traces = std::mem::take(&mut solved.traces).into_iter();
-                    solved.traces = traces.map(|trace| layout.without_gaps(trace)).collect();
-                }
+                let solved = deconvolution.solve(&layout.join(&recording, neuron), &starts);
                 told.one_more();
                 let id = &recording.neuron_ids[neuron];
                 let number = recording.neuron_numbers[neuron];

@@ -25,7 +25,7 @@ const FIT_MB: f64 = 72.0;
 const TRACES_OF_A_THREAD: f64 = 30.0;
 /// Peak of a fit of the default model, in sizes of the decoded traces: results, and what they are made of.
 const TRACES_OF_A_FIT: f64 = 14.5;
-/// Frames of trials, with the gaps between them, that each neuron is judged by.
+/// Frames of trials that each neuron is judged by.
 const MOST_FRAMES: usize = 2_000_000;
 
 /// What a recording holds, what would be used of it, and how good each neuron is.
@@ -120,8 +120,8 @@ impl Inspect {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         let recording = self.input.open_quietly(&self.path)?;
         let automatic = Automatic::new(recording.dt_s)?.with_typical_tau(self.typical_tau)?;
-        let layout = Layout::thinned(&recording, 5.0 * self.typical_tau, MOST_FRAMES);
-        let starts: Vec<usize> = layout.spans().map(|(first, _)| first).collect();
+        let layout = Layout::thinned(&recording, MOST_FRAMES);
+        let starts = layout.starts();
         let is_counts = recording.units == Some(Units::SpikeCounts);
         let neurons: Vec<Neuron> = (0..recording.n_neurons())
             .into_par_iter()

@@ -6,11 +6,9 @@ use calcium::network::{LogNormal, SpikeNetwork};
 use calcium::{Ar2, CalciumError, Inference, InferredSpikes};
 use data::Recording;
 
-use super::in_turn::InTurn;
+use super::in_turn::stride;
 use super::measure::{KNOWN_DECAY, Known, usual_rise};
-use super::{
-    ByNetwork, Calibrated, Calibration, GAP, each_neuron, peak, spike_sizes, warn_of_dimming,
-};
+use super::{ByNetwork, Calibrated, Calibration, each_neuron, peak, spike_sizes, warn_of_dimming};
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
 use crate::layout::Layout;
 
@@ -43,8 +41,7 @@ impl Calibrated {
         warn_of_dimming(recording, baselines);
         let calibration = choose(found.calibrate(recording, config))?;
         found.count_by(&calibration);
-        let layout = Layout::new(recording, GAP * calibration.tau_s);
-        Ok(found.with(calibration, layout))
+        Ok(found.with(calibration, Layout::new(recording)))
     }
 }
 
@@ -161,7 +158,7 @@ impl Found {
             if trace.iter().all(|x| x.is_nan()) {
                 return Ok(Neuron::lost(trace));
             }
-            let stride = InTurn::of(&trace).stride;
+            let stride = stride(&trace);
             let dt_s = recording.dt_s;
             let found = match stride {
                 1 => inference(config, dt_s, trace.len(), &starts)?.infer(&trace)?,
@@ -244,7 +241,7 @@ impl Found {
         let calcium = layout.split(self.neurons.iter().map(|neuron| &neuron.calcium[..]));
         let drift = self.neurons.iter().zip(&calibration.baseline);
         let rolling = drift
-            .map(|(neuron, rest)| layout.with_gaps(neuron.baseline.iter().map(|b| b - rest)))
+            .map(|(neuron, rest)| neuron.baseline.iter().map(|b| b - rest).collect())
             .collect();
         Calibrated {
             rolling: Some(rolling),

@@ -1,7 +1,8 @@
 //! The rolling baseline, in time that does not grow with the frame rate.
 
 use calcium::CalciumError;
-use calcium::estimate::maximin_baseline;
+use calcium::estimate::maximin_baseline_of_trials;
+use calcium::trials::trials;
 
 use super::measure::without_artefacts;
 
@@ -9,9 +10,10 @@ use super::measure::without_artefacts;
 const FINEST_SMOOTHING: f64 = 32.0;
 
 /// The floor of a smoothed trace over a window, artefacts left out: one would be the floor for as long as
-/// the window. Nothing without a window.
+/// the window. Of trials that begin at `starts` each is smoothed alone. Nothing without a window.
 pub(super) fn rolling_baseline(
     trace: &[f32],
+    starts: &[usize],
     window_s: Option<f64>,
     tau_s: f64,
     dt_s: f64,
@@ -26,11 +28,22 @@ pub(super) fn rolling_baseline(
             let window = (window_s / dt_s / n_together as f64).ceil() as usize;
             let smoothing = smoothing / n_together as f64;
             if n_together == 1 {
-                return maximin_baseline(&trace, smoothing, window);
+                return maximin_baseline_of_trials(&trace, starts, smoothing, window);
             }
-            let coarse: Vec<f32> = trace.chunks(n_together).map(mean_present).collect();
-            let floor = maximin_baseline(&coarse, smoothing, window)?;
-            Ok(between(&floor, n_together, trace.len()))
+            let trials = trials(trace.len(), starts);
+            let (mut coarse, mut coarse_starts) = (Vec::new(), Vec::new());
+            for trial in &trials {
+                coarse_starts.push(coarse.len());
+                coarse.extend(trace[trial.clone()].chunks(n_together).map(mean_present));
+            }
+            let floor = maximin_baseline_of_trials(&coarse, &coarse_starts, smoothing, window)?;
+            let mut rest = &floor[..];
+            let of_trial = |trial: std::ops::Range<usize>| {
+                let (floor, after) = rest.split_at(trial.len().div_ceil(n_together));
+                rest = after;
+                between(floor, n_together, trial.len())
+            };
+            Ok(trials.into_iter().flat_map(of_trial).collect())
         }
     }
 }
@@ -68,7 +81,7 @@ mod tests {
                 (10.0 + 0.02 * t_s + f64::from(u8::from(t_s % 5.0 < 1.0))) as f32
             });
             let trace: Vec<f32> = trace.collect();
-            let floor = rolling_baseline(&trace, Some(20.0), 0.7, 1.0 / rate_hz).unwrap();
+            let floor = rolling_baseline(&trace, &[0], Some(20.0), 0.7, 1.0 / rate_hz).unwrap();
             [10.0, 30.0, 50.0].map(|t_s| floor[(t_s * rate_hz) as usize])
         };
         let (slow, fast) = (floor(20.0), floor(2000.0));

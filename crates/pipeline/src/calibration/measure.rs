@@ -10,10 +10,10 @@ use data::Recording;
 use rayon::prelude::*;
 use runs::assumption;
 
-use super::in_turn::InTurn;
+use super::in_turn::{InTurn, stride};
 use super::network::Expected;
+use super::of_neuron;
 use super::shots::Shots;
-use super::{GAP, of_neuron};
 use crate::config::{BaselineConfig, CalibrationConfig};
 use crate::layout::Layout;
 
@@ -112,7 +112,8 @@ impl Known {
 /// Rise time of the indicator, the same for all neurons: the median of what the network finds where it
 /// knows the decay; nothing if it is over within a frame, or no neuron tells.
 fn estimate_rise(recording: &Recording, tau_s: f64, seen: &[Vec<Range<usize>>]) -> Option<f64> {
-    let layout = Layout::new(recording, GAP * tau_s);
+    let layout = Layout::new(recording);
+    let starts = layout.starts();
     let n_neurons = recording.n_neurons();
     let chosen = (0..n_neurons).step_by(n_neurons.div_ceil(MAX_FITTED).max(1));
     let chosen: Vec<usize> = chosen.collect();
@@ -121,11 +122,9 @@ fn estimate_rise(recording: &Recording, tau_s: f64, seen: &[Vec<Range<usize>>]) 
         .map(|neuron| {
             let trace = layout.only(seen, &layout.join(recording, neuron));
             let trace = &trace[..trace.len().min(MAX_FITTED_FRAMES)];
-            if InTurn::of(trace).stride > 1 {
+            if stride(trace) > 1 {
                 return None;
             }
-            let starts = layout.spans().map(|(first, _)| first);
-            let starts: Vec<usize> = starts.filter(|&first| first < trace.len()).collect();
             let inference = Inference::new(recording.dt_s).ok()?.with_trials(&starts);
             // A neuron of which too little is there tells nothing.
             let found = inference.infer(trace).ok()?;
@@ -150,25 +149,27 @@ fn estimate_tau(
     seen: &[Vec<Range<usize>>],
 ) -> Result<f64> {
     let dt_s = recording.dt_s;
-    let layout = Layout::new(recording, GAP * typical_tau_s);
+    let layout = Layout::new(recording);
+    let starts = layout.starts();
     let trace = |neuron| layout.only(seen, &layout.join(recording, neuron));
     let automatic = |dt_s| Automatic::new(dt_s)?.with_typical_tau(typical_tau_s);
     let from_covariance = median_of_some(recording, MAX_MEASURED, |neuron| {
         let trace = trace(neuron);
-        let turns = InTurn::of(&trace);
-        let found = automatic(turns.stride as f64 * dt_s)?.estimate(&turns.trace)?;
+        let turns = InTurn::of(&trace, &starts);
+        let automatic = automatic(turns.stride as f64 * dt_s)?;
+        let found = automatic.estimate_trials(&turns.trace, &turns.starts)?;
         Ok(found.tau_s)
     })?;
     let from_spikes = median_of_some(recording, MAX_FITTED, |neuron| {
         let trace = trace(neuron);
-        let turns = InTurn::of(&trace);
+        let turns = InTurn::of(&trace, &starts);
         let dt_s = turns.stride as f64 * dt_s;
         let ar = Ar1::from_tau(from_covariance, dt_s, Discretisation::Exact)?;
         let trace = &turns.trace[..turns.trace.len().min(MAX_FITTED_FRAMES)];
-        let found = automatic(dt_s)?.estimate(trace)?;
+        let found = automatic(dt_s)?.estimate_trials(trace, &turns.starts)?;
         let problem = Ar1NoiseConstrained::new(ar, found.noise_sd)?.with_fitted_g();
         let problem = problem.with_baseline(Baseline::Free)?;
-        let fit = problem.deconvolve(&found.above_baseline(trace))?;
+        let fit = problem.deconvolve_trials(&found.above_baseline(trace), &turns.starts)?;
         fit.ar.tau_s(dt_s, Discretisation::Exact)
     })?;
     Ok(from_covariance.min(from_spikes))
@@ -233,16 +234,18 @@ impl Neuron {
             noise = noise_sd(&above, Average::Mean)?;
             quiet = Quiet::of(&above, noise);
         }
-        let turns = InTurn::of(&above);
+        let all_starts = layout.starts();
+        let turns = InTurn::of(&above, &all_starts);
+        let starts = &turns.starts[..];
         let (ar, seen_share) = turns.decay(known.ar)?;
-        let innovations = Innovations::of(&turns.trace, ar.g(), noise)?;
+        let innovations = Innovations::of(&turns.trace, starts, ar.g(), noise)?;
         let given = config.spike_size.map(|size| size * seen_share);
-        let shots = Shots::of(&turns.trace, ar, innovations.noise_sd, given)?;
+        let shots = Shots::of(&turns.trace, starts, ar, innovations.noise_sd, given)?;
         let fires = shots.is_some() || innovations.size(quiet.level).is_some();
         let is_clear = known.rise_s.is_none()
             && shots.is_some_and(|shots| shots.size >= CLEAR_SDS * innovations.noise_sd);
         let expected = match given.is_none() && fires && !is_clear && turns.stride == 1 {
-            true => Expected::of(&turns.trace, known.kernel()?, known.dt_s)?,
+            true => Expected::of(&turns.trace, starts, known.kernel()?, known.dt_s)?,
             false => None,
         };
         let baseline = match (config.baseline, &expected, &shots) {
@@ -251,6 +254,7 @@ impl Neuron {
             (_, None, Some(shots)) => shots.baseline,
             (_, None, None) => quiet.level,
         };
+        let starts = turns.starts.into_owned();
         let mut thin = turns.trace.into_owned();
         for x in above.iter_mut().chain(&mut thin) {
             *x -= baseline as f32;
@@ -263,7 +267,7 @@ impl Neuron {
         let spike_size = match (size, expected) {
             (_, Some(expected)) => Some(expected.size),
             (Some(size), None) if config.spike_size.is_none() => {
-                Some(refined(&thin, ar, size, innovations.noise_sd)?)
+                Some(refined(&thin, &starts, ar, size, innovations.noise_sd)?)
             }
             (given, None) => given,
         };
@@ -368,12 +372,17 @@ fn hide_artefacts(trace: &mut [f32], quiet: &Quiet, noise_sd: f64) -> bool {
     found
 }
 
-/// u_t = x_t − g x_{t−1}; NaN where either is missing.
-pub fn innovations(trace: &[f32], g: f64) -> Vec<f64> {
+/// u_t = x_t − g x_{t−1} from the second frame on; NaN where either is missing or of another trial.
+pub fn innovations(trace: &[f32], starts: &[usize], g: f64) -> Vec<f64> {
     let pairs = trace.windows(2);
-    pairs
-        .map(|pair| f64::from(pair[1]) - g * f64::from(pair[0]))
-        .collect()
+    let of_pair = |pair: &[f32]| f64::from(pair[1]) - g * f64::from(pair[0]);
+    let mut innovations: Vec<f64> = pairs.map(of_pair).collect();
+    for before in starts.iter().filter_map(|start| start.checked_sub(1)) {
+        if let Some(innovation) = innovations.get_mut(before) {
+            *innovation = f64::NAN;
+        }
+    }
+    innovations
 }
 
 /// What is new in each frame of a trace, as numbers.
@@ -389,8 +398,8 @@ struct Innovations {
 impl Innovations {
     /// `noise_sd` may be too large: fast decays look like noise to [`noise_sd`], and slow rates hide it
     /// from the covariance of neighbouring innovations, −g σ². Here the smaller of the two is taken.
-    fn of(trace: &[f32], g: f64, noise_sd: f64) -> Result<Self, CalciumError> {
-        let innovations = innovations(trace, g);
+    fn of(trace: &[f32], starts: &[usize], g: f64, noise_sd: f64) -> Result<Self, CalciumError> {
+        let innovations = innovations(trace, starts, g);
         let covariance = autocovariance(&innovations, 1)?;
         let from_covariance = (-covariance[1] / g.max(0.05)).max(0.0).sqrt();
         let present = innovations.iter().filter(|u| !u.is_nan());
@@ -422,13 +431,19 @@ impl Innovations {
 
 /// The median of OASIS's spikes of about this size, which is better where spikes stand well above the
 /// noise.
-fn refined(trace: &[f32], ar: Ar1, mut size: f64, noise_sd: f64) -> Result<f64, CalciumError> {
+fn refined(
+    trace: &[f32],
+    starts: &[usize],
+    ar: Ar1,
+    mut size: f64,
+    noise_sd: f64,
+) -> Result<f64, CalciumError> {
     if size < CLEAR_SDS * noise_sd || ar.g() > MAX_REFINED_G {
         return Ok(size);
     }
     for _ in 0..N_ROUNDS {
         let problem = Ar1Problem::new(ar).with_s_min((0.5 * size).max(1.5 * noise_sd))?;
-        let mut single = problem.deconvolve(trace)?.spikes;
+        let mut single = problem.deconvolve_trials(trace, starts)?.spikes;
         single.retain(|&s| s > 0.0 && f64::from(s) < 1.6 * size);
         if single.len() < 5 {
             break;

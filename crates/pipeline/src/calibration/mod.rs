@@ -25,9 +25,6 @@ use crate::layout::Layout;
 use floor::rolling_baseline;
 use measure::{Known, Neuron};
 
-/// Decay times after which calcium counts as gone: the gap between trials laid end to end.
-const GAP: f64 = 5.0;
-
 /// What turns one neuron's fluorescence x into units of one spike: (x − baseline) / `spike_size`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
@@ -113,10 +110,17 @@ impl Calibrated {
             BaselineConfig::Constant | BaselineConfig::None => false,
         };
         let rolling_window_s = rolling.then_some(config.baseline_window_s);
-        let layout = Layout::new(recording, GAP * known.tau_s);
+        let layout = Layout::new(recording);
+        let starts = layout.starts();
         let neurons = each_neuron(recording, |neuron| {
             let trace = layout.join(recording, neuron);
-            let rolling = rolling_baseline(&trace, rolling_window_s, known.tau_s, recording.dt_s)?;
+            let rolling = rolling_baseline(
+                &trace,
+                &starts,
+                rolling_window_s,
+                known.tau_s,
+                recording.dt_s,
+            )?;
             Neuron::measure(&trace, rolling, &layout, seen, &known, config)
         })?;
         let baselines = neurons.iter().map(|n| (&n.rolling[..], n.noise_sd));
@@ -163,11 +167,12 @@ impl Calibrated {
     /// # Errors
     /// An infinite value.
     pub fn apply(calibration: Calibration, recording: &Recording) -> Result<Self> {
-        let layout = Layout::new(recording, GAP * calibration.tau_s);
+        let layout = Layout::new(recording);
+        let starts = layout.starts();
         let (window_s, tau_s) = (calibration.rolling_window_s, calibration.tau_s);
         let rolling = each_neuron(recording, |neuron| {
             let trace = layout.join(recording, neuron);
-            rolling_baseline(&trace, window_s, tau_s, recording.dt_s)
+            rolling_baseline(&trace, &starts, window_s, tau_s, recording.dt_s)
         })?;
         Ok(Self {
             rolling: window_s.map(|_| rolling),
@@ -185,12 +190,13 @@ impl Calibrated {
     pub fn find_calcium(&mut self, recording: &Recording) -> Result<()> {
         let problem = Ar1Problem::new(Ar1::new(self.calibration.g)?).with_s_min(0.5)?;
         let this = &*self;
+        let starts = this.layout.starts();
         let calcium = each_neuron(recording, |neuron| {
             let mut trace = this.layout.join(recording, neuron);
             for (frame, x) in trace.iter_mut().enumerate() {
                 *x = this.scaled(neuron, frame, *x);
             }
-            Ok(problem.deconvolve(&trace)?.calcium)
+            Ok(problem.deconvolve_trials(&trace, &starts)?.calcium)
         })?;
         self.calcium = Some(calcium);
         Ok(())

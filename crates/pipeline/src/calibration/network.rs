@@ -4,6 +4,9 @@
 //! one is. Where its expected spikes are made calcium, the slope of the trace against that is the size of
 //! a spike and the intercept the baseline, for whatever kinetics are taken: the number of spikes stays.
 
+use std::ops::Range;
+
+use calcium::trials::trials;
 use calcium::{Ar2, CalciumError, Inference};
 
 /// Frames that are looked at, at most: the network takes some microseconds for each.
@@ -22,14 +25,20 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Of a trace whose spikes rise and decay by `ar`, in frames of `dt_s`; nothing where too little of
+    /// Of trials that begin at `starts`, whose spikes rise and decay by `ar`, in frames of `dt_s`; nothing where too little of
     /// it is there or the trace does not follow the network's spikes.
     ///
     /// Means over a decay time are compared: noise, which the network follows too, averages out in them.
-    pub fn of(trace: &[f32], ar: Ar2, dt_s: f64) -> Result<Option<Self>, CalciumError> {
+    pub fn of(
+        trace: &[f32],
+        starts: &[usize],
+        ar: Ar2,
+        dt_s: f64,
+    ) -> Result<Option<Self>, CalciumError> {
         let trace = &trace[..trace.len().min(MAX_FRAMES)];
         // Too little in the first frames is no error: the whole of it was measured before.
-        let Ok(found) = Inference::new(dt_s)?.infer(trace) else {
+        let inference = Inference::new(dt_s)?.with_trials(starts);
+        let Ok(found) = inference.infer(trace) else {
             return Ok(None);
         };
         let decay_frames = -1.0 / ar.roots()[0].max(1e-9).ln();
@@ -38,15 +47,20 @@ impl Expected {
             .iter()
             .map(|&n| if n.is_finite() { f64::from(n) } else { 0.0 })
             .collect();
-        let calcium = ar.convolve(&spikes);
+        let trials = trials(trace.len(), starts);
+        let of_trial = |trial: &Range<usize>| ar.convolve(&spikes[trial.clone()]);
+        let calcium: Vec<f64> = trials.iter().flat_map(of_trial).collect();
         let peak = ar.peak();
         let length = (decay_frames.ceil() as usize).max(1);
         let mut means = Vec::new();
-        for (first, end) in settled(trace, SETTLES * decay_frames) {
-            for start in (first..end).step_by(length) {
-                let frames = start..(start + length).min(end);
-                if frames.len() == length {
-                    means.extend(mean(trace, &calcium, frames));
+        for trial in trials {
+            let (trace, calcium) = (&trace[trial.clone()], &calcium[trial]);
+            for (first, end) in settled(trace, SETTLES * decay_frames) {
+                for start in (first..end).step_by(length) {
+                    let frames = start..(start + length).min(end);
+                    if frames.len() == length {
+                        means.extend(mean(trace, calcium, frames));
+                    }
                 }
             }
         }
@@ -77,7 +91,7 @@ impl Expected {
     }
 }
 
-/// Stretches of frames far enough behind a gap that lasts: shorter ones hide few spikes.
+/// Stretches of frames of a trial far enough behind its start, or a gap that lasts: shorter ones hide few spikes.
 fn settled(trace: &[f32], settles: f64) -> Vec<(usize, usize)> {
     let lasting = (0.5 * settles).ceil() as usize;
     let (mut stretches, mut first, mut n_missing) = (Vec::new(), settles.ceil() as usize, 0);
@@ -98,7 +112,7 @@ fn settled(trace: &[f32], settles: f64) -> Vec<(usize, usize)> {
 }
 
 /// Mean calcium and fluorescence of the frames that are there, if most are.
-fn mean(trace: &[f32], calcium: &[f64], frames: std::ops::Range<usize>) -> Option<(f64, f64)> {
+fn mean(trace: &[f32], calcium: &[f64], frames: Range<usize>) -> Option<(f64, f64)> {
     let length = frames.len();
     let there = frames.filter(|&frame| !trace[frame].is_nan());
     let (n, c, x) = there.fold((0, 0.0, 0.0), |(n, c, x), frame| {
@@ -136,7 +150,7 @@ mod tests {
                         (50.0 + 3.0 * c / ar.peak() + 1.7 * noise) as f32
                     })
                     .collect();
-                let found = Expected::of(&trace, ar, 0.05).unwrap().unwrap();
+                let found = Expected::of(&trace, &[0], ar, 0.05).unwrap().unwrap();
                 assert!((found.baseline - 50.0).abs() < 5.0, "{found:?}");
                 found.size
             })
@@ -150,7 +164,7 @@ mod tests {
         let ar = Ar2::from_taus(1.2, 0.1, 0.05, Discretisation::Exact).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let short: Vec<f32> = (0..300).map(|_| StandardNormal.sample(&mut rng)).collect();
-        assert_eq!(Expected::of(&short, ar, 0.05).unwrap(), None);
+        assert_eq!(Expected::of(&short, &[0], ar, 0.05).unwrap(), None);
         assert_eq!(Expected::line(&[(1.0, 2.0); 40], 1.0), None);
     }
 

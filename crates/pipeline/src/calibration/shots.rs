@@ -9,6 +9,7 @@
 //! simulation.
 
 use calcium::estimate::autocovariance;
+use calcium::trials::trials;
 use calcium::{Ar1, CalciumError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -41,6 +42,8 @@ pub struct Shots {
 /// A trace whose frames are averaged, and what that makes of a spike.
 struct Averaged {
     trace: Vec<f32>,
+    /// First frames of its trials.
+    starts: Vec<usize>,
     g: f64,
     /// All that the innovations of one spike of size 1 sum to, wherever in a frame it lies.
     total: f64,
@@ -52,14 +55,19 @@ struct Averaged {
 impl Averaged {
     /// Means of k frames; missing where one of them is. A spike j frames into such a mean has an
     /// innovation of (1 − g^(k−j))/(k(1 − g)) in it and one of (g^(k−j) − g^k)/(k(1 − g)) in the next.
-    fn of(trace: &[f32], ar: Ar1, noise_sd: f64) -> Self {
+    fn of(trace: &[f32], starts: &[usize], ar: Ar1, noise_sd: f64) -> Self {
         let g = ar.g();
         let decay_frames = -1.0 / g.max(1e-9).ln();
         let k = ((decay_frames / DECAY_FRAMES) as usize).max(1);
-        let means = trace.chunks_exact(k).map(|frames| {
+        let mean = |frames: &[f32]| {
             let sum: f64 = frames.iter().map(|&x| f64::from(x)).sum();
             (sum / k as f64) as f32
-        });
+        };
+        let (mut means, mut starts_of_means) = (Vec::new(), Vec::new());
+        for trial in trials(trace.len(), starts) {
+            starts_of_means.push(means.len());
+            means.extend(trace[trial].chunks_exact(k).map(mean));
+        }
         let g_k = g.powi(k as i32);
         let scale = 1.0 / (k as f64 * (1.0 - g));
         let cube = |j: usize| {
@@ -67,7 +75,8 @@ impl Averaged {
             ((1.0 - left) * scale).powi(3) + ((left - g_k) * scale).powi(3)
         };
         Self {
-            trace: means.collect(),
+            trace: means,
+            starts: starts_of_means,
             g: g_k,
             total: (1.0 - g_k) * scale,
             cubes: (0..k).map(cube).sum::<f64>() / k as f64,
@@ -77,17 +86,18 @@ impl Averaged {
 }
 
 impl Shots {
-    /// Of a trace without artefacts, with spikes of a `given` size or whatever they have; nothing if
+    /// Of trials without artefacts that begin at `starts`, with spikes of a `given` size or whatever they have; nothing if
     /// they do not stand out of noise of this SD.
     pub fn of(
         trace: &[f32],
+        starts: &[usize],
         ar: Ar1,
         noise_sd: f64,
         given: Option<f64>,
     ) -> Result<Option<Self>, CalciumError> {
-        let averaged = Averaged::of(trace, ar, noise_sd);
+        let averaged = Averaged::of(trace, starts, ar, noise_sd);
         let Averaged { g, total, .. } = averaged;
-        let innovations = innovations(&averaged.trace, g);
+        let innovations = innovations(&averaged.trace, &averaged.starts, g);
         let present: Vec<f64> = innovations
             .iter()
             .copied()
@@ -239,7 +249,9 @@ mod tests {
                 .map(|seed| {
                     let trace = trace(hz, tau_s, rate_hz, noise_sd, seconds, seed);
                     let ar = Ar1::new((-1.0 / (hz * tau_s)).exp()).unwrap();
-                    Shots::of(&trace, ar, noise_sd, None).unwrap().unwrap()
+                    Shots::of(&trace, &[0], ar, noise_sd, None)
+                        .unwrap()
+                        .unwrap()
                 })
                 .collect();
             let mean = |value: &dyn Fn(&Shots) -> f64| found.iter().map(value).sum::<f64>() / 5.0;
@@ -262,6 +274,6 @@ mod tests {
     fn noise_alone_has_no_spikes() {
         let ar = Ar1::new(0.9).unwrap();
         let silent = trace(10.0, 0.7, 0.0, 1.0, 600.0, 3);
-        assert_eq!(Shots::of(&silent, ar, 1.0, None).unwrap(), None);
+        assert_eq!(Shots::of(&silent, &[0], ar, 1.0, None).unwrap(), None);
     }
 }
