@@ -111,7 +111,8 @@ impl Table {
             // Writing to a `String` cannot fail.
             let _ = write!(
                 page,
-                "\nThe pulse of each held-out trial, said to be where the posterior mean of the inferred inputs is longest: share of trials in which that is at most {tolerance} bins away, median distance in bins, mean square of the inputs within {tolerance} bins of the pulse over that elsewhere.\n\n"
+                "\nThe pulse of each held-out trial, said to be in the middle of the {} bins in a row in which the posterior mean of the inferred inputs has the most energy, the first bin left out: share of trials in which that is at most {tolerance} bins away, the same if the one bin is taken in which they are longest, median distance in bins of the first, mean square of the inputs within {tolerance} bins of the pulse over that elsewhere.\n\n",
+                2 * tolerance + 1
             );
             page += &grid(&self.pulse_cells());
         }
@@ -191,7 +192,7 @@ impl Table {
 
     fn pulse_cells(&self) -> Vec<Vec<String>> {
         let mut header = labels();
-        header.extend(["found", "distance, bins", "energy ratio"].map(Into::into));
+        header.extend(["found", "by one bin", "distance, bins", "energy ratio"].map(Into::into));
         let driven = self.rows.iter().filter(|row| row.has_pulses());
         let rows = driven.map(|row| {
             let of = |number: fn(&PulseTiming) -> f64, decimals| {
@@ -200,6 +201,7 @@ impl Table {
             };
             let mut cells = row.labels();
             cells.push(of(|timing| timing.found, 2));
+            cells.push(of(|timing| timing.found_by_longest, 2));
             cells.push(of(|timing| timing.median_distance, 1));
             cells.push(of(|timing| timing.energy_ratio, 1));
             cells
@@ -311,6 +313,7 @@ mod tests {
         };
         let pulses = PulseTiming {
             found: 0.75,
+            found_by_longest: 0.5,
             median_distance: 1.0,
             energy_ratio: 12.0,
         };
@@ -360,7 +363,7 @@ mod tests {
                 "recoveries": [0, 1],
                 "rate_coverage": {"0.5": [0.4, 0.6]},
                 "rates_per_neuron": [0.8, null],
-                "pulses": [null, {"found": 0.75, "median_distance": 1.0, "energy_ratio": 12.0}],
+                "pulses": [null, {"found": 0.75, "found_by_longest": 0.5, "median_distance": 1.0, "energy_ratio": 12.0}],
                 "tau_error": [null, 0.05],
             }],
         });
@@ -383,7 +386,10 @@ mod tests {
         let encoder = page.lines().nth(24).unwrap_or_default();
         assert!(encoder.contains("0.750 ± 0.071"), "{page}");
         let pulses = page.lines().nth(30).unwrap_or_default();
-        assert!(pulses.contains("| 0.75  | 1.0            | 12.0"), "{page}");
+        assert!(
+            pulses.contains("| 0.75  | 0.50       | 1.0            | 12.0"),
+            "{page}"
+        );
     }
 
     #[test]

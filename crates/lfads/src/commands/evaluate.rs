@@ -189,7 +189,7 @@ impl Evaluate {
         if let Some(timing) = pulses {
             let _ = writeln!(
                 page,
-                "\ninputs: longest within {} frames of the pulse in {:.0}% of the trials, median distance {:.1} frames; mean square there {:.1} times that elsewhere",
+                "\ninputs: most of their energy within {} frames of the pulse in {:.0}% of the trials, median distance {:.1} frames; mean square there {:.1} times that elsewhere",
                 PulseTiming::TOLERANCE,
                 100.0 * timing.found,
                 timing.median_distance,
