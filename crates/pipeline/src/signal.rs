@@ -58,7 +58,9 @@ impl Signal {
         }
         let first = above.iter().take(MAX_COMPARED.1).copied().collect();
         let (snr, n_events) = found(&above, starts, &estimates, automatic)?;
-        above.iter_mut().for_each(|y| *y = -*y);
+        for y in &mut above {
+            *y = -*y;
+        }
         let (snr_below, _) = found(&above, starts, &estimates, automatic)?;
         Ok(Self {
             noise_sd,
