@@ -35,7 +35,7 @@ const MAX_MEASURED: usize = 100;
 /// 3. Rise and decay are the medians over the traces of what [`kinetics`] finds: they share an indicator.
 ///    tau is the geometric mean of that decay and the typical one, 1 s unless given, since bursts of
 ///    spikes make the spectrum's too long; but from a fifth of the typical one to twice it. Where clear
-///    transients contradict it by a factor of 1.4, the two meet halfway, and by one of four theirs counts ([`decay_seen`]).
+///    transients contradict it by a factor of 1.4, the two meet halfway, and by one of four theirs counts ([`crate::decay_seen`]).
 /// 4. Spikes are nonnegative, without L1 penalty or threshold.
 /// 5. Activity is the posterior mean of [`SpikePrior`], for spikes that come at 3 Hz unless given, and
 ///    whose mean size follows from the variance of the trace. It is earlier by the time constant of
