@@ -35,11 +35,15 @@ fn is_store(folder: &Path) -> bool {
     MARKS.iter().any(|mark| folder.join(mark).is_file())
 }
 
+fn stores_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| is_store(path)).collect()
+}
+
 /// The refusal of a folder that is no store, where stores lie in it.
 pub(super) fn below(folder: &Path) -> Option<Problem> {
-    let entries = std::fs::read_dir(folder).ok()?;
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let stores: Vec<PathBuf> = paths.filter(|path| is_store(path)).collect();
+    let stores = stores_in(folder);
     let first = stores.iter().min()?;
     let called = |name: &&str| {
         stores
@@ -55,23 +59,16 @@ fn refusal(store: &Path) -> Problem {
     let holds = |name: &str| store.join(name).is_dir();
     let place = store.display().to_string();
     Problem::Zarr {
-        run: match is_array(store) {
-            true => of_array(&place),
-            false => of_group(&place, array_of(holds)),
+        run: match is_group(store) {
+            true => of_group(&place, array_of(holds)),
+            false => of_array(&place),
         },
     }
 }
 
-/// Whether the store is an array itself, which has no name.
-fn is_array(store: &Path) -> bool {
-    let text = || std::fs::read_to_string(store.join("zarr.json")).ok();
-    store.join(".zarray").is_file() || text().is_some_and(|text| says_array(&text))
-}
-
-/// Whether the description of what lies in a folder, of version 3, is that of an array.
-fn says_array(text: &str) -> bool {
-    let mut words = text.split('"').skip_while(|word| *word != "node_type");
-    words.nth(2) == Some("array")
+/// Whether arrays lie in the store; else it is one itself, which has no name and only chunks in it.
+fn is_group(store: &Path) -> bool {
+    store.join(".zgroup").is_file() || !stores_in(store).is_empty()
 }
 
 /// What the traces are called.
@@ -132,17 +129,22 @@ mod tests {
 
     #[test]
     fn an_array_is_no_group() {
-        assert!(says_array(r#"{"shape": [3], "node_type": "array"}"#));
-        for group in [r#"{"node_type": "group", "name": "array"}"#, "{}", ""] {
-            assert!(!says_array(group), "{group}");
-        }
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(".zarray"), "{}").unwrap();
-        let said = refusal(folder.path()).to_string();
-        assert!(
-            said.contains("zarr.open(") && !said.contains("open_zarr"),
-            "{said}"
-        );
+        let said = || refusal(folder.path()).to_string();
+        for mark in [".zarray", "zarr.json"] {
+            std::fs::write(folder.path().join(mark), "{}").unwrap();
+            let said = said();
+            assert!(said.contains("zarr.open("), "{said}");
+            assert!(!said.contains("open_zarr"), "{said}");
+        }
+        // Chunks are no arrays, whatever the description of the group repeats of those.
+        std::fs::create_dir_all(folder.path().join("c/0")).unwrap();
+        assert!(said().contains("zarr.open("));
+        std::fs::create_dir(folder.path().join("C")).unwrap();
+        std::fs::write(folder.path().join("C/zarr.json"), "{}").unwrap();
+        let said = said();
+        assert!(said.contains("open_zarr("), "{said}");
+        assert!(said.contains("x['C']"), "{said}");
     }
 
     #[cfg(feature = "zip")]
