@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use data::Recording;
 use model::Difference;
 use runs::store::write_atomically;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use toml::{Table, Value};
 
-use crate::config::FitConfig;
+use crate::config::{FitConfig, set};
 use crate::fit::{FitRequest, Prepared, hold_out};
 use crate::held_out::HeldOut;
 use crate::proof::{Lead, mean};
@@ -241,15 +241,11 @@ fn unheld(recording: &Recording, mut request: FitRequest) -> Result<(Recording, 
 }
 
 impl Change {
-    fn keys(&self) -> impl Iterator<Item = &str> {
-        self.setting.split('.')
-    }
-
     /// Whether these settings, without what they leave out, have a value for it.
     fn is_set_by(&self, config: &FitConfig) -> Result<bool> {
         let table = Table::try_from(config)?;
         let mut found = Some(&Value::Table(table));
-        for key in self.keys() {
+        for key in self.setting.split('.') {
             found = found.and_then(|value| value.get(key));
         }
         Ok(found.is_some())
@@ -257,19 +253,8 @@ impl Change {
 
     fn applied(&self, config: &FitConfig) -> Result<FitConfig> {
         let mut whole = Table::try_from(config)?;
-        let mut table = &mut whole;
-        let mut keys = self.keys().peekable();
-        while let Some(key) = keys.next() {
-            if keys.peek().is_none() {
-                table.insert(key.into(), self.value.clone());
-                break;
-            }
-            let below = table.entry(key).or_insert_with(|| Table::new().into());
-            let kind = below.type_str();
-            table = below
-                .as_table_mut()
-                .with_context(|| format!("config: `{key}` must be a table, found {kind}"))?;
-        }
+        let set = set(&mut whole, &self.setting, self.value.clone());
+        set.map_err(|error| anyhow!("config: {error}"))?;
         Ok(whole.try_into()?)
     }
 }

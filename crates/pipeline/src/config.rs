@@ -242,16 +242,9 @@ impl FitConfig {
     /// # Errors
     /// If `[model]` holds something else than tables where these settings go.
     pub fn infer_inputs(&mut self, n_inputs: usize) -> Result<()> {
-        let mut table = &mut self.model;
-        for name in ["dynamics", "controller"] {
-            let below = table.entry(name).or_insert_with(|| Table::new().into());
-            let kind = below.type_str();
-            table = below.as_table_mut().with_context(|| {
-                format!("config, [model]: `{name}` must be a table, found {kind}")
-            })?;
-        }
-        table.insert("n_inputs".into(), i64::try_from(n_inputs)?.into());
-        Ok(())
+        let n_inputs = i64::try_from(n_inputs)?.into();
+        set(&mut self.model, "dynamics.controller.n_inputs", n_inputs)
+            .map_err(|error| anyhow!("config, [model]: {error}"))
     }
 
     /// What calcium trials start with: as `[calibration]` says or, for the count ladder, `[model]`.
@@ -332,6 +325,23 @@ fn infinity_as_text(table: &mut Table) {
             _ => {}
         }
     }
+}
+
+/// Gives a setting, by its place such as `dynamics.l2`, a value; tables on the way to it are made.
+///
+/// # Errors
+/// If something else than a table lies on the way.
+pub(crate) fn set(table: &mut Table, place: &str, value: Value) -> Result<()> {
+    let (above, name) = place.rsplit_once('.').unwrap_or(("", place));
+    let mut table = table;
+    for key in above.split('.').filter(|key| !key.is_empty()) {
+        let below = table.entry(key).or_insert_with(|| Table::new().into());
+        let kind = below.type_str();
+        let below = below.as_table_mut();
+        table = below.with_context(|| format!("`{key}` must be a table, found {kind}"))?;
+    }
+    table.insert(name.into(), value);
+    Ok(())
 }
 
 /// `own` on top of `defaults`, table by table.

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use calcium::estimate::median;
 use calcium::network::{LogNormal, SpikeNetwork};
+use calcium::trials::trials;
 use calcium::{Ar2, CalciumError, Inference, InferredSpikes};
 use data::Recording;
 
@@ -41,7 +42,7 @@ impl Calibrated {
         warn_of_dimming(recording, baselines);
         let calibration = choose(found.calibrate(recording, config))?;
         found.count_by(&calibration);
-        Ok(found.with(calibration, Layout::new(recording)))
+        Ok(found.with(calibration))
     }
 }
 
@@ -84,8 +85,8 @@ impl Found {
 /// What the network found.
 struct Found {
     neurons: Vec<Neuron>,
-    /// First frames of the trials in its traces.
-    starts: Vec<usize>,
+    /// Where the trials are in its traces.
+    layout: Layout,
 }
 
 /// The part of it that is kept.
@@ -117,22 +118,21 @@ impl Shape {
             Some(Ok(ar)) => ar.g(),
             _ => [self.decay, 0.0],
         };
-        let mut last = [0.0, 0.0];
-        let mut starts = starts.iter().peekable();
-        let of_spike = |(frame, &spike): (usize, &f32)| {
-            while starts.next_if(|&&start| start <= frame).is_some() {
-                last = [0.0, 0.0];
+        let mut all = Vec::with_capacity(spikes.len());
+        for trial in trials(spikes.len(), starts) {
+            let mut last = [0.0, 0.0];
+            for &spike in &spikes[trial] {
+                let spike = if spike.is_nan() {
+                    0.0
+                } else {
+                    f64::from(spike)
+                };
+                let calcium = g1 * last[0] + g2 * last[1] + spike / peak;
+                last = [calcium, last[0]];
+                all.push(calcium);
             }
-            let spike = if spike.is_nan() {
-                0.0
-            } else {
-                f64::from(spike)
-            };
-            let calcium = g1 * last[0] + g2 * last[1] + spike / peak;
-            last = [calcium, last[0]];
-            calcium
-        };
-        spikes.iter().enumerate().map(of_spike).collect()
+        }
+        all
     }
 }
 
@@ -145,16 +145,10 @@ impl Found {
                 recording.path.display()
             );
         }
-        let trials = recording.stretches();
-        let starts = trials.iter().scan(0, |next, trial| {
-            let start = *next;
-            *next += trial.nrows();
-            Some(start)
-        });
-        let starts: Vec<usize> = starts.collect();
+        let layout = Layout::new(recording);
+        let starts = layout.starts();
         let found = each_neuron(recording, |neuron| {
-            let trials = trials.iter().flat_map(|trial| trial.column(neuron));
-            let trace: Vec<f32> = trials.copied().collect();
+            let trace = layout.join(recording, neuron);
             if trace.iter().all(|x| x.is_nan()) {
                 return Ok(Neuron::lost(trace));
             }
@@ -170,7 +164,7 @@ impl Found {
         })?;
         Ok(Self {
             neurons: found,
-            starts,
+            layout,
         })
     }
 
@@ -202,8 +196,9 @@ impl Found {
     /// that of the expected spikes. Where indicators may be supralinear, which the network cannot see of every
     /// trace, a spike on its own is smaller than this.
     fn sizes(&self, shape: Shape) -> Vec<Option<f64>> {
+        let starts = self.layout.starts();
         let size = |neuron: &Neuron| {
-            let unit = shape.of(&neuron.expected, &self.starts);
+            let unit = shape.of(&neuron.expected, &starts);
             let both = || {
                 let calcium = neuron.calcium.iter().map(|&c| f64::from(c));
                 calcium.zip(&unit).filter(|(c, _)| !c.is_nan())
@@ -236,7 +231,8 @@ impl Found {
         }
     }
 
-    fn with(self, calibration: Calibration, layout: Layout) -> Calibrated {
+    fn with(self, calibration: Calibration) -> Calibrated {
+        let layout = self.layout;
         let spikes = layout.split(self.neurons.iter().map(|neuron| &neuron.expected[..]));
         let calcium = layout.split(self.neurons.iter().map(|neuron| &neuron.calcium[..]));
         let drift = self.neurons.iter().zip(&calibration.baseline);
