@@ -460,3 +460,13 @@ fn nwb_planes_in_turn_are_one_recording() {
     let said = refusal("sessions.nwb", &Options::default());
     assert!(said.contains("more than one RoiResponseSeries"), "{said}");
 }
+
+#[test]
+fn netcdf_numbers_are_unpacked() {
+    let recording = open("packed.nc", &at_8_hz());
+    let found = trace(&recording);
+    assert!(found[[5, 1]].is_nan());
+    let mut expected = truth();
+    expected[[5, 1]] = 0.0;
+    assert_eq!(found.mapv(|x| if x.is_nan() { 0.0 } else { x }), expected);
+}

@@ -114,7 +114,11 @@ impl ConstantRate {
 
     /// What Bayes' rule says of the counts of a trace of this neuron, `[time]`.
     pub fn infer(&self, trace: &[f32]) -> SmoothedCounts {
-        self.model.smooth(trace, self.mean_count)
+        let log_means = vec![self.mean_count.ln() as f32; trace.len()];
+        self.model.smooth(Trace {
+            x: trace,
+            log_means: &log_means,
+        })
     }
 
     /// One round; the greater relative change of rate and noise.
@@ -185,12 +189,7 @@ impl AnyCountModel {
         }
     }
 
-    fn smooth(&self, x: &[f32], mean_count: f64) -> SmoothedCounts {
-        let log_means = vec![mean_count.ln() as f32; x.len()];
-        let trace = Trace {
-            x,
-            log_means: &log_means,
-        };
+    fn smooth(&self, trace: Trace<'_>) -> SmoothedCounts {
         match self {
             Self::First(model) => model.smooth(trace, &mut Smoother::default()),
             Self::Second(model) => model.smooth(trace, &mut Smoother::default()),
@@ -198,9 +197,52 @@ impl AnyCountModel {
             Self::SecondSaturating(model) => model.smooth(trace, &mut Smoother::default()),
         }
     }
+
+    fn log_evidence(&self, trace: Trace<'_>) -> f64 {
+        match self {
+            Self::First(model) => model.log_evidence(trace, &mut Smoother::default()),
+            Self::Second(model) => model.log_evidence(trace, &mut Smoother::default()),
+            Self::FirstSaturating(model) => model.log_evidence(trace, &mut Smoother::default()),
+            Self::SecondSaturating(model) => model.log_evidence(trace, &mut Smoother::default()),
+        }
+    }
 }
 
 impl SpikeResponse {
+    /// What Bayes' rule says of the counts of a trace with white noise, of which the frames have means μ_t = exp `log_means`;
+    /// `start` is mean and variance of the calcium before it, where it may start in mid-decay.
+    ///
+    /// # Shapes
+    /// `trace`, `log_means`: `[time]`; NaN frames carry no data.
+    /// # Source
+    /// [`CountModel::smooth`].
+    pub fn smooth(
+        &self,
+        trace: &[f32],
+        log_means: &[f32],
+        noise_sd: f64,
+        start: [f64; 2],
+    ) -> SmoothedCounts {
+        AnyCountModel::new(self, noise_sd, start).smooth(Trace {
+            x: trace,
+            log_means,
+        })
+    }
+
+    /// ln p(trace | μ) of the same alone, in less time.
+    pub fn log_evidence(
+        &self,
+        trace: &[f32],
+        log_means: &[f32],
+        noise_sd: f64,
+        start: [f64; 2],
+    ) -> f64 {
+        AnyCountModel::new(self, noise_sd, start).log_evidence(Trace {
+            x: trace,
+            log_means,
+        })
+    }
+
     fn model<const P: usize, S>(&self, sensor: S, [mean, variance]: [f64; 2]) -> CountModel<P, S> {
         let both = self.ar.g();
         CountModel {

@@ -24,17 +24,57 @@ pub(crate) fn read_dataset<T: Clone>(
     cast: impl Fn(f64) -> T,
 ) -> Result<Stored<T>, Problem> {
     let number = number_of(dataset.dtype(), object)?;
+    let packing = Packing::of(dataset);
+    let cast = |stored: f64| cast(packing.unpack(stored));
     let shape: Vec<usize> = dataset.shape().iter().map(|&n| n as usize).collect();
     let n_bytes = check_bytes(dataset.shape(), number.size.into(), object, most_bytes)?;
     let values = match dataset.chunks() {
         Some(_) => of_chunks(dataset, number, &shape, &cast),
         None if n_bytes <= PIECE as u64 => dataset
             .read_raw_bytes()
-            .map(|bytes| number.decode(&bytes, &cast)),
+            .map(|bytes| number.decode(&bytes, cast)),
         None => of_rows(dataset, number, &shape, &cast),
     };
     let values = values.map_err(|e| unreadable(object, e))?;
     Ok(Stored { shape, values })
+}
+
+/// How numbers are packed into a dataset: what is stored, times `scale_factor` plus `add_offset`; none where a
+/// fill value stands.
+///
+/// # Source
+/// Climate and Forecast (CF) conventions 1.11, sections 2.5.1 and 8.1, which netCDF, xarray and minian follow.
+pub(crate) struct Packing {
+    scale: Option<f64>,
+    offset: Option<f64>,
+    missing: [Option<f64>; 2],
+}
+
+impl Packing {
+    pub(crate) fn of(dataset: &Dataset) -> Self {
+        let stated = |name: &str| dataset.attribute(name).ok()?.read_as_f64().ok();
+        Self {
+            scale: stated("scale_factor"),
+            offset: stated("add_offset"),
+            missing: ["_FillValue", "missing_value"]
+                .map(|name| stated(name).filter(|value| !value.is_nan())),
+        }
+    }
+
+    /// Whether numbers are stored as they are.
+    pub(crate) fn is_none(&self) -> bool {
+        let [fill, missing] = self.missing;
+        [self.scale, self.offset, fill, missing]
+            .iter()
+            .all(Option::is_none)
+    }
+
+    fn unpack(&self, stored: f64) -> f64 {
+        match self.missing.contains(&Some(stored)) {
+            true => f64::NAN,
+            false => stored * self.scale.unwrap_or(1.0) + self.offset.unwrap_or(0.0),
+        }
+    }
 }
 
 /// The bytes of so many elements.

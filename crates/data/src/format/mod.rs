@@ -17,7 +17,7 @@ pub(crate) mod hdf5_table;
 #[cfg(feature = "hdf5")]
 pub(crate) mod hdf5_tree;
 #[cfg(feature = "hdf5")]
-mod hdf5_values;
+pub(crate) mod hdf5_values;
 #[cfg(feature = "hdf5")]
 mod lzf;
 #[cfg(feature = "matlab")]

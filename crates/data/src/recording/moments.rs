@@ -1,4 +1,4 @@
-//! Times written as dates or times of day.
+//! Times written as dates, times of day or spans of days and hours.
 
 use chrono::{DateTime, NaiveDateTime, NaiveTime, TimeDelta};
 
@@ -11,9 +11,14 @@ const MOMENTS: [&str; 4] = [
 ];
 const TIMES_OF_DAY: [&str; 2] = ["%H:%M:%S%.f", "%H:%M:%S,%f"];
 
-/// Seconds since the first of the texts, where all are moments, or all are times of a day; a day ends at
-/// midnight.
+/// Seconds since the first of the texts, where all are moments, all are spans as pandas writes them, or all are times
+/// of a day; a day ends at midnight.
 pub(super) fn seconds(texts: &[String]) -> Option<Vec<f64>> {
+    let spans: Option<Vec<TimeDelta>> = texts.iter().map(|text| span(text)).collect();
+    if let Some(spans) = spans {
+        let first = *spans.first()?;
+        return Some(spans.iter().map(|s| in_seconds(*s - first)).collect());
+    }
     let moments: Option<Vec<NaiveDateTime>> = texts.iter().map(|text| moment(text)).collect();
     if let Some(moments) = moments {
         let first = *moments.first()?;
@@ -50,6 +55,14 @@ fn moment(text: &str) -> Option<NaiveDateTime> {
 fn time_of_day(text: &str) -> Option<NaiveTime> {
     let read = |format: &&str| NaiveTime::parse_from_str(text.trim(), format).ok();
     TIMES_OF_DAY.iter().find_map(read)
+}
+
+/// `0 days 00:00:01.5`, or `-1 days +23:59:59`.
+fn span(text: &str) -> Option<TimeDelta> {
+    let (days, time) = text.trim().split_once(" days ")?;
+    let days = TimeDelta::try_days(days.parse().ok()?)?;
+    let time = time_of_day(time.strip_prefix('+').unwrap_or(time))?;
+    days.checked_add(&(time - NaiveTime::MIN))
 }
 
 fn in_seconds(span: TimeDelta) -> f64 {
@@ -92,6 +105,17 @@ mod tests {
     fn a_time_of_day_goes_on_past_midnight() {
         let texts = ["23:59:59.5", "00:00:00.25", "00:00:01"];
         assert_eq!(read(&texts), Some(vec![0.0, 0.75, 1.5]));
+    }
+
+    #[test]
+    fn spans_are_those_of_pandas() {
+        let texts = [
+            "-1 days +23:59:59.750000",
+            "0 days 00:00:00",
+            "1 days 00:00:00.5",
+        ];
+        assert_eq!(read(&texts), Some(vec![0.0, 0.25, 86_400.75]));
+        assert_eq!(read(&["99999999999999999 days 00:00:00"]), None);
     }
 
     #[test]

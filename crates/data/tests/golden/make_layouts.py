@@ -1,6 +1,6 @@
 """Makes layouts/: the recording of make_recordings.py as the usual tools lay it out.
 
-python -m venv venv && venv/bin/pip install scipy h5py hdf5plugin pandas tables openpyxl && venv/bin/python make_layouts.py
+python -m venv venv && venv/bin/pip install scipy h5py hdf5plugin pandas tables openpyxl xarray h5netcdf && venv/bin/python make_layouts.py
 
 Frame t of neuron n holds t / 4 - n, 12 frames of 3 neurons, 8 Hz.
 """
@@ -12,6 +12,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pandas as pd
+import xarray as xr
 from scipy.io import savemat
 
 HERE = Path(__file__).parent / "layouts"
@@ -294,3 +295,11 @@ for name, later_s in [("planes.nwb", 0.0625), ("sessions.nwb", 600.0)]:
             series(f, path, "RoiResponseSeries", X[:, columns])
             f[f"{path}/starting_time"][()] = 2 + k * later_s
             f[f"{path}/rois"] = np.arange(len(columns))
+
+# xarray: netCDF 4 with numbers packed into integers, as its encoding does; a number is missing.
+gap = X.copy()
+gap[5, 1] = np.nan
+packing = {"dtype": "int16", "scale_factor": 0.25, "add_offset": 1.0, "_FillValue": -32768}
+xr.Dataset({"dff": (("frame", "unit_id"), gap)}).to_netcdf(
+    HERE / "packed.nc", engine="h5netcdf", encoding={"dff": packing}
+)

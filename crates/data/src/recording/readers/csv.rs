@@ -252,7 +252,7 @@ fn bare(rows: Cells, labels: Option<Vec<String>>, options: &Options) -> Result<D
     })
 }
 
-/// Labels of frames that are dates or times of day are their times.
+/// Labels of frames that are dates, times of day or spans are their times.
 fn labelled(mut draft: Draft, labels: Option<&[String]>) -> Draft {
     let Some(labels) = labels else {
         return draft;
@@ -260,7 +260,7 @@ fn labelled(mut draft: Draft, labels: Option<&[String]>) -> Draft {
     let note = match moments::seconds(labels) {
         Some(times) if matches!(draft.clock, Clock::Unstated) => {
             draft.clock = Clock::TimesS(times);
-            "the first column is the time, as dates or times of day; the first frame is at 0 s"
+            "the first column is the time, as dates, times of day or spans; the first frame is at 0 s"
         }
         _ => "the first column is text: names of the rows, left out",
     };

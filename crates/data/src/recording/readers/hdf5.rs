@@ -8,6 +8,7 @@ use super::{pandas, pipelines, splits, tables};
 use crate::Problem;
 use crate::format::hdf5;
 use crate::format::hdf5_tree::Hdf5Tree;
+use crate::format::hdf5_values::Packing;
 use crate::format::tree::Tree;
 use crate::indicator::discretisation;
 use crate::recording::axes::guess_order;
@@ -70,7 +71,7 @@ impl Reader for PlainHdf5 {
         let &[rows, columns] = &shape[..] else {
             return Ok(None);
         };
-        if !number.is_f32() || rows == 0 || columns == 0 {
+        if !number.is_f32() || !Packing::of(&dataset).is_none() || rows == 0 || columns == 0 {
             return Ok(None);
         }
         hdf5::check_size(&source.path, dataset.shape(), number.size.into())?;
