@@ -2,10 +2,10 @@
 
 mod args;
 mod commands;
-mod deconvolution;
 mod external;
 mod input;
 mod range;
+mod remarks;
 mod report;
 
 use std::process::ExitCode;

@@ -4,6 +4,7 @@ mod calibration;
 mod choice;
 mod co_smoothing;
 mod config;
+mod deconvolution;
 mod external;
 mod factor_axes;
 mod fit;
@@ -17,6 +18,7 @@ mod run_folder;
 mod session;
 mod signal;
 pub mod simple;
+mod truth;
 mod warnings;
 
 pub use calibration::Calibration;
@@ -24,6 +26,7 @@ pub use choice::{Change, Choice, Tried};
 pub use config::{
     BaselineConfig, CalibrationConfig, FitConfig, Resolved, StartConfig, WindowConfig, WindowSize,
 };
+pub use deconvolution::{Deconvolution, Method, Remarks, Solved};
 pub use external::ExternalRecord;
 pub use factor_axes::FactorAxes;
 pub use fit::{FitRequest, Prepared};
@@ -36,4 +39,5 @@ pub use proof::{Lead, Measure, Proof, Rival, Standing};
 pub use run_folder::{History, Locked, RunFolder, RunRecord, RunResult, Source};
 pub use session::{Session, check as check_session, infer};
 pub use signal::{Signal, faults_in_words};
+pub use truth::{BesideTruth, Quality, Simple};
 pub use warnings::{axes, doubts};

@@ -8,19 +8,20 @@ use calcium::estimate::median;
 use calcium::network::SpikeNetwork;
 use calcium::{CalciumError, Discretisation, INDICATORS, NamedIndicator};
 use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use data::{Arrays, Likelihood, Recording, TraceBlocks, TraceStream, Traces, Units};
 use model::PROGRESS;
 use ndarray::{Array1, ArrayView1};
-use pipeline::{Layout, heading};
+use pipeline::{Deconvolution, Layout, Method, Solved, heading};
 use rayon::prelude::*;
 use runs::assumption;
 use runs::output::check_file;
 use serde_json::{Map, Value, json};
 
 use super::Session;
-use crate::deconvolution::{Deconvolution, Method, Solved, remarks_of};
 use crate::input::{InputArgs, with_option_names};
 use crate::range;
+use crate::remarks::remarks_of;
 
 /// Neurons in memory at a time with `--blocks`.
 const PER_BLOCK: usize = 64;
@@ -45,7 +46,7 @@ pub struct Deconvolve {
     output: PathBuf,
 
     /// How spikes are inferred [default: oasis with any of its options or a tau, else network]
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = method())]
     method: Option<Method>,
 
     /// The indicator, such as gcamp6f: narrows how large a single spike is and how fast (network)
@@ -109,6 +110,17 @@ enum BaselineMethod {
     Rolling,
     /// Nothing: the recording has none
     None,
+}
+
+fn method() -> impl TypedValueParser<Value = Method> {
+    let about = |method| match method {
+        Method::Network => "A network trained on simulated traces: expected spikes, no settings",
+        Method::Oasis => "OASIS: nonnegative, L1-penalised or thresholded spikes",
+        Method::Posterior => "OASIS, and the posterior mean of sparse spikes under AR(1)",
+    };
+    let value = |method: Method| PossibleValue::new(method.name()).help(about(method));
+    PossibleValuesParser::new(Method::ALL.map(value))
+        .map(|name| Method::named(&name).expect("the name of a method"))
 }
 
 fn named_indicator(name: &str) -> Result<NamedIndicator, String> {
@@ -322,15 +334,7 @@ impl Deconvolve {
     ) -> Result<()> {
         let mut value = Map::new();
         value.insert("output".into(), json!(self.output.to_string_lossy()));
-        value.insert(
-            "method".into(),
-            json!(
-                deconvolution
-                    .method
-                    .to_possible_value()
-                    .map(|m| m.get_name().to_owned())
-            ),
-        );
+        value.insert("method".into(), json!(deconvolution.method.name()));
         value.insert("n_neurons".into(), json!(solved.len()));
         let mut medians = Vec::new();
         for (place, (name, unit)) in deconvolution.numbers("").into_iter().enumerate() {

@@ -71,21 +71,25 @@ fn is_group(store: &Path) -> bool {
     store.join(".zgroup").is_file() || !stores_in(store).is_empty()
 }
 
-/// What the traces are called.
-fn array_of(holds: impl Fn(&str) -> bool) -> &'static str {
-    let found = TRACES.iter().find(|name| holds(name));
-    found.copied().unwrap_or(TRACES[0])
+/// What the traces are called, in minian's stores.
+fn array_of(holds: impl Fn(&str) -> bool) -> Option<&'static str> {
+    TRACES.iter().copied().find(|name| holds(name))
 }
 
 fn of_array(place: &str) -> String {
     format!("import zarr, numpy; numpy.save('traces.npy', zarr.open('{place}', mode='r')[:])")
 }
 
-fn of_group(place: &str, array: &str) -> String {
-    format!(
-        "import xarray, numpy; x = xarray.open_zarr('{place}'); \
-         numpy.save('traces.npy', x['{array}'].transpose('frame', 'unit_id').values)"
-    )
+fn of_group(place: &str, array: Option<&str>) -> String {
+    let open = format!("import xarray, numpy; x = xarray.open_zarr('{place}')");
+    match array {
+        Some(array) => format!(
+            "{open}; numpy.save('traces.npy', x['{array}'].transpose('frame', 'unit_id').values)"
+        ),
+        None => {
+            format!("{open}; print(x); numpy.save('traces.npy', x['NAME OF THE TRACES'].values)")
+        }
+    }
 }
 
 /// The refusal of an archive of these files, where they are those of a store or of several.
@@ -142,9 +146,10 @@ mod tests {
         assert!(said().contains("zarr.open("));
         std::fs::create_dir(folder.path().join("C")).unwrap();
         std::fs::write(folder.path().join("C/zarr.json"), "{}").unwrap();
-        let said = said();
-        assert!(said.contains("open_zarr("), "{said}");
-        assert!(said.contains("x['C']"), "{said}");
+        assert!(said().contains("open_zarr("), "{}", said());
+        assert!(said().contains("x['C']"), "{}", said());
+        std::fs::rename(folder.path().join("C"), folder.path().join("dff")).unwrap();
+        assert!(said().contains("x['NAME OF THE TRACES']"), "{}", said());
     }
 
     #[cfg(feature = "zip")]

@@ -9,33 +9,65 @@ use calcium::{
 use data::Units;
 
 /// How spikes are inferred.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// A network trained on simulated traces: expected spikes, no settings
+    /// A network trained on simulated traces: expected spikes, no settings.
     Network,
-    /// OASIS: nonnegative, L1-penalised or thresholded spikes
+    /// OASIS: nonnegative, L1-penalised or thresholded spikes.
     Oasis,
-    /// OASIS, and the posterior mean of sparse spikes under AR(1)
+    /// OASIS, and the posterior mean of sparse spikes under AR(1).
     Posterior,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Network, Self::Oasis, Self::Posterior];
+
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Oasis => "oasis",
+            Self::Posterior => "posterior",
+        }
+    }
+
+    /// The one that is called so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
 }
 
 /// What a trace is deconvolved by.
 #[derive(Clone, Debug)]
 pub struct Deconvolution {
+    /// By which method.
     pub method: Method,
+    /// Length of a frame, s.
     pub dt_s: f64,
+    /// The indicator, if it is known.
     pub indicator: Option<NamedIndicator>,
-    /// Decay time, if it is known.
+    /// Decay time, s, if it is known.
     pub tau_s: Option<f64>,
+    /// How it becomes the decay per frame.
     pub discretisation: Discretisation,
+    /// Rise time, s, if OASIS shall know one.
     pub tau_rise_s: Option<f64>,
+    /// Decay time that guides the estimate of OASIS, s.
     pub typical_tau_s: f64,
+    /// Weight of the L1 penalty, in the traces' units.
     pub lambda: Option<f64>,
+    /// The smallest spike, in the traces' units.
     pub s_min: Option<f64>,
+    /// Whether there are as few spikes as the noise allows.
     pub noise_constrained: bool,
+    /// SD of the noise of a frame, in the traces' units, if it is known.
     pub noise_sd: Option<f64>,
+    /// Whether the decay is fitted with the spikes.
     pub fits_tau: bool,
+    /// Whether a baseline is subtracted first.
     pub subtracts_baseline: bool,
+    /// Window of the rolling baseline, s.
     pub baseline_window_s: Option<f64>,
     /// Of the traces: the baseline of raw fluorescence is light, and transients dim with it.
     pub units: Option<Units>,
@@ -43,8 +75,11 @@ pub struct Deconvolution {
 
 /// Arrays per frame, in the order of [`Deconvolution::arrays`], and numbers of [`Deconvolution::numbers`].
 pub struct Solved {
+    /// `[array][time]`.
     pub traces: Vec<Vec<f32>>,
+    /// One of each name.
     pub numbers: Vec<f64>,
+    /// What a user should know.
     pub remarks: Remarks,
 }
 
@@ -333,44 +368,4 @@ fn scaled(trace: &[f32], baseline: &[f32], factors: &[f64]) -> Vec<f32> {
     pairs
         .map(|((y, b), factor)| (f64::from(y - b) * factor) as f32)
         .collect()
-}
-
-/// Lines about a whole recording, from those of its neurons.
-pub fn remarks_of(deconvolution: &Deconvolution, neurons: &[Remarks]) -> Vec<String> {
-    let mut lines = Vec::new();
-    let dimmed: Vec<f64> = neurons.iter().filter_map(|n| n.dimmed_to).collect();
-    if let Some(middle) = calcium::estimate::median(dimmed.iter().copied()) {
-        lines.push(format!(
-            "the baseline falls or rises in {} of {} neurons, to {:.0} % of its highest in the middle one: bleaching or drift; transients are scaled by it",
-            dimmed.len(),
-            neurons.len(),
-            100.0 * middle
-        ));
-    }
-    if deconvolution.method == Method::Network {
-        let n = neurons.iter().filter(|n| n.is_absolute).count();
-        lines.push(match n {
-            0 => "the traces do not tell how large a single spike is: counts are right up to a factor (--indicator helps)".into(),
-            n => format!("counts are numbers of spikes in {n} of {} neurons, within about 1.4 times; in the others right up to a factor", neurons.len()),
-        });
-        return lines;
-    }
-    let seen = neurons.iter().filter_map(|n| n.decay_seen_s);
-    let used = calcium::estimate::median(neurons.iter().map(|n| n.decay_used_s));
-    match (calcium::estimate::median(seen), used) {
-        (Some(seen_s), Some(used_s)) => {
-            let factor = seen_s / used_s;
-            if !(0.5..2.0).contains(&factor) {
-                lines.push(format!(
-                    "tau {used_s:.3} s, but clear transients decay with about {seen_s:.2} s: a wrong tau gives several times the spikes (--tau {seen_s:.2})"
-                ));
-            }
-        }
-        (None, Some(used_s)) if deconvolution.tau_s.is_none() => lines.push(format!(
-            "no transient is clear enough to show its decay: tau {used_s:.3} s follows --typical-tau {}",
-            deconvolution.typical_tau_s
-        )),
-        _ => {}
-    }
-    lines
 }
