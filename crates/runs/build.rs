@@ -21,18 +21,19 @@ fn main() {
 ///
 /// What programs write into `results` does not count: it has no part in what they compute.
 fn revision() -> Option<String> {
-    let commit = git(&["describe", "--always", "--abbrev=12", "--exclude=*"])?;
-    for watched in ["HEAD", "index"] {
-        let path = git(&["rev-parse", "--path-format=absolute", "--git-path", watched])?;
-        println!("cargo:rerun-if-changed={path}");
-    }
-    // All sources of the workspace: any of them may be what differs.
+    // All sources of the workspace: any of them may be what differs. Watched first, so that what could not be found
+    // out today is asked again.
     for folder in ["crates", "xtask", "Cargo.toml", "Cargo.lock"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../..")
             .join(folder);
         println!("cargo:rerun-if-changed={}", path.display());
     }
+    for watched in ["HEAD", "index"] {
+        let path = git(&["rev-parse", "--path-format=absolute", "--git-path", watched])?;
+        println!("cargo:rerun-if-changed={path}");
+    }
+    let commit = git(&["describe", "--always", "--abbrev=12", "--exclude=*"])?;
     let but_results = [":(top)", ":(top,exclude)results"];
     match git(&[&["diff", "HEAD", "--"][..], &but_results].concat()) {
         Some(changes) => Some(format!("{commit}-dirty-{:08x}", digest(&changes))),
