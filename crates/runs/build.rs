@@ -21,8 +21,8 @@ fn main() {
 ///
 /// What programs write into `results` does not count: it has no part in what they compute.
 fn revision() -> Option<String> {
-    // All sources of the workspace: any of them may be what differs. Watched first, so that what could not be found
-    // out today is asked again.
+    // All sources of the workspace: any of them may be what differs. Watched first, so that what cannot be found
+    // out now is asked again when one of them changes.
     for folder in ["crates", "xtask", "Cargo.toml", "Cargo.lock"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../..")

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 /// Pages with copies.
 const PAGES: [&str; 2] = ["README.md", "results/README.md"];
 
-/// Before a copy, with the page's path and the table's number on it between these.
+/// Before a copy, with the page's path, the table's number on it and, unless all, the rows between these.
 const START: &str = "<!-- copied from ";
 const NUMBER: &str = ", table ";
+const ROWS: &str = ", rows ";
 const START_END: &str = ", by `cargo xtask readme` -->\n";
 const END: &str = "<!-- end of copy -->\n";
 
@@ -49,10 +50,18 @@ fn with_tables(
         let (source, rest) = piece.split_once(START_END).ok_or_else(wrong)?;
         let (page, number) = source.split_once(NUMBER).ok_or_else(wrong)?;
         let (_, after) = rest.split_once(END).ok_or_else(wrong)?;
+        let (number, rows) = match number.split_once(ROWS) {
+            Some((number, rows)) => (number, Some(rows)),
+            None => (number, None),
+        };
         let number: usize = number.parse().map_err(|_| wrong())?;
         let source_text = read(page)?;
-        let table =
-            nth_table(&source_text, number).ok_or(format!("{page} holds no table {number}"))?;
+        let missing = || format!("{page} holds no table {number}");
+        let mut table = nth_table(&source_text, number).ok_or_else(missing)?;
+        if let Some(rows) = rows {
+            table = rows_of(&table, rows)
+                .ok_or_else(|| format!("table {number} of {page} has no rows {rows}"))?;
+        }
         for part in [START, source, START_END, "\n", &table, "\n", END, after] {
             updated.push_str(part);
         }
@@ -65,6 +74,19 @@ fn nth_table(page: &str, number: usize) -> Option<String> {
     let mut blocks = page.split("\n\n").filter(|block| block.starts_with('|'));
     let table = blocks.nth(number.checked_sub(1)?)?;
     Some(format!("{}\n", table.trim_end()))
+}
+
+/// The head of a table and some of its rows, as `1-11 19`, counted from 1.
+fn rows_of(table: &str, rows: &str) -> Option<String> {
+    let lines: Vec<&str> = table.split_inclusive('\n').collect();
+    let (head, body) = lines.split_at_checked(2)?;
+    let mut kept = head.concat();
+    for range in rows.split(' ') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        kept.push_str(&body.get(first.checked_sub(1)?..last)?.concat());
+    }
+    Some(kept)
 }
 
 #[cfg(test)]
@@ -94,6 +116,18 @@ mod tests {
         let updated = with_tables(&(copy(1, "old") + &copy(2, "")), page).unwrap();
         let expected = copy(1, "\n| a |\n|---|\n| 1 |\n\n") + &copy(2, "\n| b |\n\n");
         assert_eq!(updated, expected);
+        let rows = |rows: &str| {
+            with_tables(
+                &copy(1, "").replace("table 1", &format!("table 1{ROWS}{rows}")),
+                page,
+            )
+        };
+        assert!(rows("1").unwrap().contains("| 1 |"));
+        assert!(rows("2").is_err() && rows("0").is_err() && rows("x").is_err());
+        assert_eq!(
+            rows_of("| a |\n|-|\n| 1 |\n| 2 |\n| 3 |\n| 4 |\n", "1-2 4").unwrap(),
+            "| a |\n|-|\n| 1 |\n| 2 |\n| 4 |\n"
+        );
         assert!(with_tables(&copy(3, ""), page).is_err());
         assert!(with_tables(&copy(1, "").replace("p.md", "q.md"), page).is_err());
         assert!(with_tables(&copy(1, "").replace(END, ""), page).is_err());

@@ -10,7 +10,7 @@ use model::KnownStates;
 use runs::memory;
 use zoo::{ModelName, Setting};
 
-use crate::calibration::{Calibrated, Calibration};
+use crate::calibration::{Calibrated, Calibration, Own};
 use crate::config::{CalibrationConfig, StartConfig};
 use crate::external::External;
 use crate::factor_axes::FactorAxes;
@@ -194,9 +194,14 @@ fn calibrated(
     let chosen = |measured: Result<Calibration>| compared(trained, measured, recording, &config);
     if record.model == ModelName::NetworkLfads {
         // The network is asked once, whatever is made of its answer.
-        return Calibrated::of_session(recording, &config, |measured| match as_trained {
+        // As the training was asked.
+        let own = Own {
+            decay: trained.tau_is_estimated,
+            rise: trained.rise_is_estimated || trained.rise_s.is_none(),
+        };
+        return Calibrated::of_session(recording, &config, own, |measure| match as_trained {
             true => Ok(trained.clone()),
-            false => Ok(chosen(measured.map(|measured| {
+            false => Ok(chosen(measure().map(|measured| {
                 lost_as_trained(measured, trained, &present(recording))
             }))),
         });

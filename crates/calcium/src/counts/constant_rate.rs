@@ -214,6 +214,11 @@ impl SpikeResponse {
     ///
     /// # Shapes
     /// `trace`, `log_means`: `[time]`; NaN frames carry no data.
+    /// # Units
+    /// `noise_sd` and `start` those of the trace; `log_means` of counts per frame.
+    /// # Errors
+    /// [`CalciumError::NotPositive`] for a gain, noise or variance; [`CalciumError::OutputLength`] for another number of
+    /// means than of frames.
     /// # Source
     /// [`CountModel::smooth`].
     pub fn smooth(
@@ -222,25 +227,45 @@ impl SpikeResponse {
         log_means: &[f32],
         noise_sd: f64,
         start: [f64; 2],
-    ) -> SmoothedCounts {
-        AnyCountModel::new(self, noise_sd, start).smooth(Trace {
-            x: trace,
-            log_means,
-        })
+    ) -> Result<SmoothedCounts, CalciumError> {
+        let (model, trace) = self.checked(trace, log_means, noise_sd, start)?;
+        Ok(model.smooth(trace))
     }
 
-    /// ln p(trace | μ) of the same alone, in less time.
+    /// ln p(trace | μ) of the same, without its counts.
+    ///
+    /// # Errors
+    /// Those of [`Self::smooth`].
     pub fn log_evidence(
         &self,
         trace: &[f32],
         log_means: &[f32],
         noise_sd: f64,
         start: [f64; 2],
-    ) -> f64 {
-        AnyCountModel::new(self, noise_sd, start).log_evidence(Trace {
-            x: trace,
-            log_means,
-        })
+    ) -> Result<f64, CalciumError> {
+        let (model, trace) = self.checked(trace, log_means, noise_sd, start)?;
+        Ok(model.log_evidence(trace))
+    }
+
+    fn checked<'a>(
+        &self,
+        x: &'a [f32],
+        log_means: &'a [f32],
+        noise_sd: f64,
+        start: [f64; 2],
+    ) -> Result<(AnyCountModel, Trace<'a>), CalciumError> {
+        positive("gain", self.gain)?;
+        positive("noise_sd", noise_sd)?;
+        positive("variance of the start", start[1])?;
+        if log_means.len() != x.len() {
+            return Err(CalciumError::OutputLength {
+                name: "log_means",
+                expected: x.len(),
+                found: log_means.len(),
+            });
+        }
+        let model = AnyCountModel::new(self, noise_sd, start);
+        Ok((model, Trace { x, log_means }))
     }
 
     fn model<const P: usize, S>(&self, sensor: S, [mean, variance]: [f64; 2]) -> CountModel<P, S> {

@@ -48,7 +48,7 @@ impl<const P: usize, S: Sensor> CountModel<P, S> {
         self.smooth_in_blocks(trace, smoother, BLOCK)
     }
 
-    /// ln p(trace | μ) alone: [`SmoothedCounts::log_evidence`] in half the work.
+    /// [`SmoothedCounts::log_evidence`] alone: ln p(trace | μ), without the way back.
     pub fn log_evidence(&self, trace: Trace<'_>, smoother: &mut Smoother<P>) -> f64 {
         let mut evidence = 0.0;
         self.filter_in_blocks(trace, smoother, BLOCK, |_, _, steps| {

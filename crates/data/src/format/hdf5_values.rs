@@ -24,7 +24,7 @@ pub(crate) fn read_dataset<T: Clone>(
     cast: impl Fn(f64) -> T,
 ) -> Result<Stored<T>, Problem> {
     let number = number_of(dataset.dtype(), object)?;
-    let packing = Packing::of(dataset);
+    let packing = Packing::of(dataset, object)?;
     let cast = |stored: f64| cast(packing.unpack(stored));
     let shape: Vec<usize> = dataset.shape().iter().map(|&n| n as usize).collect();
     let n_bytes = check_bytes(dataset.shape(), number.size.into(), object, most_bytes)?;
@@ -47,30 +47,48 @@ pub(crate) fn read_dataset<T: Clone>(
 pub(crate) struct Packing {
     scale: Option<f64>,
     offset: Option<f64>,
-    missing: [Option<f64>; 2],
+    missing: Vec<f64>,
 }
 
 impl Packing {
-    pub(crate) fn of(dataset: &Dataset) -> Self {
-        let stated = |name: &str| dataset.attribute(name).ok()?.read_as_f64().ok();
-        Self {
-            scale: stated("scale_factor"),
-            offset: stated("add_offset"),
-            missing: ["_FillValue", "missing_value"]
-                .map(|name| stated(name).filter(|value| !value.is_nan())),
-        }
+    /// That of a dataset; `object` is what errors call it.
+    ///
+    /// # Errors
+    /// [`Problem::NotNumeric`] of a scale or an offset that is not one number.
+    pub(crate) fn of(dataset: &Dataset, object: &str) -> Result<Self, Problem> {
+        let numbers = |name: &str| -> Option<Result<Vec<f64>, Problem>> {
+            let found = dataset.attribute(name).ok()?;
+            let object = format!("attribute `{name}` of {object}");
+            let number = number_of(&found.datatype, &object);
+            Some(number.map(|number| number.decode(&found.raw_data, |x| x)))
+        };
+        let one = |name: &str| -> Result<Option<f64>, Problem> {
+            match numbers(name).transpose()?.as_deref() {
+                None => Ok(None),
+                Some([value]) => Ok(Some(*value)),
+                Some(several) => Err(Problem::NotNumeric {
+                    object: format!("attribute `{name}` of {object}"),
+                    found: format!("{} numbers", several.len()),
+                }),
+            }
+        };
+        // Fill values that are text stand for no number.
+        let fills = ["_FillValue", "missing_value"].into_iter();
+        let fills = fills.filter_map(|name| numbers(name)?.ok()).flatten();
+        Ok(Self {
+            scale: one("scale_factor")?,
+            offset: one("add_offset")?,
+            missing: fills.filter(|value| !value.is_nan()).collect(),
+        })
     }
 
     /// Whether numbers are stored as they are.
     pub(crate) fn is_none(&self) -> bool {
-        let [fill, missing] = self.missing;
-        [self.scale, self.offset, fill, missing]
-            .iter()
-            .all(Option::is_none)
+        self.scale.is_none() && self.offset.is_none() && self.missing.is_empty()
     }
 
     fn unpack(&self, stored: f64) -> f64 {
-        match self.missing.contains(&Some(stored)) {
+        match self.missing.contains(&stored) {
             true => f64::NAN,
             false => stored * self.scale.unwrap_or(1.0) + self.offset.unwrap_or(0.0),
         }

@@ -17,7 +17,8 @@ pub(super) fn seconds(texts: &[String]) -> Option<Vec<f64>> {
     let spans: Option<Vec<TimeDelta>> = texts.iter().map(|text| span(text)).collect();
     if let Some(spans) = spans {
         let first = *spans.first()?;
-        return Some(spans.iter().map(|s| in_seconds(*s - first)).collect());
+        let since = |span: &TimeDelta| span.checked_sub(&first).map(in_seconds);
+        return spans.iter().map(since).collect();
     }
     let moments: Option<Vec<NaiveDateTime>> = texts.iter().map(|text| moment(text)).collect();
     if let Some(moments) = moments {
@@ -116,6 +117,8 @@ mod tests {
         ];
         assert_eq!(read(&texts), Some(vec![0.0, 0.25, 86_400.75]));
         assert_eq!(read(&["99999999999999999 days 00:00:00"]), None);
+        let apart = ["-100000000000 days +00:00:00", "100000000000 days 00:00:00"];
+        assert_eq!(read(&apart), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use calcium::estimate::median;
 use calcium::network::{LogNormal, SpikeNetwork};
 use calcium::trials::trials;
-use calcium::{Ar2, CalciumError, Inference, InferredSpikes};
+use calcium::{Ar1, Ar2, CalciumError, Inference, InferredSpikes};
 use data::Recording;
 
 use super::evidence::{self, Asked};
@@ -24,31 +24,47 @@ const MOST_RISE: f64 = 0.5;
 /// known (twelve public sets, 126 neurons) sizes spread by 0.55 within a set, and counts come nearest to the truth
 /// when sizes go 0.35 of the way to their median: √0.35 · 0.55.
 const SIZE_ERROR: f64 = 0.32;
+/// SDs beyond which sizes say nothing of the spread of the others, and the SD over the median absolute deviation of a
+/// normal distribution.
+const FARTHEST: f64 = 3.0;
+const NORMAL_MAD: f64 = 1.4826;
+
+/// Which kinetics are each neuron's own, as none were given for all.
+#[derive(Clone, Copy)]
+pub struct Own {
+    pub decay: bool,
+    pub rise: bool,
+}
 
 impl Calibrated {
     /// The spikes that the network expects of every neuron, what it says of kinetics, noise and baseline, and the
-    /// fluorescence of a spike that it counts. It reads held-out frames too: it was trained elsewhere, and learns nothing of one neuron
-    /// from another.
+    /// fluorescence of a spike that it counts. It reads held-out frames too: it was trained elsewhere, and learns
+    /// no more of one neuron from another than what the indicator does.
     ///
     /// # Errors
     /// An infinite value; no neuron that shows spikes.
     pub fn by_network(recording: &Recording, config: &CalibrationConfig) -> Result<Self> {
-        Self::of_session(recording, config, |measured| measured)
+        let own = Own {
+            decay: config.tau_s.or(recording.tau_s).is_none(),
+            rise: config.tau_rise_s.is_none(),
+        };
+        Self::of_session(recording, config, own, |measure| measure())
     }
 
-    /// The same by a calibration that is chosen in view of what is measured, or could not be.
+    /// The same by a calibration that is chosen in view of what is measured, or could not be, if it is asked for.
     ///
     /// # Errors
     /// An infinite value; none to choose.
     pub fn of_session(
         recording: &Recording,
         config: &CalibrationConfig,
-        choose: impl FnOnce(Result<Calibration>) -> Result<Calibration>,
+        own: Own,
+        choose: impl FnOnce(&dyn Fn() -> Result<Calibration>) -> Result<Calibration>,
     ) -> Result<Self> {
         let mut found = Found::of(recording, config)?;
         let baselines = found.neurons.iter().map(|n| (&n.baseline[..], n.noise_sd));
         warn_of_dimming(recording, baselines);
-        let calibration = choose(found.calibrate(recording, config))?;
+        let calibration = choose(&|| found.calibrate(recording, config, own))?;
         found.count_by(&calibration);
         Ok(found.with(calibration))
     }
@@ -56,7 +72,12 @@ impl Calibrated {
 
 impl Found {
     /// What it says of the indicator and of each neuron.
-    fn calibrate(&self, recording: &Recording, config: &CalibrationConfig) -> Result<Calibration> {
+    fn calibrate(
+        &self,
+        recording: &Recording,
+        config: &CalibrationConfig,
+        own: Own,
+    ) -> Result<Calibration> {
         let known = Known::new(
             recording,
             config,
@@ -69,7 +90,7 @@ impl Found {
         });
         if config.spike_size.is_none() {
             draw_together(&mut sizes);
-            self.mend_sizes(recording, &known, &mut sizes)?;
+            self.mend_sizes(recording, &known, own, &mut sizes)?;
         }
         let sizes = sizes.into_iter().map(|size| config.spike_size.or(size));
         let (spike_size, uncalibrated) = spike_sizes(recording, &sizes.collect::<Vec<_>>())?;
@@ -124,12 +145,9 @@ struct Shape {
 }
 
 impl Shape {
-    fn ar(self) -> Result<Ar2, CalciumError> {
-        Ar2::from_roots(self.decay, self.rise.unwrap_or(0.0))
-    }
-
     fn g(self) -> [f64; 2] {
-        self.ar().map_or([self.decay, 0.0], Ar2::g)
+        let both = Ar2::from_roots(self.decay, self.rise.unwrap_or(0.0));
+        both.map_or([self.decay, 0.0], Ar2::g)
     }
 
     /// Calcium of `spikes` with a peak of 1 each, as if none were before those of a trial, of which `starts` are the first
@@ -220,13 +238,13 @@ impl Found {
         self.neurons.iter().map(size).collect()
     }
 
-    /// Mends sizes of which the network takes too little for one spike, where spikes and indicators are as simple as the
-    /// likelihood has them. Where the decay is not given, each neuron is asked by its own: one that is off by a tenth makes spikes of
-    /// its own.
+    /// Enlarges sizes that the network takes for too small, where spikes and indicators are as simple as the likelihood has
+    /// them. Where no decay was given, each neuron is asked by its own: one that is off by a tenth makes spikes of its own.
     fn mend_sizes(
         &self,
         recording: &Recording,
         known: &Known,
+        own: Own,
         sizes: &mut [Option<f64>],
     ) -> Result<()> {
         let dt_s = recording.dt_s;
@@ -241,7 +259,7 @@ impl Found {
                 starts: &starts,
                 expected: &neuron.expected,
                 noise_sd: neuron.noise_sd,
-                ar: neuron.shape(dt_s, known).ar()?,
+                ar: neuron.kernel(dt_s, known, own)?,
                 size: neuron.spike_size,
             })
         };
@@ -292,8 +310,9 @@ impl Found {
     }
 }
 
-/// Brings sizes towards their median by the share of their spread that is error: a neuron that seems to have much larger spikes than
-/// the others has somewhat larger ones, and fires more than it seems.
+/// Brings sizes towards their median by the share of their spread that is error: a neuron that seems to have much larger
+/// spikes than the others has somewhat larger ones, and fires more than it seems. A few that are far off, as by an artefact,
+/// do not make all others credible.
 ///
 /// # Source
 /// Empirical Bayes: Efron & Morris 1975, of logarithms, the error known.
@@ -302,7 +321,9 @@ fn draw_together(sizes: &mut [Option<f64>]) {
     let Some(middle) = median(logs.iter().copied()) else {
         return;
     };
-    let squares: f64 = logs.iter().map(|log| (log - middle).powi(2)).sum();
+    let deviations = || logs.iter().map(|log| (log - middle).abs());
+    let farthest = FARTHEST * NORMAL_MAD * median(deviations()).unwrap_or(0.0);
+    let squares: f64 = deviations().map(|d| d.min(farthest).powi(2)).sum();
     let share = (SIZE_ERROR.powi(2) * (logs.len() - 1) as f64 / squares).min(1.0);
     for size in sizes.iter_mut().flatten() {
         *size = (size.ln() + share * (middle - size.ln())).exp();
@@ -409,19 +430,21 @@ impl Neuron {
         (self.fires && slope.is_finite() && slope > 0.0).then_some(slope)
     }
 
-    /// What is given, else the network says, of its spikes' calcium; a rise that is over within half a frame is none.
-    fn shape(&self, dt_s: f64, known: &Known) -> Shape {
-        let root = |time_s: f64| (-dt_s / time_s).exp();
-        let decay = match known.tau_is_estimated {
-            true => root(self.decay_s.median),
-            false => known.ar.g(),
+    /// How its spikes rise and decay; a rise of its own that is over within half a frame is none.
+    fn kernel(&self, dt_s: f64, known: &Known, own: Own) -> Result<Ar2, CalciumError> {
+        let decay_s = match own.decay {
+            true => self.decay_s.median,
+            false => known.tau_s,
         };
-        let rise_s = self.rise_s.median.min(-MOST_RISE * dt_s / decay.ln());
-        let rise = match known.rise_is_estimated {
-            true => (rise_s > 0.5 * dt_s).then(|| root(rise_s)),
-            false => known.rise(),
+        let rise_s = match own.rise {
+            true => Some(self.rise_s.median.min(MOST_RISE * decay_s)).filter(|r| *r > 0.5 * dt_s),
+            false => known.rise_s,
         };
-        Shape { decay, rise }
+        if let Some(rise_s) = rise_s {
+            return Ar2::from_taus(decay_s, rise_s, dt_s, known.discretisation);
+        }
+        let decay = Ar1::from_tau(decay_s, dt_s, known.discretisation)?;
+        Ar2::from_roots(decay.g(), 0.0)
     }
 
     /// Of which this recording shows nothing.
@@ -445,42 +468,53 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Order and median stay, the spread does not grow, and what differs by no more than the error becomes one.
+        /// Every size comes nearer to the median by one share of its distance, which is what the error is of the spread.
         #[test]
-        fn sizes_draw_together(logs in prop::collection::vec(-3.0..3.0f64, 3..40)) {
+        fn sizes_draw_together(logs in prop::collection::vec(-0.9..0.9f64, 5..40)) {
             let mut sizes: Vec<Option<f64>> = logs.iter().map(|log| Some(log.exp())).collect();
             draw_together(&mut sizes);
-            let drawn: Vec<f64> = sizes.iter().flatten().map(|size| size.ln()).collect();
             let middle = median(logs.iter().copied()).unwrap();
-            prop_assert!((median(drawn.iter().copied()).unwrap() - middle).abs() < 1e-9);
-            for (log, drawn) in logs.iter().zip(&drawn) {
-                prop_assert!((drawn - middle) * (log - middle) >= -1e-12);
-                prop_assert!((drawn - middle).abs() <= (log - middle).abs() + 1e-12);
+            let away = |log: f64| (log - middle).abs();
+            let farthest = 3.0 * 1.4826 * median(logs.iter().map(|&log| away(log))).unwrap();
+            let squares: f64 = logs.iter().map(|&log| away(log).min(farthest).powi(2)).sum();
+            let share = (0.32f64.powi(2) * (logs.len() - 1) as f64 / squares).min(1.0);
+            for (log, drawn) in logs.iter().zip(sizes.iter().flatten()) {
+                let expected = middle + (1.0 - share) * (log - middle);
+                prop_assert!((drawn.ln() - expected).abs() < 1e-9);
             }
         }
     }
 
     #[test]
     fn only_spread_beyond_the_error_is_believed() {
-        let alike = [100.0, 110.0, 95.0, 105.0, 90.0];
-        let mut sizes = alike.map(Some);
-        draw_together(&mut sizes);
+        let mut alike = [100.0, 110.0, 95.0, 105.0, 90.0].map(Some);
+        draw_together(&mut alike);
         assert!(
-            sizes
+            alike
                 .iter()
                 .flatten()
                 .all(|size| (size - 100.0).abs() < 1e-9)
         );
 
-        let mut sizes = [Some(1.0), None, Some(10.0), Some(100.0)];
-        draw_together(&mut sizes);
-        let share = 0.32f64.powi(2) / 10f64.ln().powi(2);
-        let expected = 10f64.powf(1.0 - share);
+        // Nobody is believed the more because of one artefact.
+        let mut with_artefact: Vec<Option<f64>> =
+            [100.0, 110.0, 95.0, 105.0, 90.0, 100.0, 115.0, 85.0]
+                .into_iter()
+                .chain([10_000.0])
+                .map(Some)
+                .collect();
+        draw_together(&mut with_artefact);
         assert!(
-            (sizes[3].unwrap() / (10.0 * expected) - 1.0).abs() < 1e-9,
-            "{sizes:?}"
+            (with_artefact[1].unwrap() - 100.0).abs() < 2.0,
+            "{with_artefact:?}"
         );
-        assert_eq!(sizes[1], None);
+
+        let mut far = [Some(1.0), None, Some(10.0), Some(100.0)];
+        draw_together(&mut far);
+        assert!(
+            (90.0..100.0).contains(&far[3].unwrap()) && far[1].is_none(),
+            "{far:?}"
+        );
 
         let mut one = [Some(7.0)];
         draw_together(&mut one);

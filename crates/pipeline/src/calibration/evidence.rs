@@ -30,12 +30,14 @@ const OF_MEAN: f64 = 0.1;
 const LEAST_RATE: f64 = 1e-5;
 /// Of fewer expected spikes there is no telling.
 const MIN_SPIKES: f64 = 3.0;
-/// Logarithms of the spike sizes that are tried, over the network's: first in steps, then by halves between
-/// about the best few.
+/// Logarithms of the spike sizes that are tried, over the network's: first in steps, then by halves between about the best
+/// few.
 const WIDEST: f64 = 1.0;
 const STEP: f64 = 0.25;
 const N_HALVINGS: usize = 3;
 const N_BEST: usize = 2;
+/// By so many nats a size must be likelier than the network's.
+const CLEARLY: f64 = 3.0;
 
 /// What is known of one neuron.
 pub(super) struct Asked<'a> {
@@ -69,31 +71,42 @@ pub(super) fn excess<'a>(
 }
 
 impl Asked<'_> {
+    /// Of this neuron; 1 where no other size is clearly likelier, or only one beyond those tried.
     fn excess(&self, dt_s: f64) -> Result<Option<f64>, CalciumError> {
         let pieces = self.pieces();
-        let expected = self.present();
-        let theirs: f64 = pieces
-            .iter()
-            .map(|piece| expected[piece.clone()].iter().sum::<f64>())
+        let frames = || pieces.iter().cloned().flatten();
+        let present = |&frame: &usize| !self.expected[frame].is_nan();
+        let theirs: f64 = frames()
+            .filter(present)
+            .map(|frame| f64::from(self.expected[frame]))
             .sum();
         if !(theirs >= MIN_SPIKES && self.size > 0.0 && self.size.is_finite()) {
             return Ok(None);
         }
-        let rates = self.rates(&expected, dt_s)?;
-        let likeliest = likeliest(|log_factor| {
+        let rates = self.rates(dt_s)?;
+        let evidence = |log_factor: f64| -> Result<f64, CalciumError> {
             let hypothesis = self.hypothesis(&rates, log_factor.exp());
             let of_piece = |piece: &Range<usize>| hypothesis.log_evidence(piece.clone());
             pieces.iter().map(of_piece).sum()
-        });
-        let hypothesis = self.hypothesis(&rates, likeliest.exp());
-        let ours: f64 = pieces
-            .iter()
-            .map(|piece| hypothesis.n_spikes(piece.clone()))
-            .sum();
+        };
+        let likeliest = Likeliest::of(evidence)?;
+        if likeliest.lead < CLEARLY || likeliest.at >= WIDEST {
+            return Ok(Some(1.0));
+        }
+        let hypothesis = self.hypothesis(&rates, likeliest.at.exp());
+        let mut ours = 0.0;
+        for piece in &pieces {
+            let found = hypothesis.counts(piece.clone())?;
+            let counts = piece.clone().zip(found);
+            ours += counts
+                .filter(|(frame, _)| present(frame))
+                .map(|(_, count)| f64::from(count))
+                .sum::<f64>();
+        }
         Ok((ours > 0.0).then_some(theirs / ours))
     }
 
-    /// Some parts of the trials, evenly from all of them.
+    /// Some parts of the trials, of all of them and of every part of a trial.
     fn pieces(&self) -> Vec<Range<usize>> {
         let in_pieces = |trial: Range<usize>| {
             let firsts = trial.clone().step_by(PIECE);
@@ -102,23 +115,27 @@ impl Asked<'_> {
         let trials = trials(self.above.len(), self.starts).into_iter();
         let all: Vec<Range<usize>> = trials.flat_map(in_pieces).collect();
         let step = self.above.len().div_ceil(MAX_FRAMES).max(1);
-        all.into_iter().step_by(step).collect()
+        // Not always the first of a step: that may be the first part of every trial.
+        let one_of = |(k, some): (usize, &[Range<usize>])| some[k % some.len()].clone();
+        all.chunks(step).enumerate().map(one_of).collect()
     }
 
-    /// The expected spikes; none where there is no number.
-    fn present(&self) -> Vec<f64> {
-        let number = |&e: &f32| if e.is_nan() { 0.0 } else { f64::from(e) };
-        self.expected.iter().map(number).collect()
-    }
-
-    /// Spikes per frame as the network counts them.
-    fn rates(&self, expected: &[f64], dt_s: f64) -> Result<Vec<f64>, CalciumError> {
-        let mean = expected.iter().sum::<f64>() / expected.len() as f64;
-        let mut rates = Vec::with_capacity(expected.len());
-        for trial in trials(expected.len(), self.starts) {
-            rates.extend(gaussian_smoothing(&expected[trial], SMOOTHING_S / dt_s)?);
+    /// Spikes per frame as the network counts them; their mean far from any that it could count.
+    fn rates(&self, dt_s: f64) -> Result<Vec<f64>, CalciumError> {
+        let numbers = || self.expected.iter().filter(|e| !e.is_nan());
+        let mean = numbers().map(|&e| f64::from(e)).sum::<f64>() / numbers().count() as f64;
+        let mut rates = Vec::with_capacity(self.expected.len());
+        for trial in trials(self.expected.len(), self.starts) {
+            let expected: Vec<f64> = self.expected[trial].iter().map(|&e| e.into()).collect();
+            match expected.iter().all(|e| e.is_nan()) {
+                true => rates.extend(expected.iter().map(|_| mean)),
+                false => rates.extend(gaussian_smoothing(&expected, SMOOTHING_S / dt_s)?),
+            }
         }
-        let mixed = |rate: f64| (1.0 - OF_MEAN) * rate + OF_MEAN * mean;
+        let mixed = |rate: f64| match rate.is_nan() {
+            true => mean,
+            false => (1.0 - OF_MEAN) * rate + OF_MEAN * mean,
+        };
         Ok(rates.into_iter().map(mixed).collect())
     }
 
@@ -157,45 +174,60 @@ struct Hypothesis<'a> {
 }
 
 impl Hypothesis<'_> {
-    fn log_evidence(&self, piece: Range<usize>) -> f64 {
+    fn log_evidence(&self, piece: Range<usize>) -> Result<f64, CalciumError> {
         let (trace, log_means) = (&self.above[piece.clone()], &self.log_means[piece]);
         self.response
             .log_evidence(trace, log_means, self.noise_sd, self.start)
     }
 
-    /// The spikes that Bayes' rule expects.
-    fn n_spikes(&self, piece: Range<usize>) -> f64 {
+    /// The spikes that Bayes' rule expects, per frame.
+    fn counts(&self, piece: Range<usize>) -> Result<Vec<f32>, CalciumError> {
         let (trace, log_means) = (&self.above[piece.clone()], &self.log_means[piece]);
         let found = self
             .response
-            .smooth(trace, log_means, self.noise_sd, self.start);
-        found.expected.iter().map(|&e| f64::from(e)).sum()
+            .smooth(trace, log_means, self.noise_sd, self.start)?;
+        Ok(found.expected)
     }
 }
 
-/// Where `evidence` is highest. Whole counts make it rugged, and a peak may be far narrower than a step: the best few are
-/// looked at closely.
-fn likeliest(evidence: impl Fn(f64) -> f64) -> f64 {
-    let n_steps = (WIDEST / STEP) as i32;
-    let tried = (-n_steps..=n_steps).map(|step| f64::from(step) * STEP);
-    let mut tried: Vec<(f64, f64)> = tried.map(|at| (at, evidence(at))).collect();
-    tried.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let closely = |&(mut at, mut highest): &(f64, f64)| {
-        let mut step = STEP;
-        for _halving in 0..N_HALVINGS {
-            step /= 2.0;
-            for side in [at - step, at + step] {
-                let there = evidence(side);
-                if there > highest {
-                    (at, highest) = (side, there);
+/// Where evidence is highest, and by how much it is there above that at 0.
+struct Likeliest {
+    at: f64,
+    lead: f64,
+}
+
+impl Likeliest {
+    /// Whole counts make evidence rugged, and a peak may be far narrower than a step: the best few are looked at
+    /// closely.
+    fn of<E>(evidence: impl Fn(f64) -> Result<f64, E>) -> Result<Self, E> {
+        let n_steps = (WIDEST / STEP) as i32;
+        let tried = (-n_steps..=n_steps).map(|step| f64::from(step) * STEP);
+        let tried: Result<Vec<(f64, f64)>, E> = tried.map(|at| Ok((at, evidence(at)?))).collect();
+        let mut tried = tried?;
+        let at_0 = tried[n_steps as usize].1;
+        tried.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let mut best = (0.0, at_0);
+        for &(mut at, mut highest) in tried.iter().take(N_BEST) {
+            let mut step = STEP;
+            for _halving in 0..N_HALVINGS {
+                step /= 2.0;
+                for side in [at - step, at + step] {
+                    let side = side.clamp(-WIDEST, WIDEST);
+                    let there = evidence(side)?;
+                    if there > highest {
+                        (at, highest) = (side, there);
+                    }
                 }
             }
+            if highest > best.1 {
+                best = (at, highest);
+            }
         }
-        (at, highest)
-    };
-    let best = tried.iter().take(N_BEST).map(closely);
-    best.max_by(|a, b| a.1.total_cmp(&b.1))
-        .map_or(0.0, |(at, _)| at)
+        Ok(Self {
+            at: best.0,
+            lead: best.1 - at_0,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -206,8 +238,9 @@ mod tests {
     proptest! {
         #[test]
         fn the_likeliest_is_found(peak in -1.0..1.0f64) {
-            let found = likeliest(|at: f64| -(at - peak).powi(2));
-            prop_assert!((found - peak).abs() <= STEP / 8.0, "{found} for {peak}");
+            let found = Likeliest::of(|at: f64| Ok::<_, ()>(-(at - peak).powi(2))).unwrap();
+            prop_assert!((found.at - peak).abs() <= STEP / 8.0, "{} for {peak}", found.at);
+            prop_assert!((0.0..=peak * peak).contains(&found.lead));
         }
     }
 
@@ -241,5 +274,45 @@ mod tests {
         let twice = ask(2.0).unwrap();
         assert!((twice - 2.0).abs() < 0.05, "{twice}");
         assert_eq!(ask(0.7), None);
+    }
+
+    /// Spikes far below the noise: no size is likelier than another, and nobody is told anything.
+    #[test]
+    fn what_says_nothing_is_no_excess() {
+        let noise = [0.7, -1.1, 0.2, -0.4, 1.3, -0.9, 0.5, -0.3f32];
+        let asked = |_| {
+            Ok(Asked {
+                above: (0..4000).map(|t| noise[(t * t + t / 7) % 8]).collect(),
+                starts: &[0],
+                expected: &[0.02; 4000],
+                noise_sd: 0.8,
+                ar: Ar2::from_roots(0.95, 0.3).unwrap(),
+                size: 0.01,
+            })
+        };
+        assert_eq!(asked(0).unwrap().excess(0.05).unwrap(), Some(1.0));
+        assert_eq!(excess(&[0, 1, 2, 3, 4, 5], 0.05, asked).unwrap(), None);
+    }
+
+    /// Of trials of two pieces each, second ones too, and never many more frames than are wanted.
+    #[test]
+    fn pieces_are_of_every_part() {
+        let pieces = |length: usize, n: usize| {
+            let starts: Vec<usize> = (0..n).map(|k| k * length).collect();
+            let asked = Asked {
+                above: vec![0.0; length * n],
+                starts: &starts,
+                expected: &[],
+                noise_sd: 1.0,
+                ar: Ar2::from_roots(0.9, 0.0).unwrap(),
+                size: 1.0,
+            };
+            asked.pieces()
+        };
+        let firsts: Vec<usize> = pieces(1000, 18).iter().map(|p| p.start % 1000).collect();
+        assert!(firsts.contains(&0) && firsts.contains(&500), "{firsts:?}");
+        let frames: usize = pieces(501, 80).iter().map(ExactSizeIterator::len).sum();
+        assert!(frames <= MAX_FRAMES + PIECE, "{frames}");
+        assert_eq!(pieces(100, 3), [0..100, 100..200, 200..300]);
     }
 }

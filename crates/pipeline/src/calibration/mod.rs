@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
 use crate::layout::Layout;
+pub use by_network::Own;
 use floor::rolling_baseline;
 use measure::{Known, Neuron};
 

@@ -71,7 +71,8 @@ impl Reader for PlainHdf5 {
         let &[rows, columns] = &shape[..] else {
             return Ok(None);
         };
-        if !number.is_f32() || !Packing::of(&dataset).is_none() || rows == 0 || columns == 0 {
+        let is_packed = !Packing::of(&dataset, &object)?.is_none();
+        if !number.is_f32() || is_packed || rows == 0 || columns == 0 {
             return Ok(None);
         }
         hdf5::check_size(&source.path, dataset.shape(), number.size.into())?;
