@@ -5,7 +5,7 @@ use calcium::estimate::median;
 use calcium::network::{LogNormal, SpikeNetwork};
 use calcium::trials::trials;
 use calcium::{Ar1, Ar2, CalciumError, Inference, InferredSpikes};
-use data::Recording;
+use data::{Recording, Units};
 
 use super::evidence::{self, Asked};
 use super::in_turn::stride;
@@ -84,17 +84,19 @@ impl Found {
             || Ok(self.decay_s().unwrap_or(config.typical_tau_s)),
             |tau_s| self.rise_s(recording.dt_s, tau_s),
         )?;
+        let resting = self.resting();
         let mut sizes = self.sizes(Shape {
             decay: known.ar.g(),
             rise: known.rise(),
         });
         if config.spike_size.is_none() {
-            draw_together(&mut sizes);
+            // Of dF/F the baseline is no light.
+            let is_light = recording.units == Some(Units::Fluorescence);
+            draw_together(&mut sizes, is_light.then_some(&resting[..]));
             self.mend_sizes(recording, &known, own, &mut sizes)?;
         }
         let sizes = sizes.into_iter().map(|size| config.spike_size.or(size));
         let (spike_size, uncalibrated) = spike_sizes(recording, &sizes.collect::<Vec<_>>())?;
-        let resting = self.resting();
         Ok(Calibration {
             tau_s: known.tau_s,
             tau_is_estimated: known.tau_is_estimated,
@@ -312,21 +314,56 @@ impl Found {
 
 /// Brings sizes towards their median by the share of their spread that is error: a neuron that seems to have much larger
 /// spikes than the others has somewhat larger ones, and fires more than it seems. A few that are far off, as by an artefact,
-/// do not make all others credible.
+/// do not make all others credible. Where a neuron's light at rest is known, its spikes may be the larger the brighter it is: sizes
+/// are compared as shares of it if they differ less so.
 ///
 /// # Source
 /// Empirical Bayes: Efron & Morris 1975, of logarithms, the error known.
-fn draw_together(sizes: &mut [Option<f64>]) {
-    let logs: Vec<f64> = sizes.iter().flatten().map(|size| size.ln()).collect();
-    let Some(middle) = median(logs.iter().copied()) else {
+fn draw_together(sizes: &mut [Option<f64>], brightness: Option<&[f32]>) {
+    let alone = Spread::of(sizes.iter().flatten().map(|size| size.ln()));
+    let lit = brightness.and_then(|light| {
+        let pairs = sizes.iter().zip(light);
+        let sized = pairs.filter_map(|(size, &light)| Some((*size)?.ln() - f64::from(light).ln()));
+        Some((light, Spread::of(sized)?))
+    });
+    let Some(alone) = alone else {
         return;
     };
-    let deviations = || logs.iter().map(|log| (log - middle).abs());
-    let farthest = FARTHEST * NORMAL_MAD * median(deviations()).unwrap_or(0.0);
-    let squares: f64 = deviations().map(|d| d.min(farthest).powi(2)).sum();
-    let share = (SIZE_ERROR.powi(2) * (logs.len() - 1) as f64 / squares).min(1.0);
-    for size in sizes.iter_mut().flatten() {
-        *size = (size.ln() + share * (middle - size.ln())).exp();
+    let (light, spread) = match lit {
+        Some((light, spread)) if spread.variance < alone.variance => (Some(light), spread),
+        _ => (None, alone),
+    };
+    let share = (SIZE_ERROR.powi(2) / spread.variance).min(1.0);
+    for (neuron, size) in sizes.iter_mut().enumerate() {
+        let unit = light.map_or(1.0, |light| f64::from(light[neuron]));
+        if let Some(size) = size {
+            let log = (*size / unit).ln();
+            *size = unit * (log + share * (spread.middle - log)).exp();
+        }
+    }
+}
+
+/// Middle and variance of logarithms, in which what is far off counts as no farther than [`FARTHEST`].
+struct Spread {
+    middle: f64,
+    variance: f64,
+}
+
+impl Spread {
+    /// Nothing of none, or of one that is no number.
+    fn of(logs: impl Iterator<Item = f64>) -> Option<Self> {
+        let logs: Vec<f64> = logs.collect();
+        if !logs.iter().all(|log| log.is_finite()) {
+            return None;
+        }
+        let middle = median(logs.iter().copied())?;
+        let deviations = || logs.iter().map(|log| (log - middle).abs());
+        let farthest = FARTHEST * NORMAL_MAD * median(deviations())?;
+        let squares: f64 = deviations().map(|d| d.min(farthest).powi(2)).sum();
+        Some(Self {
+            middle,
+            variance: squares / logs.len().saturating_sub(1).max(1) as f64,
+        })
     }
 }
 
@@ -472,7 +509,7 @@ mod tests {
         #[test]
         fn sizes_draw_together(logs in prop::collection::vec(-0.9..0.9f64, 5..40)) {
             let mut sizes: Vec<Option<f64>> = logs.iter().map(|log| Some(log.exp())).collect();
-            draw_together(&mut sizes);
+            draw_together(&mut sizes, None);
             let middle = median(logs.iter().copied()).unwrap();
             let away = |log: f64| (log - middle).abs();
             let farthest = 3.0 * 1.4826 * median(logs.iter().map(|&log| away(log))).unwrap();
@@ -488,7 +525,7 @@ mod tests {
     #[test]
     fn only_spread_beyond_the_error_is_believed() {
         let mut alike = [100.0, 110.0, 95.0, 105.0, 90.0].map(Some);
-        draw_together(&mut alike);
+        draw_together(&mut alike, None);
         assert!(
             alike
                 .iter()
@@ -503,22 +540,57 @@ mod tests {
                 .chain([10_000.0])
                 .map(Some)
                 .collect();
-        draw_together(&mut with_artefact);
+        draw_together(&mut with_artefact, None);
         assert!(
             (with_artefact[1].unwrap() - 100.0).abs() < 2.0,
             "{with_artefact:?}"
         );
 
         let mut far = [Some(1.0), None, Some(10.0), Some(100.0)];
-        draw_together(&mut far);
+        draw_together(&mut far, None);
         assert!(
             (90.0..100.0).contains(&far[3].unwrap()) && far[1].is_none(),
             "{far:?}"
         );
 
         let mut one = [Some(7.0)];
-        draw_together(&mut one);
+        draw_together(&mut one, None);
         assert!((one[0].unwrap() - 7.0).abs() < 1e-12);
-        draw_together(&mut [None]);
+        draw_together(&mut [None], None);
+    }
+
+    /// Spikes that grow with a neuron's light are compared as shares of it; light that explains nothing, or is none, is left
+    /// alone.
+    #[test]
+    fn the_brighter_may_have_larger_spikes() {
+        let light = [100.0, 200.0, 400.0, 800.0, 1600.0f32];
+        let errors = [1.1, 0.9, 1.0, 1.2, 0.8];
+        let grown = || -> Vec<Option<f64>> {
+            let pairs = light.iter().zip(errors);
+            pairs.map(|(&l, e)| Some(0.2 * f64::from(l) * e)).collect()
+        };
+        let mut sizes = grown();
+        draw_together(&mut sizes, Some(&light));
+        for (size, &light) in sizes.iter().flatten().zip(&light) {
+            assert!(
+                (size / f64::from(light) - 0.2).abs() < 1e-9,
+                "{size} of {light}"
+            );
+        }
+        let alike = [100.0, 110.0, 95.0, 105.0, 90.0].map(Some);
+        for light in [light, [100.0, -1.0, 400.0, 0.0, f32::NAN]] {
+            let mut sizes = alike;
+            draw_together(&mut sizes, Some(&light));
+            assert!(
+                sizes
+                    .iter()
+                    .flatten()
+                    .all(|size| (size - 100.0).abs() < 1e-9)
+            );
+        }
+        let (mut with, mut without) = (grown(), grown());
+        draw_together(&mut with, Some(&[100.0, 0.0, 400.0, 800.0, 1600.0]));
+        draw_together(&mut without, None);
+        assert_eq!(with, without);
     }
 }
