@@ -209,13 +209,12 @@ impl AnyCountModel {
 }
 
 impl SpikeResponse {
-    /// What Bayes' rule says of the counts of a trace with white noise, of which the frames have means μ_t = exp `log_means`;
-    /// `start` is mean and variance of the calcium before it, where it may start in mid-decay.
+    /// What Bayes' rule says of the counts of a trace with white noise; `start` is mean and variance of the calcium before it, where it may start in mid-decay.
     ///
     /// # Shapes
-    /// `trace`, `log_means`: `[time]`; NaN frames carry no data.
+    /// Of `trace`: `[time]`.
     /// # Units
-    /// `noise_sd` and `start` those of the trace; `log_means` of counts per frame.
+    /// `noise_sd` and `start`: those of the trace.
     /// # Errors
     /// [`CalciumError::NotPositive`] for a gain, noise or variance; [`CalciumError::OutputLength`] for another number of
     /// means than of frames.
@@ -223,13 +222,11 @@ impl SpikeResponse {
     /// [`CountModel::smooth`].
     pub fn smooth(
         &self,
-        trace: &[f32],
-        log_means: &[f32],
+        trace: Trace<'_>,
         noise_sd: f64,
         start: [f64; 2],
     ) -> Result<SmoothedCounts, CalciumError> {
-        let (model, trace) = self.checked(trace, log_means, noise_sd, start)?;
-        Ok(model.smooth(trace))
+        Ok(self.checked(trace, noise_sd, start)?.smooth(trace))
     }
 
     /// ln p(trace | μ) of the same, without its counts.
@@ -238,22 +235,20 @@ impl SpikeResponse {
     /// Those of [`Self::smooth`].
     pub fn log_evidence(
         &self,
-        trace: &[f32],
-        log_means: &[f32],
+        trace: Trace<'_>,
         noise_sd: f64,
         start: [f64; 2],
     ) -> Result<f64, CalciumError> {
-        let (model, trace) = self.checked(trace, log_means, noise_sd, start)?;
-        Ok(model.log_evidence(trace))
+        Ok(self.checked(trace, noise_sd, start)?.log_evidence(trace))
     }
 
-    fn checked<'a>(
+    /// The model, if it can be asked of this trace.
+    fn checked(
         &self,
-        x: &'a [f32],
-        log_means: &'a [f32],
+        Trace { x, log_means }: Trace<'_>,
         noise_sd: f64,
         start: [f64; 2],
-    ) -> Result<(AnyCountModel, Trace<'a>), CalciumError> {
+    ) -> Result<AnyCountModel, CalciumError> {
         positive("gain", self.gain)?;
         positive("noise_sd", noise_sd)?;
         positive("variance of the start", start[1])?;
@@ -264,8 +259,7 @@ impl SpikeResponse {
                 found: log_means.len(),
             });
         }
-        let model = AnyCountModel::new(self, noise_sd, start);
-        Ok((model, Trace { x, log_means }))
+        Ok(AnyCountModel::new(self, noise_sd, start))
     }
 
     fn model<const P: usize, S>(&self, sensor: S, [mean, variance]: [f64; 2]) -> CountModel<P, S> {

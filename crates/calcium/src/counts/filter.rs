@@ -17,7 +17,8 @@ const MAX_SIDE: usize = 1024;
 const MAX_PROPOSALS: usize = 16_384;
 const MIN_CELLS: usize = 32;
 
-/// What one frame adds.
+/// What one frame adds, or several.
+#[derive(Default)]
 pub(super) struct Step {
     pub log_evidence: f64,
     pub discarded: f64,

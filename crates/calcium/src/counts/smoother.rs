@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::cells::Grid;
+use super::filter::Step;
 use super::hypotheses::{FrameStart, Node, Smoother};
 use super::lookahead::Frame;
 use super::{CountModel, Sensor, Start, Trace};
@@ -85,7 +86,7 @@ impl<const P: usize, S: Sensor> CountModel<P, S> {
         trace: Trace<'_>,
         smoother: &mut Smoother<P>,
         block: usize,
-        mut each: impl FnMut(&mut Smoother<P>, [Range<usize>; 2], Steps),
+        mut each: impl FnMut(&mut Smoother<P>, [Range<usize>; 2], Step),
     ) {
         let n = trace.x.len();
         let grid = Grid::new(&self.calcium, self.sensor.resolution());
@@ -102,7 +103,7 @@ impl<const P: usize, S: Sensor> CountModel<P, S> {
             };
             smoother.messages.resize(part.x.len(), Frame::EMPTY);
             self.pass_back(part, &mut smoother.messages);
-            let mut steps = Steps::default();
+            let mut steps = Step::default();
             for bin in first..horizon {
                 let (x, frame) = (f64::from(trace.x[bin]), smoother.messages[bin - first]);
                 let step = smoother.step(self, &grid, x, &frame);
@@ -150,13 +151,6 @@ impl<const P: usize, S: Sensor> CountModel<P, S> {
             }
         }
     }
-}
-
-/// Sums over frames that were filtered.
-#[derive(Default)]
-struct Steps {
-    log_evidence: f64,
-    discarded: f64,
 }
 
 impl<const P: usize> Smoother<P> {

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use calcium::counts::SpikeResponse;
+use calcium::counts::{SpikeResponse, Trace};
 use calcium::estimate::{gaussian_smoothing, median};
 use calcium::trials::trials;
 use calcium::{Ar2, CalciumError};
@@ -174,18 +174,22 @@ struct Hypothesis<'a> {
 }
 
 impl Hypothesis<'_> {
+    fn trace(&self, piece: Range<usize>) -> Trace<'_> {
+        Trace {
+            x: &self.above[piece.clone()],
+            log_means: &self.log_means[piece],
+        }
+    }
+
     fn log_evidence(&self, piece: Range<usize>) -> Result<f64, CalciumError> {
-        let (trace, log_means) = (&self.above[piece.clone()], &self.log_means[piece]);
-        self.response
-            .log_evidence(trace, log_means, self.noise_sd, self.start)
+        let trace = self.trace(piece);
+        self.response.log_evidence(trace, self.noise_sd, self.start)
     }
 
     /// The spikes that Bayes' rule expects, per frame.
     fn counts(&self, piece: Range<usize>) -> Result<Vec<f32>, CalciumError> {
-        let (trace, log_means) = (&self.above[piece.clone()], &self.log_means[piece]);
-        let found = self
-            .response
-            .smooth(trace, log_means, self.noise_sd, self.start)?;
+        let trace = self.trace(piece);
+        let found = self.response.smooth(trace, self.noise_sd, self.start)?;
         Ok(found.expected)
     }
 }

@@ -134,9 +134,12 @@ fn estimate_rise(recording: &Recording, tau_s: f64, seen: &[Vec<Range<usize>>]) 
     usual_rise(rises.into_iter().flatten(), recording.dt_s, tau_s)
 }
 
+/// A rise lasts at most so much of the decay.
+pub const MOST_RISE: f64 = 0.5;
+
 /// The median, if it lasts longer than a frame or so and less than the decay.
 pub fn usual_rise(rises_s: impl IntoIterator<Item = f64>, dt_s: f64, tau_s: f64) -> Option<f64> {
-    let lasts = |rise_s: &f64| *rise_s >= LEAST_RISE * dt_s && *rise_s < 0.5 * tau_s;
+    let lasts = |rise_s: &f64| *rise_s >= LEAST_RISE * dt_s && *rise_s < MOST_RISE * tau_s;
     median(rises_s).filter(lasts)
 }
 

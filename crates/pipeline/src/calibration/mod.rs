@@ -1,6 +1,7 @@
 //! From a recording's fluorescence to units of one spike above a baseline, and back.
 
 mod by_network;
+mod draw_together;
 mod evidence;
 mod floor;
 mod in_turn;
