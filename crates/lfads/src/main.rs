@@ -5,8 +5,6 @@ mod commands;
 mod external;
 mod input;
 mod range;
-mod remarks;
-mod report;
 
 use std::process::ExitCode;
 

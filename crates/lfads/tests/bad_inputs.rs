@@ -228,7 +228,7 @@ const CASES: &[Case] = &[
     ),
     (
         "simulate lorenz -o out.h5 --neurons 100000 --bins 100000000",
-        &["too many", "--bins"],
+        &["at most 2e9 values", "--bins"],
     ),
     (
         "fit trials.h5 -o run -c large.toml",

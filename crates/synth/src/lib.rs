@@ -11,7 +11,7 @@ mod seed;
 pub mod traces;
 
 pub use benchmark::{
-    Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, SessionBenchmark, SessionDynamics,
+    Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, SessionBenchmark, SessionDynamics, Sizes,
 };
 pub use calcium::{Discretisation, Hill, Indicator, Kernel};
 pub use design::{HeldOut, TrialDesign};

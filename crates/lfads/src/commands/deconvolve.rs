@@ -1,19 +1,15 @@
 //! `lfads deconvolve`: the spikes behind a recording's fluorescence.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 use calcium::estimate::median;
 use calcium::network::SpikeNetwork;
-use calcium::{CalciumError, Discretisation, INDICATORS, NamedIndicator};
+use calcium::{Discretisation, INDICATORS, NamedIndicator};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use data::{Arrays, Likelihood, Recording, TraceBlocks, TraceStream, Traces, Units};
-use model::PROGRESS;
-use ndarray::{Array1, ArrayView1};
-use pipeline::{Deconvolution, Layout, Method, Solved, heading};
-use rayon::prelude::*;
+use data::{DataError, Likelihood, TraceBlocks, Units};
+use pipeline::{Deconvolution, Method, Solved};
 use runs::assumption;
 use runs::output::check_file;
 use serde_json::{Map, Value, json};
@@ -21,7 +17,6 @@ use serde_json::{Map, Value, json};
 use super::Session;
 use crate::input::{InputArgs, with_option_names};
 use crate::range;
-use crate::remarks::remarks_of;
 
 /// Neurons in memory at a time with `--blocks`.
 const PER_BLOCK: usize = 64;
@@ -159,62 +154,8 @@ impl Deconvolve {
             discretisation: recording.discretisation,
             units: recording.units,
         })?;
-        if matches!(recording.traces, Traces::Continuous(_)) && TraceStream::suits(&self.output) {
-            return self.stream(&recording, deconvolution);
-        }
-        let layout = Layout::new(&recording);
-        let starts = layout.starts();
-        let told = Told::of(recording.n_neurons());
-        let solved: Vec<Result<Solved>> = (0..recording.n_neurons())
-            .into_par_iter()
-            .map(|neuron| {
-                let solved = deconvolution.solve(&layout.join(&recording, neuron), &starts);
-                told.one_more();
-                let id = &recording.neuron_ids[neuron];
-                let number = recording.neuron_numbers[neuron];
-                solved.with_context(|| self.of_neuron(number, id))
-            })
-            .collect();
-        let solved = solved.into_iter().collect::<Result<Vec<_>>>()?;
-        let results = results(&recording, &layout, &deconvolution, &solved);
-        results.write_for(&recording, &self.output)?;
+        let solved = deconvolution.write(&recording, &self.output)?;
         Ok((deconvolution, solved))
-    }
-
-    /// The same of one long trace a neuron: what was found is written before the next neurons are looked at.
-    fn stream(
-        &self,
-        recording: &Recording,
-        deconvolution: Deconvolution,
-    ) -> Result<(Deconvolution, Vec<Solved>)> {
-        let trace = recording.stretches()[0];
-        let ids = &recording.neuron_ids;
-        let units = unit(recording.units);
-        let arrays = deconvolution.arrays(units);
-        let shape = [trace.nrows(), trace.ncols()];
-        let mut out = TraceStream::create(&self.output, &arrays, shape)?;
-        let told = Told::of(ids.len());
-        let mut all = Vec::new();
-        let neurons: Vec<usize> = (0..ids.len()).collect();
-        for neurons in neurons.chunks(rayon::current_num_threads()) {
-            let solve = |neuron: &usize| deconvolution.solve(&trace.column(*neuron).to_vec(), &[0]);
-            let solved: Vec<Result<Solved, CalciumError>> = neurons.par_iter().map(solve).collect();
-            for (neuron, solved) in neurons.iter().zip(solved) {
-                let number = recording.neuron_numbers[*neuron];
-                let solved = solved.with_context(|| self.of_neuron(number, &ids[*neuron]))?;
-                all.push(append(&mut out, solved)?);
-                told.one_more();
-            }
-        }
-        let mut results = heading(&recording.path, recording.dt_s, ids);
-        insert_numbers(&mut results, &deconvolution, &all, units);
-        out.finish(&results)?;
-        Ok((deconvolution, all))
-    }
-
-    fn of_neuron(&self, number: usize, id: &str) -> String {
-        let path = self.path.display();
-        format!("{path}: neuron {number} (`{id}`; --leave-out {number})")
     }
 
     /// The same in memory of the size of a block.
@@ -233,49 +174,12 @@ impl Deconvolve {
             units: blocks.units(),
         })?;
         let kept = self.input.kept_in_blocks(&self.path, &blocks)?;
-        let (n_bins, n_neurons) = (blocks.n_bins(), kept.len());
-        let ids = blocks.neuron_ids().to_vec();
-        let kept_ids: Vec<String> = kept.iter().map(|&neuron| ids[neuron].clone()).collect();
-        let units = unit(blocks.units());
-        let mut results = heading(&self.path, deconvolution.dt_s, &kept_ids);
-        let arrays = deconvolution.arrays(units);
-        let mut out = TraceStream::create(&self.output, &arrays, [n_bins, n_neurons])?;
-        let told = Told::of(n_neurons);
-        let mut check = blocks.check().map_err(with_option_names)?;
-        let mut all = Vec::new();
-        for block in blocks {
-            let block = block?;
-            let traces = (block.first_neuron..).zip(block.traces.outer_iter());
-            let traces: Vec<_> = traces
-                .filter(|(neuron, _)| kept.binary_search(neuron).is_ok())
-                .collect();
-            let mut sound = true;
-            for (neuron, trace) in &traces {
-                let seen = check.see(*neuron, trace.view());
-                sound = seen.map_err(with_option_names)?;
-            }
-            // The rest is only looked through, so that all silent neurons are named at once.
-            if !sound {
-                continue;
-            }
-            // No more results in memory than are made at a time: a trace may be long.
-            for traces in traces.chunks(rayon::current_num_threads()) {
-                let solve = |(_, trace): &(usize, ArrayView1<'_, f32>)| {
-                    deconvolution.solve(trace.as_slice().unwrap_or_default(), &[0])
-                };
-                let solved: Vec<Result<Solved, CalciumError>> =
-                    traces.par_iter().map(solve).collect();
-                for ((neuron, _), solved) in traces.iter().zip(solved) {
-                    let solved = solved.with_context(|| self.of_neuron(*neuron, &ids[*neuron]))?;
-                    all.push(append(&mut out, solved)?);
-                    told.one_more();
-                }
-            }
-        }
-        check.finish().map_err(with_option_names)?;
-        insert_numbers(&mut results, &deconvolution, &all, units);
-        out.finish(&results)?;
-        Ok((deconvolution, all))
+        let written = deconvolution.write_blocks(&self.path, blocks, &kept, &self.output);
+        let solved = written.map_err(|error| match error.downcast::<DataError>() {
+            Ok(error) => with_option_names(error),
+            Err(error) => error,
+        })?;
+        Ok((deconvolution, solved))
     }
 
     /// The same as [`Self::deconvolution`], where it makes sense.
@@ -352,8 +256,7 @@ impl Deconvolve {
                 medians.push(format!("{name} {middle:.4}{space}{unit}"));
             }
         }
-        let remarks: Vec<_> = solved.iter().map(|neuron| neuron.remarks).collect();
-        let notes = remarks_of(deconvolution, &remarks);
+        let notes = deconvolution.remarks(solved);
         let mut text = format!(
             "{}: {} neurons; medians: {}\n",
             self.output.display(),
@@ -367,85 +270,5 @@ impl Deconvolve {
         }
         value.insert("notes".into(), json!(notes));
         session.print(&Value::Object(value), &text)
-    }
-}
-
-/// Tells how far the work is.
-struct Told {
-    done: AtomicUsize,
-    of: usize,
-}
-
-impl Told {
-    fn of(n_neurons: usize) -> Self {
-        Self {
-            done: AtomicUsize::new(0),
-            of: n_neurons,
-        }
-    }
-
-    fn one_more(&self) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::trace!(
-            target: PROGRESS,
-            what = "neurons deconvolved",
-            done = done as u64,
-            of = self.of as u64
-        );
-    }
-}
-
-fn results(
-    recording: &Recording,
-    layout: &Layout,
-    deconvolution: &Deconvolution,
-    solved: &[Solved],
-) -> Arrays {
-    let units = unit(recording.units);
-    let mut results = heading(&recording.path, recording.dt_s, &recording.neuron_ids);
-    for (place, (name, unit)) in deconvolution.arrays(units).into_iter().enumerate() {
-        let traces = solved.iter().map(|solved| solved.traces[place].as_slice());
-        results.insert(name, unit, layout.split(traces).into_dyn());
-    }
-    insert_numbers(&mut results, deconvolution, solved, units);
-    results
-}
-
-/// Writes what was found of one neuron, and keeps its numbers alone.
-fn append(out: &mut TraceStream, mut solved: Solved) -> Result<Solved> {
-    for (array, trace) in solved.traces.iter().enumerate() {
-        out.append(array, trace)?;
-    }
-    solved.traces.clear();
-    Ok(solved)
-}
-
-fn unit(units: Option<Units>) -> &'static str {
-    match units {
-        Some(Units::DeltaFOverF) => "dF/F",
-        Some(_) => "F",
-        None => "",
-    }
-}
-
-/// Adds the numbers of each neuron, `[neuron]`, and what they count.
-fn insert_numbers(
-    results: &mut Arrays,
-    deconvolution: &Deconvolution,
-    solved: &[Solved],
-    units: &'static str,
-) {
-    for (place, (name, unit)) in deconvolution.numbers(units).into_iter().enumerate() {
-        let values = solved.iter().map(|neuron| neuron.numbers[place] as f32);
-        results.insert(name, unit, values.collect::<Array1<f32>>().into_dyn());
-    }
-    if deconvolution.method == Method::Network {
-        let n_absolute = solved.iter().filter(|n| n.remarks.is_absolute).count();
-        let counts = match n_absolute {
-            0 => "relative",
-            n if n == solved.len() => "absolute",
-            _ => "absolute where counts_are_absolute is 1, else relative",
-        };
-        results.texts.insert("counts".into(), counts.into());
     }
 }

@@ -3,14 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use data::Arrays;
 use pipeline::RunFolder;
 use runs::output::check_file;
 use runs::store::write_atomically;
 use serde_json::json;
 
 use super::Session;
-use crate::report::Report;
 
 /// One self-contained HTML page about a run: traces, rasters, factors, fits, losses.
 ///
@@ -34,10 +32,7 @@ impl ReportArgs {
                 self.run.display()
             );
         }
-        let history = folder.read("history.json")?;
-        let result = folder.read("result.json")?;
-        let results = Arrays::read(&folder.file("inferred.h5"))?;
-        let page = Report::new(&record, &history, &result, &results)?.html();
+        let page = report::page(&folder, &record)?;
         let output = self.output.clone();
         let output = output.unwrap_or_else(|| folder.file("report.html"));
         let own = RunFolder::FILES.map(|name| self.run.join(name));

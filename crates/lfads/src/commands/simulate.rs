@@ -3,24 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use calcium::Discretisation;
 use clap::ValueEnum;
 use data::{Dataset, Split, write_suite2p};
 use ndarray::Axis;
 use runs::output::{check_file, check_folder};
 use serde_json::json;
 use synth::{
-    Benchmark, ChaoticRnnBenchmark, Extraction, HeldOut, Kernel, LorenzBenchmark, Observation,
-    SessionBenchmark, SessionDynamics, TrialDesign,
+    Benchmark, ChaoticRnnBenchmark, Extraction, LorenzBenchmark, SessionBenchmark, SessionDynamics,
+    Sizes,
 };
 
 use super::Session;
 use crate::range;
-
-/// Frames × neurons × trials.
-const MOST_VALUES: f64 = 2e9;
-/// Lorenz time that passes in a second, as in the published benchmark.
-const LORENZ_SPEED: f64 = 0.3;
 
 /// Simulate a recording whose spikes, rates and dynamics are known.
 ///
@@ -118,7 +112,7 @@ enum FileFormat {
 impl Simulate {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         let benchmark = self.benchmark()?;
-        self.check(&benchmark)?;
+        self.check()?;
         let dataset = benchmark.simulate(self.seed)?;
         match self.format() {
             FileFormat::Hdf5 => {
@@ -145,23 +139,8 @@ impl Simulate {
         }
     }
 
-    /// Refuses to write over what is read or recorded, and more values than a machine holds.
-    fn check(&self, benchmark: &Benchmark) -> Result<()> {
-        let (n_bins, n_neurons, design) = match benchmark {
-            Benchmark::Lorenz(lorenz) => (lorenz.n_bins, lorenz.n_neurons, Some(&lorenz.design)),
-            Benchmark::ChaoticRnn(rnn) => (rnn.n_bins, rnn.n_neurons, Some(&rnn.design)),
-            Benchmark::Session(session) => {
-                (session.n_bins, session.n_neurons, session.design.as_ref())
-            }
-        };
-        let n_trials = design.map_or([1, 1], |design| [design.n_conditions, design.n_repeats]);
-        let sizes = [n_bins, n_neurons, n_trials[0], n_trials[1]];
-        let n_values: f64 = sizes.iter().map(|&size| size as f64).product();
-        if n_values > MOST_VALUES {
-            bail!(
-                "{n_values:.0} values (frames × neurons × trials) are too many; at most {MOST_VALUES:.0}: fewer --bins, --neurons, --conditions or --repeats"
-            );
-        }
+    /// Refuses to write over what is read or recorded.
+    fn check(&self) -> Result<()> {
         let inputs: Vec<&Path> = self.recipe.iter().map(PathBuf::as_path).collect();
         if self.format() == FileFormat::Hdf5 {
             return check_file(&self.output, &inputs);
@@ -194,66 +173,27 @@ impl Simulate {
                 Dynamics::Switching => Benchmark::Session(SessionBenchmark::switching()),
             },
         };
-        match (given, self.benchmark) {
-            (Benchmark::Session(session), named) if named == Dynamics::of(&session) => {
-                Ok(Benchmark::Session(self.session(session)))
-            }
-            (Benchmark::Lorenz(lorenz), Dynamics::Lorenz) => {
-                Ok(Benchmark::Lorenz(self.lorenz(lorenz)))
-            }
-            (Benchmark::ChaoticRnn(rnn), Dynamics::ChaoticRnn) => {
-                Ok(Benchmark::ChaoticRnn(self.chaotic_rnn(rnn)))
-            }
-            _ => bail!("the recipe is of other dynamics than the command line names"),
+        let named = match &given {
+            Benchmark::Lorenz(_) => Dynamics::Lorenz,
+            Benchmark::ChaoticRnn(_) => Dynamics::ChaoticRnn,
+            Benchmark::Session(session) => Dynamics::of(session),
+        };
+        if named != self.benchmark {
+            bail!("the recipe is of other dynamics than the command line names");
         }
-    }
-
-    fn lorenz(&self, given: LorenzBenchmark) -> LorenzBenchmark {
-        let dt_s = self.dt_s(given.dt_s);
-        let steps_per_bin = if dt_s < 0.05 { 1 } else { given.steps_per_bin };
-        LorenzBenchmark {
-            n_bins: self.n_bins(given.n_bins, dt_s),
-            steps_per_bin,
-            dt_s,
-            step: match self.dt.is_some() || self.is_session() {
-                true => LORENZ_SPEED * dt_s / steps_per_bin as f64,
-                false => given.step,
-            },
-            n_neurons: self.neurons.unwrap_or(given.n_neurons),
-            design: self.design(&given.design),
-            observation: self.observation(&given.observation),
-            ..given
-        }
-    }
-
-    fn chaotic_rnn(&self, given: ChaoticRnnBenchmark) -> ChaoticRnnBenchmark {
-        let dt_s = self.dt_s(given.dt_s);
-        ChaoticRnnBenchmark {
-            n_bins: self.n_bins(given.n_bins, dt_s),
-            dt_s,
-            n_neurons: self.neurons.unwrap_or(given.n_neurons),
-            design: self.design(&given.design),
-            observation: self.observation(&given.observation),
-            ..given
-        }
-    }
-
-    /// Size, kinetics and noise as given; everything else is the recipe's own.
-    fn session(&self, given: SessionBenchmark) -> SessionBenchmark {
-        let design = given.design.as_ref().map(|design| self.trials(design));
-        let mut observation = given.observation.clone();
-        if let Some(tau_s) = self.tau {
-            observation.kinetics = observation.kinetics.with_decay_s(tau_s);
-        }
-        observation.noise_sd = self.noise.unwrap_or(observation.noise_sd);
-        SessionBenchmark {
-            n_bins: self.bins.unwrap_or(given.n_bins),
-            dt_s: self.dt.unwrap_or(given.dt_s),
-            n_neurons: self.neurons.unwrap_or(given.n_neurons),
-            design,
-            observation,
-            ..given
-        }
+        let sizes = Sizes {
+            is_continuous: self.format() == FileFormat::Suite2p,
+            n_neurons: self.neurons,
+            n_conditions: self.conditions,
+            n_repeats: self.repeats,
+            n_bins: self.bins,
+            dt_s: self.dt,
+            tau_s: self.tau,
+            noise_sd: self.noise,
+        };
+        given.with_sizes(&sizes).map_err(|error| {
+            anyhow::anyhow!("{error} (--bins, --neurons, --conditions, --repeats)")
+        })
     }
 
     fn format(&self) -> FileFormat {
@@ -262,70 +202,6 @@ impl Simulate {
             Dynamics::Lorenz | Dynamics::ChaoticRnn | Dynamics::Pulses => FileFormat::Hdf5,
         };
         self.format.unwrap_or(own)
-    }
-
-    fn is_session(&self) -> bool {
-        self.format() == FileFormat::Suite2p
-    }
-
-    /// A session has the frame rate of a resonant scanner.
-    fn dt_s(&self, given: f64) -> f64 {
-        let default = if self.is_session() { 1.0 / 30.0 } else { given };
-        self.dt.unwrap_or(default)
-    }
-
-    /// A session lasts ten minutes.
-    fn n_bins(&self, given: usize, dt_s: f64) -> usize {
-        let default = match self.is_session() {
-            true => (600.0 / dt_s).round() as usize,
-            false => given,
-        };
-        self.bins.unwrap_or(default)
-    }
-
-    fn design(&self, given: &TrialDesign) -> TrialDesign {
-        if self.is_session() {
-            // Of the least design with a split, the training trial is kept.
-            return TrialDesign {
-                n_conditions: 1,
-                n_repeats: 2,
-                held_out: HeldOut::Repeats(1),
-            };
-        }
-        self.trials(given)
-    }
-
-    fn trials(&self, given: &TrialDesign) -> TrialDesign {
-        let n_repeats = self.repeats.unwrap_or(given.n_repeats);
-        TrialDesign {
-            n_conditions: self.conditions.unwrap_or(given.n_conditions),
-            n_repeats,
-            held_out: match self.repeats {
-                Some(_) => HeldOut::Repeats((n_repeats / 5).max(1)),
-                None => given.held_out,
-            },
-        }
-    }
-
-    fn observation(&self, given: &Observation) -> Observation {
-        let session_tau = self.is_session().then_some(0.7);
-        let kinetics = match self.tau.or(session_tau) {
-            Some(tau_s) => Kernel::Ar1 {
-                tau_s,
-                discretisation: Discretisation::Exact,
-            },
-            None => given.kinetics,
-        };
-        let session_noise = if self.is_session() {
-            0.3
-        } else {
-            given.noise_sd
-        };
-        Observation {
-            kinetics,
-            noise_sd: self.noise.unwrap_or(session_noise),
-            ..given.clone()
-        }
     }
 
     fn report(

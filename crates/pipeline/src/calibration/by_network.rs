@@ -11,9 +11,10 @@ use super::draw_together::draw_together;
 use super::evidence::{self, Asked};
 use super::in_turn::stride;
 use super::measure::{KNOWN_DECAY, Known, MOST_RISE, usual_rise};
-use super::{ByNetwork, Calibrated, Calibration, each_neuron, peak, spike_sizes, warn_of_dimming};
+use super::{ByNetwork, CALIBRATED, Calibrated, Calibration, peak, spike_sizes, warn_of_dimming};
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
 use crate::layout::Layout;
+use crate::neurons::each_neuron;
 
 /// Of what is expected of a neuron that fires, at least this share comes together to whole spikes; of noise it is spread
 /// thinly (ring recordings of `lfads simulate`, seeds 1 and 2: at most 0.1 of silent neurons, at least 0.39 of others).
@@ -74,15 +75,16 @@ impl Found {
             |tau_s| self.rise_s(recording.dt_s, tau_s),
         )?;
         let resting = self.resting();
-        let mut sizes = self.sizes(Shape {
+        let measured = self.sizes(Shape {
             decay: known.ar.g(),
             rise: known.rise(),
         });
+        let mut sizes = measured.clone();
         if config.spike_size.is_none() {
             // Of dF/F the baseline is no light.
             let is_light = recording.units == Some(Units::Fluorescence);
             draw_together(&mut sizes, is_light.then_some(&resting[..]));
-            self.mend_sizes(recording, &known, own, &mut sizes)?;
+            self.mend_sizes(recording, &known, own, &measured, &mut sizes)?;
         }
         let sizes = sizes.into_iter().map(|size| config.spike_size.or(size));
         let (spike_size, uncalibrated) = spike_sizes(recording, &sizes.collect::<Vec<_>>())?;
@@ -175,7 +177,7 @@ impl Found {
         }
         let layout = Layout::new(recording);
         let starts = layout.starts();
-        let found = each_neuron(recording, |neuron| {
+        let found = each_neuron(recording, CALIBRATED, |neuron| {
             let trace = layout.join(recording, neuron);
             if trace.iter().all(|x| x.is_nan()) {
                 return Ok(Neuron::lost(trace));
@@ -229,13 +231,14 @@ impl Found {
         self.neurons.iter().map(size).collect()
     }
 
-    /// Enlarges sizes that the network takes for too small, where spikes and indicators are as simple as the likelihood has
-    /// them. Where no decay was given, each neuron is asked by its own: one that is off by a tenth makes spikes of its own.
+    /// Mends sizes, all alike, where spikes and indicators are as simple as the likelihood has them. Where no decay was
+    /// given, each neuron is asked by its own: one that is off by a tenth makes spikes of its own.
     fn mend_sizes(
         &self,
         recording: &Recording,
         known: &Known,
         own: Own,
+        measured: &[Option<f64>],
         sizes: &mut [Option<f64>],
     ) -> Result<()> {
         let dt_s = recording.dt_s;
@@ -252,11 +255,14 @@ impl Found {
                 noise_sd: neuron.noise_sd,
                 ar: neuron.kernel(dt_s, known, own)?,
                 size: neuron.spike_size,
+                drawn: measured[number]
+                    .zip(sizes[number])
+                    .map_or(1.0, |(m, d)| m / d),
             })
         };
         if let Some(excess) = evidence::excess(&numbers, dt_s, ask)? {
             tracing::info!(
-                "spikes of one size and calcium as under AR(2): Bayes' rule finds {:.2} of the spikes that the network expects, and is believed",
+                "spikes of one size and calcium as under AR(2): Bayes' rule finds {:.2} of the spikes that these sizes make, and is believed",
                 1.0 / excess
             );
             for size in sizes.iter_mut().flatten() {

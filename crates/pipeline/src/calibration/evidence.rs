@@ -21,6 +21,8 @@ const PIECE: usize = 500;
 /// Neurons that are asked, and how many must answer.
 const N_ASKED: usize = 16;
 const MIN_ANSWERS: usize = 5;
+/// Spikes that the network expects over those that are found: by less than this it is no indicator that the likelihood knows.
+const NO_FEWER: f64 = 0.9;
 /// The rate of a neuron is its expected spikes, smoothed by this, s, with some of their mean. Less smoothing believes the network's
 /// own counts, more takes bursts for large spikes: simulated populations of one seed each, at one to eight noise SDs a
 /// spike, are right within a tenth.
@@ -52,10 +54,23 @@ pub(super) struct Asked<'a> {
     pub ar: Ar2,
     /// Fluorescence of one spike at its peak, as the network has it.
     pub size: f64,
+    /// Spikes of the size that it was given in view of the others, over those that the network expects.
+    pub drawn: f64,
 }
 
-/// The spikes that the network expects over those that Bayes' rule finds at their likeliest size: the median over some of
-/// `numbers`, of each of which `ask` tells. Nothing where most of them show no excess.
+/// Spikes of one neuron in the frames that were asked of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Answer {
+    /// As the network expects them.
+    expected: f64,
+    /// By Bayes' rule at their likeliest size.
+    found: f64,
+    /// As expected, of the size that the neuron was given in view of the others.
+    drawn: f64,
+}
+
+/// Spikes of the sizes that neurons were given, over those that Bayes' rule finds: all together of some of `numbers`, of each
+/// of which `ask` tells. Nothing where most neurons show clearly more spikes than the network expects.
 pub(super) fn excess<'a>(
     numbers: &[usize],
     dt_s: f64,
@@ -63,26 +78,34 @@ pub(super) fn excess<'a>(
 ) -> Result<Option<f64>, CalciumError> {
     let stride = numbers.len().div_ceil(N_ASKED).max(1);
     let asked: Vec<usize> = numbers.iter().copied().step_by(stride).collect();
-    let one = |&number: &usize| ask(number)?.excess(dt_s);
-    let answers: Result<Vec<Option<f64>>, CalciumError> = asked.par_iter().map(one).collect();
-    let answers: Vec<f64> = answers?.into_iter().flatten().collect();
-    let usual = median(answers.iter().copied());
-    Ok(usual.filter(|&excess| answers.len() >= MIN_ANSWERS && excess > 1.0))
+    let one = |&number: &usize| ask(number)?.answer(dt_s);
+    let answers: Result<Vec<Option<Answer>>, CalciumError> = asked.par_iter().map(one).collect();
+    let answers: Vec<Answer> = answers?.into_iter().flatten().collect();
+    let usual = median(answers.iter().map(|answer| answer.expected / answer.found));
+    let is_heard = answers.len() >= MIN_ANSWERS && usual.is_some_and(|usual| usual > NO_FEWER);
+    // A mean rate is one of sums: of those that fire most, most must be right.
+    let sum = |of: fn(&Answer) -> f64| answers.iter().map(of).sum::<f64>();
+    Ok(is_heard.then(|| sum(|answer| answer.drawn) / sum(|answer| answer.found)))
 }
 
 impl Asked<'_> {
-    /// Of this neuron; 1 where no other size is clearly likelier, or only one beyond those tried.
-    fn excess(&self, dt_s: f64) -> Result<Option<f64>, CalciumError> {
+    /// Of this neuron; what the network says where no other size is clearly likelier, or only one beyond those tried.
+    fn answer(&self, dt_s: f64) -> Result<Option<Answer>, CalciumError> {
         let pieces = self.pieces();
         let frames = || pieces.iter().cloned().flatten();
         let present = |&frame: &usize| !self.expected[frame].is_nan();
-        let theirs: f64 = frames()
+        let expected: f64 = frames()
             .filter(present)
             .map(|frame| f64::from(self.expected[frame]))
             .sum();
-        if !(theirs >= MIN_SPIKES && self.size > 0.0 && self.size.is_finite()) {
+        if !(expected >= MIN_SPIKES && self.size > 0.0 && self.size.is_finite()) {
             return Ok(None);
         }
+        let answer = |found| Answer {
+            expected,
+            found,
+            drawn: self.drawn * expected,
+        };
         let rates = self.rates(dt_s)?;
         let evidence = |log_factor: f64| -> Result<f64, CalciumError> {
             let hypothesis = self.hypothesis(&rates, log_factor.exp());
@@ -91,19 +114,18 @@ impl Asked<'_> {
         };
         let likeliest = Likeliest::of(evidence)?;
         if likeliest.lead < CLEARLY || likeliest.at >= WIDEST {
-            return Ok(Some(1.0));
+            return Ok(Some(answer(expected)));
         }
         let hypothesis = self.hypothesis(&rates, likeliest.at.exp());
-        let mut ours = 0.0;
+        let mut found = 0.0;
         for piece in &pieces {
-            let found = hypothesis.counts(piece.clone())?;
-            let counts = piece.clone().zip(found);
-            ours += counts
+            let counts = piece.clone().zip(hypothesis.counts(piece.clone())?);
+            found += counts
                 .filter(|(frame, _)| present(frame))
                 .map(|(_, count)| f64::from(count))
                 .sum::<f64>();
         }
-        Ok((ours > 0.0).then_some(theirs / ours))
+        Ok((found > 0.0).then_some(answer(found)))
     }
 
     /// Some parts of the trials, of all of them and of every part of a trial.
@@ -260,7 +282,7 @@ mod tests {
             0.11, -0.07, 0.02, -0.13, 0.09, -0.02, 0.05, -0.05, 0.13, -0.13f32,
         ];
         let above = |t: usize| calcium[t] / peak + noise[(t * t) % 10];
-        let ask = |times: f32| {
+        let ask = |times: f32, drawn: f64| {
             let expected: Vec<f32> = spikes.iter().map(|s| times * s).collect();
             let numbers: Vec<usize> = (0..6).collect();
             let asked = |_| {
@@ -271,18 +293,21 @@ mod tests {
                     noise_sd: 0.09,
                     ar,
                     size: 1.0 / f64::from(times),
+                    drawn,
                 })
             };
             excess(&numbers, 0.05, asked).unwrap()
         };
-        let twice = ask(2.0).unwrap();
+        let twice = ask(2.0, 1.0).unwrap();
         assert!((twice - 2.0).abs() < 0.05, "{twice}");
-        assert_eq!(ask(0.7), None);
+        let drawn = ask(2.0, 0.8).unwrap();
+        assert!((drawn - 1.6).abs() < 0.04, "{drawn}");
+        assert_eq!(ask(0.7, 1.0), None);
     }
 
-    /// Spikes far below the noise: no size is likelier than another, and nobody is told anything.
+    /// Spikes far below the noise: no size is likelier than another, and all stays as it is.
     #[test]
-    fn what_says_nothing_is_no_excess() {
+    fn what_says_nothing_changes_nothing() {
         let noise = [0.7, -1.1, 0.2, -0.4, 1.3, -0.9, 0.5, -0.3f32];
         let asked = |_| {
             Ok(Asked {
@@ -292,10 +317,13 @@ mod tests {
                 noise_sd: 0.8,
                 ar: Ar2::from_roots(0.95, 0.3).unwrap(),
                 size: 0.01,
+                drawn: 1.0,
             })
         };
-        assert_eq!(asked(0).unwrap().excess(0.05).unwrap(), Some(1.0));
-        assert_eq!(excess(&[0, 1, 2, 3, 4, 5], 0.05, asked).unwrap(), None);
+        let answer = asked(0).unwrap().answer(0.05).unwrap().unwrap();
+        assert!((answer.found - answer.expected).abs() < 1e-9);
+        let none = excess(&[0, 1, 2, 3, 4, 5], 0.05, asked).unwrap().unwrap();
+        assert!((none - 1.0).abs() < 1e-9, "{none}");
     }
 
     /// Of trials of two pieces each, second ones too, and never many more frames than are wanted.
@@ -310,6 +338,7 @@ mod tests {
                 noise_sd: 1.0,
                 ar: Ar2::from_roots(0.9, 0.0).unwrap(),
                 size: 1.0,
+                drawn: 1.0,
             };
             asked.pieces()
         };

@@ -12,10 +12,10 @@ use runs::assumption;
 
 use super::in_turn::{InTurn, stride};
 use super::network::Expected;
-use super::of_neuron;
 use super::shots::Shots;
 use crate::config::{BaselineConfig, CalibrationConfig};
 use crate::layout::Layout;
+use crate::neurons::neuron_of;
 
 /// Rounds in which the size of one spike and the events of about that size find each other.
 const N_ROUNDS: usize = 3;
@@ -191,7 +191,7 @@ fn median_of_some(
         chosen.par_iter().map(|&neuron| measure(neuron)).collect();
     let named = chosen.into_iter().zip(found);
     let values: Vec<f64> = named
-        .map(|(neuron, found)| found.with_context(|| of_neuron(recording, neuron)))
+        .map(|(neuron, found)| found.with_context(|| neuron_of(recording, neuron)))
         .collect::<Result<_>>()?;
     median(values).with_context(|| format!("{}: it has no neurons", recording.path.display()))
 }

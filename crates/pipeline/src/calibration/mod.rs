@@ -10,23 +10,25 @@ mod network;
 mod shots;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use calcium::estimate::median;
 use calcium::oasis::Ar1Problem;
-use calcium::{Ar1, Ar2, CalciumError, Discretisation, dimmed_to, dimming};
+use calcium::{Ar1, Ar2, Discretisation, dimmed_to, dimming};
 use data::{Recording, Traces, Units};
-use model::{CalciumModel, Indicator, PROGRESS};
+use model::{CalciumModel, Indicator};
 use ndarray::Array3;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
 use crate::layout::Layout;
+use crate::neurons::each_neuron;
 pub use by_network::Own;
 use floor::rolling_baseline;
 use measure::{Known, Neuron};
+
+/// What is being done to each neuron.
+const CALIBRATED: &str = "neurons calibrated";
 
 /// What turns one neuron's fluorescence x into units of one spike: (x − baseline) / `spike_size`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,7 +117,7 @@ impl Calibrated {
         let rolling_window_s = rolling.then_some(config.baseline_window_s);
         let layout = Layout::new(recording);
         let starts = layout.starts();
-        let neurons = each_neuron(recording, |neuron| {
+        let neurons = each_neuron(recording, CALIBRATED, |neuron| {
             let trace = layout.join(recording, neuron);
             let rolling = rolling_baseline(
                 &trace,
@@ -173,7 +175,7 @@ impl Calibrated {
         let layout = Layout::new(recording);
         let starts = layout.starts();
         let (window_s, tau_s) = (calibration.rolling_window_s, calibration.tau_s);
-        let rolling = each_neuron(recording, |neuron| {
+        let rolling = each_neuron(recording, CALIBRATED, |neuron| {
             let trace = layout.join(recording, neuron);
             rolling_baseline(&trace, &starts, window_s, tau_s, recording.dt_s)
         })?;
@@ -194,7 +196,7 @@ impl Calibrated {
         let problem = Ar1Problem::new(Ar1::new(self.calibration.g)?).with_s_min(0.5)?;
         let this = &*self;
         let starts = this.layout.starts();
-        let calcium = each_neuron(recording, |neuron| {
+        let calcium = each_neuron(recording, CALIBRATED, |neuron| {
             let mut trace = this.layout.join(recording, neuron);
             for (frame, x) in trace.iter_mut().enumerate() {
                 *x = this.scaled(neuron, frame, *x);
@@ -327,39 +329,6 @@ fn warn_of_dimming<'a>(
             100.0 * middle
         );
     }
-}
-
-/// Works on all neurons in parallel; an error names its neuron.
-fn each_neuron<T: Send>(
-    recording: &Recording,
-    work: impl Fn(usize) -> Result<T, CalciumError> + Sync,
-) -> Result<Vec<T>> {
-    let n_neurons = recording.n_neurons();
-    let done = AtomicUsize::new(0);
-    let told = |neuron: usize| {
-        let found = work(neuron);
-        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        tracing::trace!(
-            target: PROGRESS,
-            what = "neurons calibrated",
-            done = done as u64,
-            of = n_neurons as u64
-        );
-        found
-    };
-    let neurons = (0..n_neurons).into_par_iter();
-    let found: Vec<Result<T, CalciumError>> = neurons.map(told).collect();
-    let named = found.into_iter().enumerate();
-    named
-        .map(|(neuron, found)| found.with_context(|| of_neuron(recording, neuron)))
-        .collect()
-}
-
-fn of_neuron(recording: &Recording, neuron: usize) -> String {
-    let id = &recording.neuron_ids[neuron];
-    let number = recording.neuron_numbers[neuron];
-    let path = recording.path.display();
-    format!("{path}: neuron {number} (`{id}`; --leave-out {number})")
 }
 
 /// `3 ("a"), 7 ("b")`: at most ten of them.

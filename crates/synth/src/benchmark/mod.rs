@@ -3,6 +3,7 @@
 mod chaotic_rnn;
 mod lorenz;
 mod session;
+mod sizes;
 
 use data::{Dataset, Split};
 use ndarray::Array2;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use chaotic_rnn::ChaoticRnnBenchmark;
 pub use lorenz::LorenzBenchmark;
 pub use session::{SessionBenchmark, SessionDynamics};
+pub use sizes::Sizes;
 
 use crate::SynthError;
 use crate::design::TrialDesign;

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use pipeline::Standing;
 use zoo::ModelName;
 
-use super::{Report, section};
+use crate::{Report, section};
 
 /// Below this r² of recorded and inferred fluorescence a neuron's rates rest on the others alone.
 const LEAST_R2: f64 = 0.2;

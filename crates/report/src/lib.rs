@@ -1,4 +1,4 @@
-//! The report: one self-contained HTML page about a run.
+#![doc = include_str!("../README.md")]
 
 mod charts;
 mod factors;
@@ -14,14 +14,29 @@ use data::Arrays;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use metrics::Comparison;
 use ndarray::{Array2, Array3, Axis, Ix2, Ix3};
-use pipeline::{History, RunRecord, RunResult};
+use pipeline::{History, RunFolder, RunRecord, RunResult};
 use zoo::ModelConfig;
 
+/// The page of a complete run.
+///
+/// # Errors
+/// A file of the folder that cannot be read; results that lack an array or have it in another shape.
+pub fn page(folder: &RunFolder, record: &RunRecord) -> Result<String> {
+    let results = Arrays::read(&folder.file("inferred.h5"))?;
+    let report = Report::new(
+        record,
+        folder.read("history.json")?,
+        folder.read("result.json")?,
+        &results,
+    )?;
+    Ok(report.html())
+}
+
 /// Everything the page shows.
-pub struct Report<'a> {
-    pub record: &'a RunRecord,
-    pub history: &'a History,
-    pub result: &'a RunResult,
+struct Report<'a> {
+    record: &'a RunRecord,
+    history: History,
+    result: RunResult,
     quantities: Quantities,
     example: Example,
     fits: Vec<Option<f64>>,
@@ -52,12 +67,10 @@ struct Example {
 }
 
 impl<'a> Report<'a> {
-    /// # Errors
-    /// Results that lack an array or have it in another shape.
-    pub fn new(
+    fn new(
         record: &'a RunRecord,
-        history: &'a History,
-        result: &'a RunResult,
+        history: History,
+        result: RunResult,
         results: &Arrays,
     ) -> Result<Self> {
         let quantities = Quantities::of(results)?;
@@ -73,8 +86,7 @@ impl<'a> Report<'a> {
         })
     }
 
-    /// The page: style, script and pictures are in it.
-    pub fn html(&self) -> String {
+    fn html(&self) -> String {
         let page = html! {
             (DOCTYPE)
             html lang="en" {

@@ -7,8 +7,8 @@ use maud::{Markup, PreEscaped, html};
 use ndarray::{Array3, ArrayView1, s};
 use serde_json::json;
 
-use super::svg::{Panel, limits, picture, px};
-use super::{Report, section};
+use crate::svg::{Panel, limits, picture, px};
+use crate::{Report, section};
 
 /// Points drawn in all.
 const MAX_POINTS: usize = 6000;

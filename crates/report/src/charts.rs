@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use model::Term;
 use ndarray::{Array3, Axis};
 
-use super::svg::{Panel, limits, picture, px};
-use super::{Report, section};
+use crate::svg::{Panel, limits, picture, px};
+use crate::{Report, section};
 
 /// Neurons whose traces are shown.
 const N_TRACES: usize = 6;

@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 use ndarray::{Array3, Axis};
 
-use super::charts::legend;
-use super::svg::{Panel, limits, picture, px};
-use super::{Report, section};
+use crate::charts::legend;
+use crate::svg::{Panel, limits, picture, px};
+use crate::{Report, section};
 
 /// Height of an input's row.
 const ROW: f64 = 96.0;

@@ -1,5 +1,8 @@
 //! One neuron's trace to spikes, by the method that was asked for.
 
+mod remarks;
+mod written;
+
 use calcium::estimate::{BandNoise, band_noise};
 use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Ar2Problem, Baseline, Deconvolved};
 use calcium::{
@@ -7,6 +10,8 @@ use calcium::{
     decay_seen_in_trials, dimmed_to, dimming,
 };
 use data::Units;
+
+pub use remarks::Remarks;
 
 /// How spikes are inferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,19 +86,6 @@ pub struct Solved {
     pub numbers: Vec<f64>,
     /// What a user should know.
     pub remarks: Remarks,
-}
-
-/// What a user should know of one neuron's result.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Remarks {
-    /// The decay that clear transients show, s.
-    pub decay_seen_s: Option<f64>,
-    /// The decay that was used, s.
-    pub decay_used_s: f64,
-    /// The lowest baseline per highest, if transients were scaled for it.
-    pub dimmed_to: Option<f64>,
-    /// Whether spikes are numbers of spikes.
-    pub is_absolute: bool,
 }
 
 /// What OASIS works on.
