@@ -552,6 +552,23 @@ pub enum Problem {
         /// Every one of them.
         neurons: Vec<Silent>,
     },
+    /// A neuron to leave out that is not there.
+    #[error(
+        "neuron {neuron} is to be left out, and there are {n_neurons} neurons, 0 to {}",
+        n_neurons.saturating_sub(1)
+    )]
+    NoSuchNeuron {
+        /// Neuron, from 0.
+        neuron: usize,
+        /// Neurons of the recording.
+        n_neurons: usize,
+    },
+    /// Neurons to leave out, which are all.
+    #[error("of {n_neurons} neurons all are to be left out; name fewer")]
+    AllLeftOut {
+        /// Neurons of the recording.
+        n_neurons: usize,
+    },
     /// A column that rises by itself.
     #[error(
         "dataset `{dataset}`: neuron {neuron} (`{id}`) rises all the way, as a counter or a time does; leave it out"

@@ -31,8 +31,8 @@ pub use format::npy::write_npy;
 #[cfg(feature = "zip")]
 pub use format::npz::write_npz;
 pub use recording::{
-    AxisOrder, BlockCheck, Format, Likelihood, Options, PaddedTrials, Part, RateFrom, Recording,
-    Suite2pFolder, TraceBlock, TraceBlocks, Traces, TrialInterval, Units, silence, write_suite2p,
+    AxisOrder, BlockCheck, Format, LeftOut, Likelihood, Options, PaddedTrials, Part, RateFrom,
+    Recording, Suite2pFolder, TraceBlock, TraceBlocks, Traces, TrialInterval, Units, write_suite2p,
 };
 #[cfg(all(feature = "hdf5", feature = "zip"))]
 pub use results::{Arrays, TraceStream, UnitArray};

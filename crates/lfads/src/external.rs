@@ -1,12 +1,9 @@
 //! Inputs to the dynamics that are known, from a file of their own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use data::{AxisOrder, DataError, Options, Problem, Recording};
-
-/// What lfads-torch calls them.
-const OF_SPLITS: &str = "train_ext_input";
+use data::{Part, Problem, Recording};
 
 /// What the experimenter knows to drive the neurons.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,17 +21,17 @@ pub struct ExternalArgs {
 }
 
 impl ExternalArgs {
-    /// The inputs on the frames of `recording`, which was read with `options` and not yet cut into trials; says what
+    /// The inputs on the frames of `recording`, which was read of `part` and not yet cut into trials; says what
     /// was understood.
     ///
     /// # Errors
     /// One line with the file, what was found and what to do.
-    pub fn open(&self, recording: &Recording, options: &Options) -> Result<Option<Recording>> {
+    pub fn open(&self, recording: &Recording, part: Part) -> Result<Option<Recording>> {
         let Some(path) = &self.inputs else {
             return Ok(None);
         };
-        let inputs = self
-            .read(path, recording, options)
+        let inputs = recording
+            .open_inputs(path, self.inputs_dataset.as_deref(), part)
             .map_err(|error| anyhow::anyhow!("{error}{}", hint(&error.problem)))
             .context("--inputs")?;
         let beside = recording.beside(&inputs).context("--inputs")?;
@@ -47,38 +44,6 @@ impl ExternalArgs {
             inputs.rate_from,
         );
         Ok(Some(beside))
-    }
-
-    fn read(
-        &self,
-        path: &Path,
-        recording: &Recording,
-        of_recording: &Options,
-    ) -> Result<Recording, DataError> {
-        let own = |dataset: Option<String>| Options {
-            dataset,
-            order: Some(AxisOrder::TimeNeuron),
-            ..Options::default()
-        };
-        let open = |options: Options| match Recording::open(path, &options) {
-            // One sample a frame then, of the same part.
-            Err(error) if matches!(*error.problem, Problem::MissingRate) => {
-                let of_frames = Options {
-                    rate_hz: Some(1.0 / recording.dt_s),
-                    part: of_recording.part,
-                    ..options
-                };
-                Recording::open(path, &of_frames)
-            }
-            read => read,
-        };
-        if self.inputs_dataset.is_some() {
-            return open(own(self.inputs_dataset.clone()));
-        }
-        match open(own(Some(OF_SPLITS.into()))) {
-            Ok(inputs) if inputs.dataset == OF_SPLITS => Ok(inputs),
-            _ => open(own(None)),
-        }
     }
 }
 

@@ -5,14 +5,17 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use data::{AxisOrder, DataError, Options, Part, Problem, Recording, TraceBlocks, Traces, Units};
-use serde::{Deserialize, Serialize, Serializer};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use data::{
+    AxisOrder, DataError, LeftOut, Options, Part, Problem, Recording, TraceBlocks, Traces, Units,
+};
+use serde::{Serialize, Serializer};
 
 use crate::external::ExternalArgs;
 use crate::range;
 
 /// How to read a recording: only what the file does not say itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
+#[derive(Clone, Debug, PartialEq, Serialize, clap::Args)]
 #[command(next_help_heading = "Reading the recording")]
 pub struct InputArgs {
     /// Frames per second [default: as the file says]
@@ -27,9 +30,10 @@ pub struct InputArgs {
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
 
-    /// Order of the axes, where the file does not tell
-    #[arg(long, value_enum)]
-    pub order: Option<OrderArg>,
+    /// Order of the axes, where the file does not tell; of trials, two axes are those behind the first
+    #[arg(long, value_name = "AXES", value_parser = orders())]
+    #[serde(serialize_with = "named")]
+    pub order: Option<AxisOrder>,
 
     /// Share of the neuropil's fluorescence to subtract [default: as the file says, else 0.7 for suite2p]
     #[arg(long, value_name = "SHARE", value_parser = range::share)]
@@ -41,13 +45,12 @@ pub struct InputArgs {
 
     /// suite2p: also the frames that it flagged, badframes of ops.npy
     #[arg(long)]
-    #[serde(default)]
     pub keep_flagged: bool,
 
     /// File of frames that are no data: a number a frame (.npy or text), 1 where there is no data, or
     /// a list of frames, counted from 0; or such a number for each frame and neuron, or each trial and frame
     #[arg(long, value_name = "FILE")]
-    #[serde(default, serialize_with = "lossy")]
+    #[serde(serialize_with = "lossy")]
     pub mask: Option<PathBuf>,
 
     /// Neurons to leave out, counted from 0, separated by commas; `silent`: all that never change
@@ -56,18 +59,15 @@ pub struct InputArgs {
 
     /// Only from this second on; in an array of trials, of every trial
     #[arg(long, value_name = "S", value_parser = range::moment)]
-    #[serde(default)]
     pub from: Option<f64>,
 
     /// Only up to this second
     #[arg(long, value_name = "S", value_parser = range::moment)]
-    #[serde(default)]
     pub to: Option<f64>,
 
     /// Only these frames, counted from 0, the end left out: 100:6000, 100: or :6000
-    #[arg(long, value_name = "A:B", conflicts_with_all = ["from", "to"])]
-    #[serde(default)]
-    pub frames: Option<Frames>,
+    #[arg(long, value_name = "A:B", value_parser = range::span, conflicts_with_all = ["from", "to"])]
+    pub frames: Option<[Option<usize>; 2]>,
 
     /// Do not cut the recording into the trials of its table
     #[arg(long)]
@@ -81,8 +81,18 @@ fn lossy<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, 
     text.serialize(serializer)
 }
 
+/// An order by its name.
+#[allow(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference"
+)]
+fn named<S: Serializer>(order: &Option<AxisOrder>, serializer: S) -> Result<S::Ok, S::Error> {
+    order.map(AxisOrder::name).serialize(serializer)
+}
+
 /// Neurons to leave out, on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum LeaveOut {
     /// One, by its place in the file.
@@ -92,7 +102,7 @@ pub enum LeaveOut {
 }
 
 /// Kinds of neurons that can be left out together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// NaN or of one value in every frame.
@@ -113,32 +123,8 @@ impl FromStr for LeaveOut {
     }
 }
 
-/// Frames on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Frames {
-    first: Option<usize>,
-    end: Option<usize>,
-}
-
-impl FromStr for Frames {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bound = |text: &str| match text.trim() {
-            "" => Ok(None),
-            number => number.parse().map(Some),
-        };
-        let wanted = || "it must be A:B, such as 100:6000, counted from 0".to_owned();
-        let (first, end) = text.split_once(':').ok_or_else(wanted)?;
-        Ok(Self {
-            first: bound(first).map_err(|_| wanted())?,
-            end: bound(end).map_err(|_| wanted())?,
-        })
-    }
-}
-
 /// Units on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnitsArg {
     /// Raw fluorescence
@@ -149,41 +135,10 @@ pub enum UnitsArg {
     Counts,
 }
 
-/// Order of axes on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum OrderArg {
-    /// [time, neuron], or [trial, time, neuron]
-    TimeNeuron,
-    /// [neuron, time], or [trial, neuron, time]
-    NeuronTime,
-    /// [trial, time, neuron]
-    TrialTimeNeuron,
-    /// [trial, neuron, time]
-    TrialNeuronTime,
-    /// [time, trial, neuron]
-    TimeTrialNeuron,
-    /// [time, neuron, trial]
-    TimeNeuronTrial,
-    /// [neuron, trial, time]
-    NeuronTrialTime,
-    /// [neuron, time, trial]
-    NeuronTimeTrial,
-}
-
-impl From<OrderArg> for AxisOrder {
-    fn from(order: OrderArg) -> Self {
-        match order {
-            OrderArg::TimeNeuron => Self::TimeNeuron,
-            OrderArg::NeuronTime => Self::NeuronTime,
-            OrderArg::TrialTimeNeuron => Self::TrialTimeNeuron,
-            OrderArg::TrialNeuronTime => Self::TrialNeuronTime,
-            OrderArg::TimeTrialNeuron => Self::TimeTrialNeuron,
-            OrderArg::TimeNeuronTrial => Self::TimeNeuronTrial,
-            OrderArg::NeuronTrialTime => Self::NeuronTrialTime,
-            OrderArg::NeuronTimeTrial => Self::NeuronTimeTrial,
-        }
-    }
+/// Orders of axes by name; of two axes the first two.
+fn orders() -> impl TypedValueParser<Value = AxisOrder> {
+    PossibleValuesParser::new(AxisOrder::ALL.map(AxisOrder::name))
+        .map(|name| AxisOrder::named(&name).expect("the name of an order"))
 }
 
 impl InputArgs {
@@ -194,7 +149,7 @@ impl InputArgs {
     /// One line naming file, dataset, what was found and what to do.
     pub fn open(&self, path: &Path) -> Result<Recording> {
         let recording = self.open_quietly(path)?;
-        say_notes(&recording);
+        say_notes(&recording.notes);
         Ok(recording)
     }
 
@@ -208,12 +163,12 @@ impl InputArgs {
         external: &ExternalArgs,
     ) -> Result<(Recording, Option<Recording>)> {
         let recording = self.uncut(path)?;
-        let inputs = external.open(&recording, &self.options())?;
+        let inputs = external.open(&recording, self.options().part)?;
         let (recording, inputs) = (
             self.cut(recording)?,
             inputs.map(|inputs| self.cut(inputs)).transpose()?,
         );
-        say_notes(&recording);
+        say_notes(&recording.notes);
         Ok((recording, inputs))
     }
 
@@ -226,8 +181,9 @@ impl InputArgs {
     }
 
     fn uncut(&self, path: &Path) -> Result<Recording> {
-        let recording = Recording::open(path, &self.options()).map_err(with_option_names)?;
-        self.without_left_out(recording)
+        let opened = Recording::open(path, &self.options());
+        let rest = opened.and_then(|recording| self.left_out().of(recording));
+        rest.map_err(with_option_names)
     }
 
     /// Into trials, where there is a table.
@@ -260,7 +216,7 @@ impl InputArgs {
                 UnitsArg::Counts => Units::SpikeCounts,
             }),
             dataset: self.dataset.clone(),
-            order: self.order.map(AxisOrder::from),
+            order: self.order,
             neuropil: self.neuropil,
             cells_only: !self.all_rois,
             flagged_frames: self.keep_flagged,
@@ -268,79 +224,39 @@ impl InputArgs {
             part: Part {
                 from_s: self.from,
                 to_s: self.to,
-                first_frame: self.frames.and_then(|frames| frames.first),
-                end_frame: self.frames.and_then(|frames| frames.end),
+                first_frame: self.frames.and_then(|[first, _]| first),
+                end_frame: self.frames.and_then(|[_, end]| end),
             },
         }
     }
 
-    fn without_left_out(&self, recording: Recording) -> Result<Recording> {
-        if self.leave_out.is_empty() {
-            return Ok(recording);
-        }
-        let silent: Vec<usize> = match self.leaves_out_silent() {
-            true => recording.silent().into_iter().map(|s| s.number).collect(),
-            false => Vec::new(),
+    /// What is not wanted of it.
+    fn left_out(&self) -> LeftOut {
+        let number = |out: &LeaveOut| match *out {
+            LeaveOut::Neuron(neuron) => Some(neuron),
+            LeaveOut::All(Kind::Silent) => None,
         };
-        let kept = self.kept(&recording.path, recording.n_neurons(), &silent)?;
-        let mut recording = recording.keep(&kept)?;
-        if !silent.is_empty() {
-            let list: Vec<String> = silent.iter().map(ToString::to_string).collect();
-            let note = format!("silent neurons left out: {}", list.join(","));
-            recording.notes.push(note);
+        LeftOut {
+            neurons: self.leave_out.iter().filter_map(number).collect(),
+            silent: self.leave_out.contains(&LeaveOut::All(Kind::Silent)),
         }
-        Ok(recording)
     }
 
-    fn leaves_out_silent(&self) -> bool {
-        self.leave_out.contains(&LeaveOut::All(Kind::Silent))
-    }
-
-    /// The neurons that are not left out of a recording that is read in blocks.
+    /// The neurons that are wanted of a recording that is read in blocks, which says on the log how it was understood.
     ///
     /// # Errors
     /// As of [`Self::open`].
-    pub fn kept_in_blocks(&self, path: &Path, blocks: &TraceBlocks) -> Result<Vec<usize>> {
-        let mut silent = Vec::new();
-        if self.leaves_out_silent() {
-            let again = TraceBlocks::open(path, &self.options(), 1).map_err(with_option_names)?;
-            for block in again.into_iter().flatten() {
-                let block = block?;
-                if data::silence(block.traces.iter()).is_some() {
-                    silent.push(block.first_neuron);
-                }
-            }
-        }
-        self.kept(path, blocks.n_neurons(), &silent)
-    }
-
-    /// The neurons that are not left out, of `n_neurons`.
-    fn kept(&self, path: &Path, n_neurons: usize, silent: &[usize]) -> Result<Vec<usize>> {
-        let path = path.display();
-        let mut left_out = silent.to_vec();
-        for out in &self.leave_out {
-            match *out {
-                LeaveOut::Neuron(neuron) if neuron >= n_neurons => anyhow::bail!(
-                    "{path}: --leave-out {neuron}: the recording has {n_neurons} neurons, 0 to {}",
-                    n_neurons.saturating_sub(1)
-                ),
-                LeaveOut::Neuron(neuron) => left_out.push(neuron),
-                LeaveOut::All(Kind::Silent) => {}
-            }
-        }
-        let kept: Vec<usize> = (0..n_neurons)
-            .filter(|neuron| !left_out.contains(neuron))
-            .collect();
-        if kept.is_empty() {
-            anyhow::bail!("{path}: --leave-out leaves none of {n_neurons} neurons; name fewer");
-        }
-        Ok(kept)
+    pub fn kept_of_blocks(&self, path: &Path, blocks: &TraceBlocks) -> Result<Vec<usize>> {
+        say_notes(blocks.notes());
+        let left_out = self.left_out();
+        let kept = left_out.kept_of_blocks(path, &self.options(), blocks);
+        kept.map_err(with_option_names)
     }
 }
 
 /// Says how the file was understood.
-fn say_notes(recording: &Recording) {
-    for note in &recording.notes {
+fn say_notes(notes: &[String]) {
+    for note in notes {
         tracing::info!("{}", with_flags(note));
     }
 }
@@ -407,7 +323,10 @@ pub fn option_names(problem: &Problem) -> String {
                 numbers.join(",")
             );
         }
-        Problem::Counter { neuron, .. } => return format!(" (--leave-out {neuron})"),
+        Problem::NoSuchNeuron { neuron, .. } | Problem::Counter { neuron, .. } => {
+            return format!(" (--leave-out {neuron})");
+        }
+        Problem::AllLeftOut { .. } => "--leave-out",
         Problem::Mask { .. } => "--mask FILE",
         Problem::Part { .. } => "--from, --to, --frames",
         Problem::LooksLikeCounts { .. } => "--units f, or lfads fit --model lfads --units counts",
@@ -424,12 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_and_neurons_as_they_are_typed() {
-        let frames = |text: &str| text.parse::<Frames>().map(|f| (f.first, f.end));
-        assert_eq!(frames("100:6000"), Ok((Some(100), Some(6000))));
-        assert_eq!(frames(":6000"), Ok((None, Some(6000))));
-        assert_eq!(frames("100:"), Ok((Some(100), None)));
-        assert!(frames("100").is_err() && frames("a:b").is_err());
+    fn neurons_as_they_are_typed() {
         assert_eq!("3".parse(), Ok(LeaveOut::Neuron(3)));
         assert_eq!("silent".parse(), Ok(LeaveOut::All(Kind::Silent)));
         assert!("dead".parse::<LeaveOut>().is_err());

@@ -92,6 +92,21 @@ pub fn frames(text: &str) -> Result<usize, String> {
     within(text, 1..=100_000_000, "")
 }
 
+/// The first of some frames and the one after the last, `A:B`; either may be left open.
+pub fn span(text: &str) -> Result<[Option<usize>; 2], String> {
+    let bound = |text: &str| match text.trim() {
+        "" => Ok(None),
+        number => number.parse().map(Some),
+    };
+    let span = text
+        .split_once(':')
+        .map(|(first, end)| [bound(first), bound(end)]);
+    match span {
+        Some([Ok(first), Ok(end)]) => Ok([first, end]),
+        _ => Err("it must be A:B, such as 100:6000, counted from 0".into()),
+    }
+}
+
 fn within<T>(text: &str, range: RangeInclusive<T>, unit: &str) -> Result<T, String>
 where
     T: FromStr + PartialOrd + Display,
@@ -119,6 +134,12 @@ mod tests {
         for text in ["1e-9", "1e6", "nan", "inf", "-1", "fast", ""] {
             assert_eq!(tau(text).unwrap_err(), error, "{text}");
         }
+        assert_eq!(span("100:6000"), Ok([Some(100), Some(6000)]));
+        assert_eq!(
+            (span(":60"), span("100:")),
+            (Ok([None, Some(60)]), Ok([Some(100), None]))
+        );
+        assert!(span("100").is_err() && span("a:b").is_err());
         assert_eq!(
             count("4294967296").unwrap_err(),
             "it must be a number from 1 to 100000"

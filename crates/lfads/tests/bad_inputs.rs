@@ -116,7 +116,7 @@ const CASES: &[Case] = &[
     ),
     (
         "deconvolve counts.npy -o out.h5 --rate 30 --leave-out 0,1,2,3",
-        &["counts.npy", "none of 4 neurons", "name fewer"],
+        &["counts.npy", "of 4 neurons all", "name fewer (--leave-out)"],
     ),
     (
         "deconvolve no-rate.npy -o empty-folder --rate 30",

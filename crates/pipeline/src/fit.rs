@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::tensor::Device;
 use calcium::estimate::median;
-use data::{Arrays, Recording};
+use data::{Arrays, Recording, Units};
 use metrics::Comparison;
 use model::train::Observer;
 use model::{Checkpoints, Term};
@@ -237,6 +237,14 @@ impl Prepared {
             tracing::warn!("{warning}");
         }
         Some(proof)
+    }
+}
+
+/// The model that does best on recordings of known rates, of what `recording` holds.
+pub fn model_for(recording: &Recording) -> ModelName {
+    match recording.units {
+        Some(Units::SpikeCounts) => ModelName::Lfads,
+        _ => ModelName::NetworkLfads,
     }
 }
 

@@ -31,7 +31,7 @@ pub use config::{
 pub use deconvolution::{Deconvolution, Method, Remarks, Solved};
 pub use external::ExternalRecord;
 pub use factor_axes::FactorAxes;
-pub use fit::{FitRequest, Prepared};
+pub use fit::{FitRequest, Prepared, model_for};
 pub use held_out::HeldOut;
 pub use inspection::{InspectedNeuron, Inspection, Memory};
 pub use observations::Observations;
@@ -39,4 +39,4 @@ pub use pieces::{Cut, Piece};
 pub use proof::{Lead, Measure, Proof, Rival, Standing};
 pub use run_folder::{History, Locked, RunFolder, RunRecord, RunResult, Source};
 pub use session::{Session, check as check_session, infer};
-pub use truth::{BesideTruth, Quality, Simple};
+pub use truth::{Evaluation, Quality, Simple};

@@ -456,6 +456,11 @@ impl RunFolder {
         Ok(results.write_for(recording, &self.file(name))?)
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A file of the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

@@ -42,6 +42,20 @@ pub struct Simple {
     pub quality: Quality,
 }
 
+/// All that the truth says of a result.
+#[derive(Debug, Serialize)]
+pub struct Evaluation {
+    /// By the names of the arrays.
+    #[serde(flatten)]
+    pub qualities: BTreeMap<&'static str, Quality>,
+    /// Rates by the simplest means, beside the inferred ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub simple: Vec<Simple>,
+    /// What inferred inputs tell of the true pulses of the held-out trials, of all where none is held out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pulses: Option<PulseTiming>,
+}
+
 /// `[trial, time]`, true where held out; none where the file does not say.
 fn held_out(inferred: &Arrays) -> Result<Option<Array2<bool>>> {
     let Some(array) = inferred.arrays.get("held_out") else {
@@ -55,7 +69,7 @@ fn held_out(inferred: &Arrays) -> Result<Option<Array2<bool>>> {
 }
 
 /// Results of a program and the truth that they should come near to.
-pub struct BesideTruth<'a> {
+struct BesideTruth<'a> {
     path: &'a Path,
     truth_path: &'a Path,
     inferred: &'a Arrays,
@@ -63,12 +77,40 @@ pub struct BesideTruth<'a> {
     held_out: Option<Array2<bool>>,
 }
 
-impl<'a> BesideTruth<'a> {
-    /// What was `inferred` and the `truth`, read from these `paths`.
+impl Evaluation {
+    /// What the results at `path` are worth, by the truth at `truth_path`.
     ///
     /// # Errors
-    /// `held_out` that has other axes than `[trial, time]`.
-    pub fn new(paths: [&'a Path; 2], inferred: &'a Arrays, truth: &'a Dataset) -> Result<Self> {
+    /// Files that cannot be read, have nothing in common, or arrays of other shapes.
+    pub fn of(path: &Path, truth_path: &Path) -> Result<Self> {
+        let inferred = Arrays::read(path)?;
+        let truth = Dataset::read(truth_path)?;
+        let beside = BesideTruth::new([path, truth_path], &inferred, &truth)?;
+        let qualities = beside.qualities()?;
+        if qualities.is_empty() {
+            let known: Vec<&str> = inferred.arrays.keys().map(String::as_str).collect();
+            bail!(
+                "{}: it holds {}, of which {} has none; nothing to compare",
+                path.display(),
+                known.join(", "),
+                truth_path.display()
+            );
+        }
+        let simple = match qualities.contains_key("rates") {
+            true => beside.simple()?,
+            false => Vec::new(),
+        };
+        Ok(Self {
+            qualities,
+            simple,
+            pulses: beside.pulses()?,
+        })
+    }
+}
+
+impl<'a> BesideTruth<'a> {
+    /// What was `inferred` and the `truth`, read from these `paths`; `held_out` must be `[trial, time]`.
+    fn new(paths: [&'a Path; 2], inferred: &'a Arrays, truth: &'a Dataset) -> Result<Self> {
         let [path, truth_path] = paths;
         Ok(Self {
             path,
@@ -84,7 +126,7 @@ impl<'a> BesideTruth<'a> {
     ///
     /// # Errors
     /// Shapes that differ.
-    pub fn qualities(&self) -> Result<BTreeMap<&'static str, Quality>> {
+    fn qualities(&self) -> Result<BTreeMap<&'static str, Quality>> {
         let pairs = [
             ("rates", Quantity::Rates),
             ("spikes", Quantity::Spikes),
@@ -118,7 +160,7 @@ impl<'a> BesideTruth<'a> {
     ///
     /// # Errors
     /// Shapes that differ; no `dt`.
-    pub fn simple(&self) -> Result<Vec<Simple>> {
+    fn simple(&self) -> Result<Vec<Simple>> {
         let (Some(observed), Some(rates)) =
             (self.array("observed")?, both(self.truth, Quantity::Rates)?)
         else {
@@ -172,7 +214,7 @@ impl<'a> BesideTruth<'a> {
     ///
     /// # Errors
     /// Numbers that are none.
-    pub fn pulses(&self) -> Result<Option<PulseTiming>> {
+    fn pulses(&self) -> Result<Option<PulseTiming>> {
         let (Some(inferred), Some(truth)) =
             (self.array("inputs")?, both(self.truth, Quantity::Inputs)?)
         else {

@@ -8,7 +8,7 @@ mod svg;
 
 use std::ops::Range;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use calcium::estimate::median;
 use data::Arrays;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -20,8 +20,15 @@ use zoo::ModelConfig;
 /// The page of a complete run.
 ///
 /// # Errors
-/// A file of the folder that cannot be read; results that lack an array or have it in another shape.
+/// A run that is not complete; a file of the folder that cannot be read; results that lack an array or have it in another shape.
 pub fn page(folder: &RunFolder, record: &RunRecord) -> Result<String> {
+    let result = folder.file("result.json");
+    if !result.is_file() {
+        bail!(
+            "{}: the fit is not complete; run the same `lfads fit` again, it goes on where it stopped",
+            folder.path().display()
+        );
+    }
     let results = Arrays::read(&folder.file("inferred.h5"))?;
     let report = Report::new(
         record,

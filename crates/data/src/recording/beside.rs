@@ -1,12 +1,17 @@
 //! Known inputs, a recording of the same time of what is no neuron, put on the frames of another.
 
+use std::path::Path;
+
 use ndarray::{Array2, ArrayView2, Axis};
 
+use super::options::{AxisOrder, Options, Part};
 use super::traces::{RateFrom, Recording, Traces};
 use crate::{DataError, Problem};
 
 /// Parts of a sample that are no part: times are decimal, and clocks are read to so much.
 const SLACK: f64 = 1e-3;
+/// What lfads-torch calls known inputs.
+const OF_SPLITS: &str = "train_ext_input";
 
 /// Samples on equal steps.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +28,45 @@ impl Steps {
 }
 
 impl Recording {
+    /// Reads known inputs for this recording, `[time, input]` or `[trial, time, input]`, as they are in the file: those of
+    /// `dataset`, else `train_ext_input` or the only ones there are. Without a rate or times of their own they have a sample
+    /// a frame, of the same `part` as this recording.
+    ///
+    /// # Errors
+    /// Those of [`Recording::open`].
+    pub fn open_inputs(
+        &self,
+        path: &Path,
+        dataset: Option<&str>,
+        part: Part,
+    ) -> Result<Self, DataError> {
+        let open = |dataset: Option<&str>| {
+            let own = Options {
+                dataset: dataset.map(Into::into),
+                order: Some(AxisOrder::TimeNeuron),
+                ..Options::default()
+            };
+            match Self::open(path, &own) {
+                Err(error) if matches!(*error.problem, Problem::MissingRate) => {
+                    let of_frames = Options {
+                        rate_hz: Some(1.0 / self.dt_s),
+                        part,
+                        ..own
+                    };
+                    Self::open(path, &of_frames)
+                }
+                read => read,
+            }
+        };
+        if dataset.is_some() {
+            return open(dataset);
+        }
+        match open(Some(OF_SPLITS)) {
+            Ok(inputs) if inputs.dataset == OF_SPLITS => Ok(inputs),
+            _ => open(None),
+        }
+    }
+
     /// `inputs` on the frames of this recording, with its trials, clock and table: each frame has the mean of
     /// what was sampled in its time, or the last sample where these are slower. Inputs whose rate was stated
     /// by the caller have one sample a frame; a first or last frame without any has its neighbour's.

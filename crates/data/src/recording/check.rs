@@ -212,7 +212,7 @@ impl BlockCheck {
 }
 
 /// The value of a neuron of which nothing can be learnt: NaN, or the same in every frame.
-pub fn silence<'a>(values: impl Iterator<Item = &'a f32>) -> Option<f32> {
+pub(super) fn silence<'a>(values: impl Iterator<Item = &'a f32>) -> Option<f32> {
     let mut values = values.copied().filter(|v| !v.is_nan());
     let Some(value) = values.next() else {
         return Some(f32::NAN);

@@ -10,6 +10,7 @@ mod columns;
 mod draft;
 mod family;
 mod grid;
+mod left_out;
 mod mask;
 #[cfg(feature = "csv")]
 mod moments;
@@ -23,7 +24,8 @@ mod traces;
 pub(crate) mod units;
 
 pub use blocks::{TraceBlock, TraceBlocks};
-pub use check::{BlockCheck, Likelihood, silence};
+pub use check::{BlockCheck, Likelihood};
+pub use left_out::LeftOut;
 pub use options::{AxisOrder, Options, Part};
 pub use readers::suite2p::{Suite2pFolder, write_suite2p};
 #[cfg(all(feature = "hdf5", feature = "zip"))]

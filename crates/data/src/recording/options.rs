@@ -36,7 +36,26 @@ pub enum AxisOrder {
 
 impl fmt::Display for AxisOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(self.name())
+    }
+}
+
+impl AxisOrder {
+    /// Every order.
+    pub const ALL: [Self; 8] = [
+        Self::TimeNeuron,
+        Self::NeuronTime,
+        Self::TrialTimeNeuron,
+        Self::TrialNeuronTime,
+        Self::TimeTrialNeuron,
+        Self::TimeNeuronTrial,
+        Self::NeuronTrialTime,
+        Self::NeuronTimeTrial,
+    ];
+
+    /// What it is called: its axes.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::TimeNeuron => "time-neuron",
             Self::NeuronTime => "neuron-time",
             Self::TrialTimeNeuron => "trial-time-neuron",
@@ -45,7 +64,12 @@ impl fmt::Display for AxisOrder {
             Self::TimeNeuronTrial => "time-neuron-trial",
             Self::NeuronTrialTime => "neuron-trial-time",
             Self::NeuronTimeTrial => "neuron-time-trial",
-        })
+        }
+    }
+
+    /// The one that is called so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|order| order.name() == name)
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use calcium::estimate::median;
+use anyhow::{Result, bail};
 use calcium::network::SpikeNetwork;
 use calcium::{Discretisation, INDICATORS, NamedIndicator};
 use clap::ValueEnum;
@@ -173,7 +172,7 @@ impl Deconvolve {
             discretisation: blocks.discretisation(),
             units: blocks.units(),
         })?;
-        let kept = self.input.kept_in_blocks(&self.path, &blocks)?;
+        let kept = self.input.kept_of_blocks(&self.path, &blocks)?;
         let written = deconvolution.write_blocks(&self.path, blocks, &kept, &self.output);
         let solved = written.map_err(|error| match error.downcast::<DataError>() {
             Ok(error) => with_option_names(error),
@@ -241,15 +240,9 @@ impl Deconvolve {
         value.insert("method".into(), json!(deconvolution.method.name()));
         value.insert("n_neurons".into(), json!(solved.len()));
         let mut medians = Vec::new();
-        for (place, (name, unit)) in deconvolution.numbers("").into_iter().enumerate() {
-            let middle = median(solved.iter().map(|neuron| neuron.numbers[place]));
-            let middle = middle.with_context(|| format!("{}: no neurons", self.path.display()))?;
-            let key = if unit == "s" {
-                format!("median_{name}_s")
-            } else {
-                format!("median_{name}")
-            };
-            value.insert(key, json!(middle));
+        for (name, unit, middle) in deconvolution.medians(solved) {
+            let of_unit = if unit == "s" { "_s" } else { "" };
+            value.insert(format!("median_{name}{of_unit}"), json!(middle));
             if !name.ends_with("_log_sd") && !name.starts_with("counts") {
                 let space = if unit.is_empty() { "" } else { " " };
                 let name = name.replace('_', " ");

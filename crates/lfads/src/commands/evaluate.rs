@@ -1,14 +1,11 @@
 //! `lfads evaluate`: what was inferred beside the truth.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
-use data::{Arrays, Dataset};
+use anyhow::Result;
 use metrics::{Fit, PulseTiming};
-use pipeline::{BesideTruth, Quality, RunFolder, RunResult, Simple};
-use serde::Serialize;
+use pipeline::{Evaluation, Quality, RunFolder, RunResult, Simple};
 
 use super::Session;
 
@@ -35,19 +32,6 @@ pub struct Evaluate {
     per_neuron: bool,
 }
 
-/// Everything that is printed.
-#[derive(Debug, Serialize)]
-struct Evaluation<'a> {
-    #[serde(flatten)]
-    qualities: BTreeMap<&'a str, Quality>,
-    /// Rates by the simplest means, beside the inferred ones.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    simple: Vec<Simple>,
-    /// What inferred inputs tell of the true pulses of the held-out trials, of all where none is held out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pulses: Option<PulseTiming>,
-}
-
 impl Evaluate {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         let Some(truth_path) = &self.truth else {
@@ -57,28 +41,7 @@ impl Evaluate {
             true => RunFolder::open(&self.inferred)?.0.file("inferred.h5"),
             false => self.inferred.clone(),
         };
-        let inferred = Arrays::read(&path)?;
-        let truth = Dataset::read(truth_path)?;
-        let beside = BesideTruth::new([&path, truth_path], &inferred, &truth)?;
-        let qualities = beside.qualities()?;
-        if qualities.is_empty() {
-            let known: Vec<&str> = inferred.arrays.keys().map(String::as_str).collect();
-            bail!(
-                "{}: it holds {}, of which {} has none; nothing to compare",
-                path.display(),
-                known.join(", "),
-                truth_path.display()
-            );
-        }
-        let simple = match qualities.contains_key("rates") {
-            true => beside.simple()?,
-            false => Vec::new(),
-        };
-        let evaluation = Evaluation {
-            qualities,
-            simple,
-            pulses: beside.pulses()?,
-        };
+        let evaluation = Evaluation::of(&path, truth_path)?;
         let text = self.text(&evaluation);
         session.print(&evaluation, &text)
     }
@@ -124,7 +87,7 @@ impl Evaluate {
         session.print(&proof, &text)
     }
 
-    fn text(&self, evaluation: &Evaluation<'_>) -> String {
+    fn text(&self, evaluation: &Evaluation) -> String {
         let Evaluation {
             qualities,
             simple,

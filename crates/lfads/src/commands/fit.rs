@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use data::{Likelihood, Recording, Units};
+use data::Likelihood;
 use model::Device;
 use pipeline::{
     Choice, FitConfig, FitRequest, Locked, Prepared, RunFolder, RunRecord, RunResult, Standing,
+    model_for,
 };
 use runs::device::DeviceKind;
 use runs::interrupt;
@@ -133,7 +134,11 @@ impl Fit {
         inputs.extend(self.external.inputs.as_deref());
         check_folder(&self.output, &RunFolder::FILES, &inputs)?;
         let (recording, external) = self.input.open_beside(&self.path, &self.external)?;
-        let model = self.model(&recording);
+        let model = self.model.unwrap_or_else(|| {
+            let model = model_for(&recording);
+            tracing::info!("model {model} (--model)");
+            model
+        });
         let likelihood = match model.reads_spikes() {
             true => Likelihood::Poisson,
             false => Likelihood::Gaussian,
@@ -170,18 +175,6 @@ impl Fit {
             locked.folder.write_for(fit.recording(), name)?;
         }
         self.report(session, &fit.record, &result)
-    }
-
-    /// The one that was asked for, else what does best on recordings of known rates.
-    fn model(&self, recording: &Recording) -> ModelName {
-        self.model.unwrap_or_else(|| {
-            let model = match recording.units {
-                Some(Units::SpikeCounts) => ModelName::Lfads,
-                _ => ModelName::NetworkLfads,
-            };
-            tracing::info!("model {model} (--model)");
-            model
-        })
     }
 
     /// What is to be chosen before the fit.

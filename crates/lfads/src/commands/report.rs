@@ -26,12 +26,6 @@ pub struct ReportArgs {
 impl ReportArgs {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         let (folder, record) = RunFolder::open(&self.run)?;
-        if !folder.file("result.json").is_file() {
-            anyhow::bail!(
-                "{}: the fit is not complete; run the same `lfads fit` again, it goes on where it stopped",
-                self.run.display()
-            );
-        }
         let page = report::page(&folder, &record)?;
         let output = self.output.clone();
         let output = output.unwrap_or_else(|| folder.file("report.html"));

@@ -4,13 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use data::{Dataset, Split, write_suite2p};
-use ndarray::Axis;
+use data::{Dataset, write_suite2p};
 use runs::output::{check_file, check_folder};
 use serde_json::json;
 use synth::{
-    Benchmark, ChaoticRnnBenchmark, Extraction, LorenzBenchmark, SessionBenchmark, SessionDynamics,
-    Sizes,
+    Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, SessionBenchmark, SessionDynamics, Sizes,
 };
 
 use super::Session;
@@ -120,18 +118,9 @@ impl Simulate {
                 Self::report(session, &dataset, &self.output, &self.output)
             }
             FileFormat::Suite2p => {
-                let mut dataset = one_trial(dataset);
                 let folder = self.output.join("suite2p").join("plane0");
-                let extracted = if let Benchmark::Session(session) = &benchmark {
-                    session.extract(&dataset, self.seed)?
-                } else {
-                    let fluor = dataset.train.require(data::Quantity::Fluor)?;
-                    let fluor = fluor.index_axis(Axis(0), 0);
-                    Extraction::default().extract(fluor, dataset.dt_s, self.seed)?
-                };
+                let (extracted, dataset) = benchmark.into_session(dataset, self.seed)?;
                 write_suite2p(&folder, &extracted)?;
-                // The folder holds it in other units.
-                dataset.train.fluor = None;
                 let truth = self.output.join("truth.h5");
                 dataset.write(&truth)?;
                 Self::report(session, &dataset, &folder, &truth)
@@ -235,14 +224,5 @@ impl Simulate {
             truth.display(),
         );
         session.print(&value, &text)
-    }
-}
-
-/// The training trial alone.
-fn one_trial(dataset: Dataset) -> Dataset {
-    Dataset {
-        valid: Split::default(),
-        recipe: None,
-        ..dataset
     }
 }

@@ -3,7 +3,7 @@
 mod remarks;
 mod written;
 
-use calcium::estimate::{BandNoise, band_noise};
+use calcium::estimate::{BandNoise, band_noise, median};
 use calcium::oasis::{Ar1NoiseConstrained, Ar1Problem, Ar2Problem, Baseline, Deconvolved};
 use calcium::{
     Ar1, Ar2, Automatic, CalciumError, Discretisation, Inference, NamedIndicator, QuietBaseline,
@@ -130,6 +130,14 @@ impl Deconvolution {
             ],
             _ => vec![("tau", "s"), ("noise_sd", units), ("lambda", units)],
         }
+    }
+
+    /// The medians of these numbers over neurons, by name and unit; of no neurons there are none.
+    pub fn medians(&self, solved: &[Solved]) -> Vec<(&'static str, &'static str, f64)> {
+        let numbers = self.numbers("").into_iter().enumerate();
+        let middle = |place: usize| median(solved.iter().map(|neuron| neuron.numbers[place]));
+        let medians = numbers.map(|(place, (name, unit))| Some((name, unit, middle(place)?)));
+        medians.flatten().collect()
     }
 
     /// Deconvolves one trace, `[time]`, of joined trials that begin at `starts`.

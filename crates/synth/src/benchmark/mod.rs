@@ -5,8 +5,8 @@ mod lorenz;
 mod session;
 mod sizes;
 
-use data::{Dataset, Split};
-use ndarray::Array2;
+use data::{Dataset, Split, Suite2pFolder};
+use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
 pub use chaotic_rnn::ChaoticRnnBenchmark;
@@ -17,6 +17,7 @@ pub use sizes::Sizes;
 use crate::SynthError;
 use crate::design::TrialDesign;
 use crate::error::{check, check_count, check_positive};
+use crate::extraction::Extraction;
 use crate::observe::Observation;
 
 /// Any benchmark; as text, a TOML table `[lorenz]`, `[chaotic_rnn]` or `[session]`.
@@ -60,6 +61,33 @@ impl Benchmark {
             Self::ChaoticRnn(benchmark) => benchmark.simulate(seed),
             Self::Session(benchmark) => benchmark.simulate(seed),
         }
+    }
+
+    /// What suite2p would leave of the first training trial of `dataset`, which this recipe and `seed` made, and the
+    /// truth behind it: all but the fluorescence, of which the folder has other units.
+    ///
+    /// # Errors
+    /// [`SynthError::Continuous`] for a session of trials; a dataset without fluorescence.
+    pub fn into_session(
+        &self,
+        dataset: Dataset,
+        seed: u64,
+    ) -> Result<(Suite2pFolder, Dataset), SynthError> {
+        let folder = match (self, &dataset.train.fluor) {
+            (Self::Session(session), _) => session.extract(&dataset, seed)?,
+            (_, Some(fluor)) => {
+                let first = fluor.index_axis(Axis(0), 0);
+                Extraction::default().extract(first, dataset.dt_s, seed)?
+            }
+            (_, None) => return Err(SynthError::Continuous),
+        };
+        let mut truth = Dataset {
+            valid: Split::default(),
+            recipe: None,
+            ..dataset
+        };
+        truth.train.fluor = None;
+        Ok((folder, truth))
     }
 
     /// How its neurons are observed.
