@@ -12,7 +12,7 @@ use data::{
 use serde::{Serialize, Serializer};
 
 use crate::external::ExternalArgs;
-use crate::range;
+use crate::range::{self, Span};
 
 /// How to read a recording: only what the file does not say itself.
 #[derive(Clone, Debug, PartialEq, Serialize, clap::Args)]
@@ -30,7 +30,7 @@ pub struct InputArgs {
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
 
-    /// Order of the axes, where the file does not tell; of trials, two axes are those behind the first
+    /// Order of the axes, where the file does not tell; `time-neuron` and `neuron-time` of trials too, which come first
     #[arg(long, value_name = "AXES", value_parser = orders())]
     #[serde(serialize_with = "named")]
     pub order: Option<AxisOrder>,
@@ -67,7 +67,7 @@ pub struct InputArgs {
 
     /// Only these frames, counted from 0, the end left out: 100:6000, 100: or :6000
     #[arg(long, value_name = "A:B", value_parser = range::span, conflicts_with_all = ["from", "to"])]
-    pub frames: Option<[Option<usize>; 2]>,
+    pub frames: Option<Span>,
 
     /// Do not cut the recording into the trials of its table
     #[arg(long)]
@@ -93,20 +93,13 @@ fn named<S: Serializer>(order: &Option<AxisOrder>, serializer: S) -> Result<S::O
 
 /// Neurons to leave out, on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum LeaveOut {
-    /// One, by its place in the file.
-    Neuron(usize),
-    /// All of a kind.
-    All(Kind),
-}
-
-/// Kinds of neurons that can be left out together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// NaN or of one value in every frame.
+pub enum LeaveOut {
+    /// All that are NaN or of one value in every frame.
     Silent,
+    /// One, by its place in the file.
+    #[serde(untagged)]
+    Neuron(usize),
 }
 
 impl FromStr for LeaveOut {
@@ -114,7 +107,7 @@ impl FromStr for LeaveOut {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.trim() {
-            "silent" => Ok(Self::All(Kind::Silent)),
+            "silent" => Ok(Self::Silent),
             number => number
                 .parse()
                 .map(Self::Neuron)
@@ -224,8 +217,8 @@ impl InputArgs {
             part: Part {
                 from_s: self.from,
                 to_s: self.to,
-                first_frame: self.frames.and_then(|[first, _]| first),
-                end_frame: self.frames.and_then(|[_, end]| end),
+                first_frame: self.frames.and_then(|frames| frames.first),
+                end_frame: self.frames.and_then(|frames| frames.end),
             },
         }
     }
@@ -234,11 +227,11 @@ impl InputArgs {
     fn left_out(&self) -> LeftOut {
         let number = |out: &LeaveOut| match *out {
             LeaveOut::Neuron(neuron) => Some(neuron),
-            LeaveOut::All(Kind::Silent) => None,
+            LeaveOut::Silent => None,
         };
         LeftOut {
             neurons: self.leave_out.iter().filter_map(number).collect(),
-            silent: self.leave_out.contains(&LeaveOut::All(Kind::Silent)),
+            silent: self.leave_out.contains(&LeaveOut::Silent),
         }
     }
 
@@ -246,10 +239,10 @@ impl InputArgs {
     ///
     /// # Errors
     /// As of [`Self::open`].
-    pub fn kept_of_blocks(&self, path: &Path, blocks: &TraceBlocks) -> Result<Vec<usize>> {
-        say_notes(blocks.notes());
+    pub fn kept_of_blocks(&self, path: &Path, blocks: &mut TraceBlocks) -> Result<Vec<usize>> {
         let left_out = self.left_out();
         let kept = left_out.kept_of_blocks(path, &self.options(), blocks);
+        say_notes(blocks.notes());
         kept.map_err(with_option_names)
     }
 }
@@ -323,10 +316,10 @@ pub fn option_names(problem: &Problem) -> String {
                 numbers.join(",")
             );
         }
-        Problem::NoSuchNeuron { neuron, .. } | Problem::Counter { neuron, .. } => {
+        Problem::Counter { neuron, .. } => {
             return format!(" (--leave-out {neuron})");
         }
-        Problem::AllLeftOut { .. } => "--leave-out",
+        Problem::NoSuchNeuron { .. } | Problem::AllLeftOut { .. } => "--leave-out",
         Problem::Mask { .. } => "--mask FILE",
         Problem::Part { .. } => "--from, --to, --frames",
         Problem::LooksLikeCounts { .. } => "--units f, or lfads fit --model lfads --units counts",
@@ -345,7 +338,7 @@ mod tests {
     #[test]
     fn neurons_as_they_are_typed() {
         assert_eq!("3".parse(), Ok(LeaveOut::Neuron(3)));
-        assert_eq!("silent".parse(), Ok(LeaveOut::All(Kind::Silent)));
+        assert_eq!("silent".parse(), Ok(LeaveOut::Silent));
         assert!("dead".parse::<LeaveOut>().is_err());
     }
 

@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use serde::Serialize;
+
 /// A decay or rise time, seconds.
 pub fn tau(text: &str) -> Result<f64, String> {
     within(text, 1e-3..=100.0, "seconds")
@@ -92,8 +94,15 @@ pub fn frames(text: &str) -> Result<usize, String> {
     within(text, 1..=100_000_000, "")
 }
 
-/// The first of some frames and the one after the last, `A:B`; either may be left open.
-pub fn span(text: &str) -> Result<[Option<usize>; 2], String> {
+/// Frames from the first to before the end; either may be left open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Span {
+    pub first: Option<usize>,
+    pub end: Option<usize>,
+}
+
+/// Frames, `A:B`.
+pub fn span(text: &str) -> Result<Span, String> {
     let bound = |text: &str| match text.trim() {
         "" => Ok(None),
         number => number.parse().map(Some),
@@ -102,7 +111,7 @@ pub fn span(text: &str) -> Result<[Option<usize>; 2], String> {
         .split_once(':')
         .map(|(first, end)| [bound(first), bound(end)]);
     match span {
-        Some([Ok(first), Ok(end)]) => Ok([first, end]),
+        Some([Ok(first), Ok(end)]) => Ok(Span { first, end }),
         _ => Err("it must be A:B, such as 100:6000, counted from 0".into()),
     }
 }
@@ -134,10 +143,11 @@ mod tests {
         for text in ["1e-9", "1e6", "nan", "inf", "-1", "fast", ""] {
             assert_eq!(tau(text).unwrap_err(), error, "{text}");
         }
-        assert_eq!(span("100:6000"), Ok([Some(100), Some(6000)]));
+        let of = |text: &str| span(text).map(|span| (span.first, span.end));
+        assert_eq!(of("100:6000"), Ok((Some(100), Some(6000))));
         assert_eq!(
-            (span(":60"), span("100:")),
-            (Ok([None, Some(60)]), Ok([Some(100), None]))
+            (of(":60"), of("9:")),
+            (Ok((None, Some(60))), Ok((Some(9), None)))
         );
         assert!(span("100").is_err() && span("a:b").is_err());
         assert_eq!(

@@ -45,7 +45,7 @@ const CASES: &[Case] = &[
     ),
     (
         "inspect trials.h5 --leave-out 6",
-        &["--leave-out 6", "6 neurons", "0 to 5"],
+        &["neuron 6", "6 neurons, 0 to 5 (--leave-out)"],
     ),
     // Neurons a model cannot be fitted to.
     (
@@ -112,7 +112,7 @@ const CASES: &[Case] = &[
     ),
     (
         "deconvolve counts.npy -o out.h5 --rate 30 --blocks --leave-out 4",
-        &["counts.npy", "--leave-out 4", "4 neurons, 0 to 3"],
+        &["counts.npy", "neuron 4", "4 neurons, 0 to 3 (--leave-out)"],
     ),
     (
         "deconvolve counts.npy -o out.h5 --rate 30 --leave-out 0,1,2,3",

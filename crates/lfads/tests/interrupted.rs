@@ -83,6 +83,12 @@ fn killed_interrupted_and_terminated_a_fit_goes_on_and_ends_the_same() {
         );
     }
     assert!(!cut.path("run/result.json").exists());
+    let early = cut.output("report run");
+    let message = String::from_utf8_lossy(&early.stderr);
+    assert!(
+        message.contains("run: the fit is not complete"),
+        "{message}"
+    );
     assert!(!cut.path("run/.unfinished-x.tmp").exists());
     let output = cut.output(FIT);
     let log = String::from_utf8_lossy(&output.stderr);

@@ -120,11 +120,19 @@ fn masked_frames_and_silent_neurons_stay_out() {
     assert!(texts(&seen["notes"]).contains("takes 10 of 900 frames out"));
     assert!(texts(&seen["warnings"]).contains("neuron 2 (`2`) is 0 in every frame"));
     assert!(texts(&seen["warnings"]).contains("--leave-out 2, or --leave-out silent"));
+    // Who is left out takes nobody's number.
+    let seen = lfads.json(&format!("inspect light.npy {options} --leave-out 0"));
+    assert!(texts(&seen["warnings"]).contains("--leave-out 2, or"));
+    assert_eq!(seen["neurons"][0]["number"], 1);
     let mut found = Vec::new();
     for (name, blocks) in [("whole.h5", ""), ("blocks.h5", "--blocks")] {
-        lfads.run(&format!(
+        let output = lfads.output(&format!(
             "deconvolve light.npy {options} --leave-out silent --tau 0.5 -o {name} {blocks}"
         ));
+        let log = String::from_utf8_lossy(&output.stderr);
+        for note in ["takes 10 of 900 frames out", "silent neurons left out: 2"] {
+            assert!(output.status.success() && log.contains(note), "{log}");
+        }
         found.push(spikes_of(&lfads, name));
     }
     assert!(is_same(&found[0], &found[1]));

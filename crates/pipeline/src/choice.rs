@@ -3,7 +3,6 @@
 //! Each candidate is a fit of its own to what training will see, of which it holds a part out again: co-smoothing on that part
 //! judges it. The frames that the final fit holds out have no say, so that they still judge what was chosen.
 
-use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Instant;
@@ -19,8 +18,9 @@ use toml::{Table, Value};
 use crate::config::{FitConfig, set};
 use crate::fit::{FitRequest, Prepared, hold_out};
 use crate::held_out::HeldOut;
-use crate::proof::{Lead, mean};
+use crate::proof::Lead;
 use crate::run_folder::{RunResult, Source};
+use crate::tried::{Change, Tried};
 
 /// Where candidates lie in the folder of a run, and what is kept of them there.
 const FOLDER: &str = "choice";
@@ -47,55 +47,6 @@ pub enum Choice {
     Inputs,
     /// As many settings as can be tried, with the fit behind them, in so many seconds.
     Within(u64),
-}
-
-/// A candidate that was fitted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Tried {
-    /// What it changes of the best before it; absent for the settings that were asked for.
-    pub change: Option<Change>,
-    /// Co-smoothing on frames that it did not see and the fit will, of each neuron that was hidden.
-    pub scores: Vec<f64>,
-    /// How it compares with the best before it.
-    pub lead: Option<Lead>,
-    /// Seconds that it took.
-    pub seconds: f64,
-}
-
-/// A setting and its value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Change {
-    /// Its place in the configuration file, such as `model.dynamics.l2`.
-    pub setting: String,
-    /// What it becomes.
-    pub value: Value,
-}
-
-impl Tried {
-    /// Whether it was better than all before it.
-    pub fn is_taken(&self) -> bool {
-        self.lead.is_none_or(|lead| lead.mean > 0.0)
-    }
-}
-
-impl fmt::Display for Tried {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let score = mean(&self.scores);
-        match (&self.change, self.lead) {
-            (Some(Change { setting, value }), Some(lead)) => write!(
-                f,
-                "{setting} = {value}: co-smoothing {score:.4}, {:+.4} ({:+.1} standard errors): {}",
-                lead.mean,
-                lead.in_errors,
-                if self.is_taken() {
-                    "taken"
-                } else {
-                    "not taken"
-                }
-            ),
-            _ => write!(f, "settings as asked for: co-smoothing {score:.4}"),
-        }
-    }
 }
 
 impl Choice {

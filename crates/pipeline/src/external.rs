@@ -23,23 +23,24 @@ pub struct ExternalRecord {
     /// Of each over the frames that training sees: what is taken off.
     pub mean: Vec<f32>,
     /// Likewise: what it is divided by then.
-    pub sd: Vec<f32>,
+    #[serde(alias = "sd")]
+    pub scale: Vec<f32>,
 }
 
 impl ExternalRecord {
     /// What of it contradicts itself, or a model of `n_inputs`.
     pub(crate) fn contradiction(&self, n_inputs: usize) -> Option<String> {
-        let (mean, sd) = (self.mean.len(), self.sd.len());
-        if [self.names.len(), mean, sd] != [n_inputs; 3] {
+        let (mean, scale) = (self.mean.len(), self.scale.len());
+        if [self.names.len(), mean, scale] != [n_inputs; 3] {
             return Some(format!(
-                "`external` has {} names, {mean} means and {sd} SDs for {n_inputs} inputs",
+                "`external` has {} names, {mean} means and {scale} scales for {n_inputs} inputs",
                 self.names.len()
             ));
         }
-        let wrong = |sd: &&f32| !(sd.is_finite() && **sd > 0.0);
-        let sd = self.sd.iter().find(wrong)?;
+        let wrong = |scale: &&f32| !(scale.is_finite() && **scale > 0.0);
+        let scale = self.scale.iter().find(wrong)?;
         Some(format!(
-            "`external.sd` has the value {sd}; it must be above 0"
+            "`external.scale` has the value {scale}; it must be above 0"
         ))
     }
 }
@@ -60,7 +61,7 @@ impl External {
     pub fn measure(inputs: &Recording, seen: &[Vec<Range<usize>>]) -> Result<Self> {
         let stretches = inputs.stretches();
         let spans = stretches.iter().zip(seen);
-        let (mut mean, mut sd) = (Vec::new(), Vec::new());
+        let (mut mean, mut scale) = (Vec::new(), Vec::new());
         for (input, name) in inputs.neuron_ids.iter().enumerate() {
             let values = spans.clone().flat_map(|(stretch, spans)| {
                 let column = stretch.index_axis(Axis(1), input);
@@ -69,32 +70,38 @@ impl External {
                     .cloned()
                     .flat_map(move |span| column.slice_move(s![span]))
             });
-            let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
-            for &value in values {
-                let value = f64::from(value);
-                n += 1.0;
-                sum += value;
-                squares += value * value;
-            }
-            let average = sum / n;
-            let variance = squares / n - average * average;
-            if variance.is_nan() || variance <= 1e-12 * squares / n {
+            let values: Vec<f64> = values.map(|&value| value.into()).collect();
+            let (average, unit) = Self::mean_and_unit(&values);
+            let Some(unit) = unit else {
                 bail!(
                     "{}: the input `{name}` is {average} in every frame that training sees; leave it out",
                     inputs.path.display()
                 );
-            }
+            };
             mean.push(average as f32);
-            sd.push(variance.sqrt() as f32);
+            scale.push(unit as f32);
         }
         let record = ExternalRecord {
             path: inputs.path.clone(),
             dataset: inputs.dataset.clone(),
             names: inputs.neuron_ids.clone(),
             mean,
-            sd,
+            scale,
         };
         Ok(Self::scaled(inputs, record))
+    }
+
+    /// The mean, and the unit in which deviations are measured: the SD of a normal distribution with the same ratio of fourth
+    /// and second moments. Of what varies all the time that is the SD; of rare events it is about as large as they are,
+    /// where the SD goes to zero with their number, and in its units every event would drive the gates of the generator into
+    /// saturation. Nothing where all are the same.
+    fn mean_and_unit(values: &[f64]) -> (f64, Option<f64>) {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let moment = |power| values.iter().map(|x| (x - mean).powi(power)).sum::<f64>() / n;
+        let (second, fourth) = (moment(2), moment(4));
+        let varies = second > 1e-12 * (second + mean * mean);
+        (mean, varies.then(|| (fourth / second / 3.0).sqrt()))
     }
 
     /// Inputs of another session, in the units of the training's.
@@ -143,7 +150,7 @@ impl External {
         let scaled = |stretch: ndarray::ArrayView2<'_, f32>| {
             let mut stretch = stretch.to_owned();
             for (input, mut column) in stretch.axis_iter_mut(Axis(1)).enumerate() {
-                column.mapv_inplace(|x| (x - record.mean[input]) / record.sd[input]);
+                column.mapv_inplace(|x| (x - record.mean[input]) / record.scale[input]);
             }
             stretch
         };
@@ -160,13 +167,13 @@ impl External {
 
     /// As they were given, `[trial, time, input]`; NaN where a trial has ended.
     pub fn trials(&self) -> Array3<f32> {
-        let ExternalRecord { mean, sd, .. } = &self.record;
+        let ExternalRecord { mean, scale, .. } = &self.record;
         let longest = self.stretches.iter().map(Array2::nrows).max().unwrap_or(0);
         let shape = (self.stretches.len(), longest, mean.len());
         let mut all = Array3::from_elem(shape, f32::NAN);
         for (mut to, stretch) in all.outer_iter_mut().zip(&self.stretches) {
             for ((frame, input), &value) in stretch.indexed_iter() {
-                to[[frame, input]] = value * sd[input] + mean[input];
+                to[[frame, input]] = value * scale[input] + mean[input];
             }
         }
         all
@@ -204,6 +211,24 @@ pub(crate) fn batch<'a>(
 mod tests {
     use super::*;
 
+    /// Of noise the SD; of pulses the same however rare they are.
+    #[test]
+    fn rare_events_are_as_large_as_noise() {
+        let uniform: Vec<f64> = (0..1000).map(|k| f64::from(k) / 500.0).collect();
+        let (mean, unit) = External::mean_and_unit(&uniform);
+        assert!((mean - 0.999).abs() < 1e-9);
+        // Fourth over second moment of a uniform distribution of half-width 1: 1/5 over 1/3.
+        assert!((unit.unwrap() - (0.6f64 / 3.0).sqrt()).abs() < 1e-3);
+        for every in [50, 1000] {
+            let pulses: Vec<f64> = (0..100_000)
+                .map(|k| if k % every == 7 { 2.0 } else { 0.0 })
+                .collect();
+            let unit = External::mean_and_unit(&pulses).1.unwrap();
+            assert!((unit - 2.0 / 3f64.sqrt()).abs() < 0.05, "{unit}");
+        }
+        assert_eq!(External::mean_and_unit(&[5.0; 9]).1, None);
+    }
+
     #[test]
     fn a_record_that_contradicts_itself_is_found_out() {
         let record = ExternalRecord {
@@ -211,7 +236,7 @@ mod tests {
             dataset: "speed".into(),
             names: vec!["speed".into(), "licks".into()],
             mean: vec![0.0, 1.0],
-            sd: vec![1.0, 2.0],
+            scale: vec![1.0, 2.0],
         };
         assert_eq!(record.contradiction(2), None);
         let said = record.contradiction(1).unwrap();
@@ -223,7 +248,7 @@ mod tests {
         short.mean.pop();
         assert!(short.contradiction(2).unwrap().contains("1 means"));
         let mut flat = record;
-        flat.sd[1] = 0.0;
-        assert!(flat.contradiction(2).unwrap().contains("`external.sd`"));
+        flat.scale[1] = 0.0;
+        assert!(flat.contradiction(2).unwrap().contains("`external.scale`"));
     }
 }

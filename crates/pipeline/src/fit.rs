@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::tensor::Device;
 use calcium::estimate::median;
-use data::{Arrays, Recording, Units};
+use data::{Arrays, Likelihood, Recording, Units};
 use metrics::Comparison;
 use model::train::Observer;
 use model::{Checkpoints, Term};
@@ -16,7 +16,6 @@ use toml::{Table, Value};
 use zoo::{ModelName, Posterior, Setting, Trained, Training};
 
 use crate::calibration::Calibrated;
-use crate::choice::Tried;
 use crate::config::{FitConfig, StartConfig};
 use crate::external::External;
 use crate::factor_axes::FactorAxes;
@@ -25,6 +24,7 @@ use crate::observations::Observations;
 use crate::pieces::Cut;
 use crate::proof::Proof;
 use crate::run_folder::{History, Locked, RunRecord, RunResult, Source};
+use crate::tried::Tried;
 
 /// Decay times that a piece must last for its calcium to be learned.
 const LEARNS_DECAYS: f64 = 4.0;
@@ -245,6 +245,14 @@ pub fn model_for(recording: &Recording) -> ModelName {
     match recording.units {
         Some(Units::SpikeCounts) => ModelName::Lfads,
         _ => ModelName::NetworkLfads,
+    }
+}
+
+/// What the values of a recording must be for a model to read them.
+pub fn likelihood_of(model: ModelName) -> Likelihood {
+    match model.reads_spikes() {
+        true => Likelihood::Poisson,
+        false => Likelihood::Gaussian,
     }
 }
 

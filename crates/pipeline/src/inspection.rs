@@ -57,7 +57,7 @@ pub struct Inspection {
     pub axes: &'static str,
     /// How the file was understood.
     pub notes: Vec<String>,
-    /// What a fit would stumble over.
+    /// What a fit would stumble over, but for what [`Recording::check`] refuses.
     pub warnings: Vec<String>,
     /// One after another.
     pub neurons: Vec<InspectedNeuron>,
@@ -93,6 +93,8 @@ impl Memory {
 /// How good one neuron is.
 #[derive(Debug, Serialize)]
 pub struct InspectedNeuron {
+    /// Its place in the file, from 0.
+    pub number: usize,
     /// Its name in the file.
     pub id: String,
     /// Share of its frames that are missing.
@@ -120,6 +122,7 @@ impl InspectedNeuron {
         let present = all.filter(|v| !v.is_nan());
         let (sum, n) = present.fold((0.0, 0usize), |(s, n), &v| (s + f64::from(v), n + 1));
         Self {
+            number: recording.neuron_numbers[neuron],
             id: recording.neuron_ids[neuron].clone(),
             missing: 1.0 - n as f64 / recorded as f64,
             mean: sum / n as f64,
@@ -214,21 +217,19 @@ impl Inspection {
 /// What a fit would stumble over.
 fn warnings(recording: &Recording, neurons: &[InspectedNeuron]) -> Vec<String> {
     let mut found = doubts(recording);
-    let list = |which: &dyn Fn(&InspectedNeuron) -> bool| {
-        let indices = neurons.iter().enumerate().filter(|(_, n)| which(n));
-        let indices: Vec<String> = indices.map(|(i, _)| i.to_string()).collect();
-        indices.join(",")
-    };
     let signals: Vec<Option<&Signal>> = neurons.iter().map(|n| n.signal.as_ref()).collect();
     let means: Vec<f64> = neurons.iter().map(|n| n.mean).collect();
     found.extend(faults_in_words(
         &signals,
         &means,
+        &recording.neuron_numbers,
         recording.units,
         recording.dt_s,
     ));
-    let gappy = list(&|n| n.missing > 0.5);
+    let gappy = neurons.iter().filter(|neuron| neuron.missing > 0.5);
+    let gappy: Vec<String> = gappy.map(|neuron| neuron.number.to_string()).collect();
     if !gappy.is_empty() {
+        let gappy = gappy.join(",");
         found.push(format!("more than half missing in neurons {gappy}"));
     }
     found

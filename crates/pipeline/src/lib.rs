@@ -20,18 +20,19 @@ mod run_folder;
 mod session;
 mod signal;
 pub mod simple;
+mod tried;
 mod truth;
 mod warnings;
 
 pub use calibration::Calibration;
-pub use choice::{Change, Choice, Tried};
+pub use choice::Choice;
 pub use config::{
     BaselineConfig, CalibrationConfig, FitConfig, Resolved, StartConfig, WindowConfig, WindowSize,
 };
 pub use deconvolution::{Deconvolution, Method, Remarks, Solved};
 pub use external::ExternalRecord;
 pub use factor_axes::FactorAxes;
-pub use fit::{FitRequest, Prepared, model_for};
+pub use fit::{FitRequest, Prepared, likelihood_of, model_for};
 pub use held_out::HeldOut;
 pub use inspection::{InspectedNeuron, Inspection, Memory};
 pub use observations::Observations;
@@ -39,4 +40,5 @@ pub use pieces::{Cut, Piece};
 pub use proof::{Lead, Measure, Proof, Rival, Standing};
 pub use run_folder::{History, Locked, RunFolder, RunRecord, RunResult, Source};
 pub use session::{Session, check as check_session, infer};
+pub use tried::{Change, Tried};
 pub use truth::{Evaluation, Quality, Simple};

@@ -16,12 +16,12 @@ use sha2::{Digest, Sha256};
 use zoo::{ModelConfig, ModelName};
 
 use crate::calibration::Calibration;
-use crate::choice::Tried;
 use crate::config::FitConfig;
 use crate::external::ExternalRecord;
 use crate::factor_axes::FactorAxes;
 use crate::held_out::HeldOut;
 use crate::proof::Proof;
+use crate::tried::Tried;
 
 /// Layout of the folder.
 const FORMAT: u32 = 4;
@@ -454,6 +454,11 @@ impl RunFolder {
     pub fn write_for(&self, recording: &Recording, name: &str) -> Result<()> {
         let results = Arrays::read(&self.file("inferred.h5"))?;
         Ok(results.write_for(recording, &self.file(name))?)
+    }
+
+    /// Whether the fit has come to its end.
+    pub fn is_complete(&self) -> bool {
+        self.file("result.json").is_file()
     }
 
     /// Where it is.

@@ -107,10 +107,11 @@ fn events(spikes: &[f32], threshold: f32) -> usize {
         .count()
 }
 
-/// What users should know of the traces, a line each; signals and means by neuron.
+/// What users should know of the traces, a line each; signals and means by neuron, and the numbers of neurons.
 pub fn faults_in_words(
     signals: &[Option<&Signal>],
     means: &[f64],
+    numbers: &[usize],
     units: Option<Units>,
     dt_s: f64,
 ) -> Vec<String> {
@@ -122,7 +123,7 @@ pub fn faults_in_words(
     };
     let mut say = |neurons: Vec<usize>, what: &str| {
         if !neurons.is_empty() {
-            let list = listed(&neurons);
+            let list = listed(&neurons, numbers);
             lines.push(what.replace("{}", &list));
         }
     };
@@ -166,14 +167,14 @@ pub fn faults_in_words(
     if units == Some(Units::Fluorescence) {
         dimming_line(signals, &mut lines);
     }
-    common_lines(signals, dt_s, &mut lines);
+    common_lines(signals, numbers, dt_s, &mut lines);
     lines
 }
 
-/// Numbers as `--leave-out` takes them.
-fn listed(neurons: &[usize]) -> String {
-    let numbers: Vec<String> = neurons.iter().map(usize::to_string).collect();
-    numbers.join(",")
+/// Neurons by their numbers, as `--leave-out` takes them.
+pub(crate) fn listed(neurons: &[usize], numbers: &[usize]) -> String {
+    let listed = neurons.iter().map(|&neuron| numbers[neuron].to_string());
+    listed.collect::<Vec<_>>().join(",")
 }
 
 fn dimming_line(signals: &[Option<&Signal>], lines: &mut Vec<String>) {
@@ -193,7 +194,12 @@ fn dimming_line(signals: &[Option<&Signal>], lines: &mut Vec<String>) {
 }
 
 /// What only several traces together show.
-fn common_lines(signals: &[Option<&Signal>], dt_s: f64, lines: &mut Vec<String>) {
+fn common_lines(
+    signals: &[Option<&Signal>],
+    numbers: &[usize],
+    dt_s: f64,
+    lines: &mut Vec<String>,
+) {
     let present: Vec<(usize, &Signal)> = signals
         .iter()
         .enumerate()
@@ -212,8 +218,8 @@ fn common_lines(signals: &[Option<&Signal>], dt_s: f64, lines: &mut Vec<String>)
     for (place, (neuron, _)) in present.iter().enumerate() {
         if let Some((other, correlation)) = mirrored(&above, &noise_sds, place) {
             lines.push(format!(
-                "neuron {neuron} falls where neuron {} rises (correlation {correlation:.2}): its neuropil holds that neuron (--neuropil with a smaller share)",
-                present[other].0
+                "neuron {} falls where neuron {} rises (correlation {correlation:.2}): its neuropil holds that neuron (--neuropil with a smaller share)",
+                numbers[*neuron], numbers[present[other].0]
             ));
         }
     }

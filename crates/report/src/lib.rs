@@ -22,8 +22,7 @@ use zoo::ModelConfig;
 /// # Errors
 /// A run that is not complete; a file of the folder that cannot be read; results that lack an array or have it in another shape.
 pub fn page(folder: &RunFolder, record: &RunRecord) -> Result<String> {
-    let result = folder.file("result.json");
-    if !result.is_file() {
+    if !folder.is_complete() {
         bail!(
             "{}: the fit is not complete; run the same `lfads fit` again, it goes on where it stopped",
             folder.path().display()

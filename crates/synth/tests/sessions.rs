@@ -189,4 +189,7 @@ fn what_cannot_be_is_named() {
     trials.n_bins = 20;
     let dataset = trials.simulate(1).unwrap();
     assert_eq!(trials.extract(&dataset, 1), Err(SynthError::Continuous));
+    let trials = Benchmark::Session(trials);
+    let refused = trials.as_suite2p(dataset, 1);
+    assert!(matches!(refused, Err(SynthError::Continuous)));
 }

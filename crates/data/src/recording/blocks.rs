@@ -151,6 +151,11 @@ impl TraceBlocks {
         &self.notes
     }
 
+    /// Notes one thing more.
+    pub(super) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
     /// Begins to check that a model of fluorescence can be fitted to every neuron.
     ///
     /// # Errors

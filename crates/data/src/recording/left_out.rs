@@ -18,7 +18,7 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    /// The recording without them; of silent ones it notes which.
+    /// The recording, as it was opened, without them; of silent ones it notes which.
     ///
     /// # Errors
     /// [`Problem::NoSuchNeuron`]; [`Problem::AllLeftOut`].
@@ -32,16 +32,12 @@ impl LeftOut {
         };
         let kept = self.kept(&recording.path, recording.n_neurons(), &silent)?;
         let mut rest = recording.keep(&kept)?;
-        if !silent.is_empty() {
-            let list: Vec<String> = silent.iter().map(ToString::to_string).collect();
-            rest.notes
-                .push(format!("silent neurons left out: {}", list.join(",")));
-        }
+        rest.notes.extend(noted(&silent));
         Ok(rest)
     }
 
     /// The places of the neurons that stay of the recording at `path`, which `blocks` reads with `options`; where silent ones
-    /// are to be found, it is read once for that.
+    /// are to be found, it is read once for that, and `blocks` note them.
     ///
     /// # Errors
     /// Those of [`Self::of`] and of reading.
@@ -49,7 +45,7 @@ impl LeftOut {
         &self,
         path: &Path,
         options: &Options,
-        blocks: &TraceBlocks,
+        blocks: &mut TraceBlocks,
     ) -> Result<Vec<usize>, DataError> {
         let mut silent = Vec::new();
         if self.silent {
@@ -61,7 +57,11 @@ impl LeftOut {
                 }
             }
         }
-        self.kept(path, blocks.n_neurons(), &silent)
+        let kept = self.kept(path, blocks.n_neurons(), &silent)?;
+        if let Some(note) = noted(&silent) {
+            blocks.note(note);
+        }
+        Ok(kept)
     }
 
     fn kept(
@@ -81,4 +81,9 @@ impl LeftOut {
             false => Ok(kept),
         }
     }
+}
+
+fn noted(silent: &[usize]) -> Option<String> {
+    let list: Vec<String> = silent.iter().map(ToString::to_string).collect();
+    (!list.is_empty()).then(|| format!("silent neurons left out: {}", list.join(",")))
 }

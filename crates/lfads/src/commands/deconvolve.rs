@@ -160,19 +160,19 @@ impl Deconvolve {
     /// The same in memory of the size of a block.
     fn run_in_blocks(&self) -> Result<(Deconvolution, Vec<Solved>)> {
         let opened = TraceBlocks::open(&self.path, &self.input.options(), PER_BLOCK);
-        let Some(blocks) = opened.map_err(with_option_names)? else {
+        let Some(mut blocks) = opened.map_err(with_option_names)? else {
             bail!(
                 "{}: it cannot be read in blocks (a .npy matrix, a suite2p folder or a two-axis HDF5 dataset of 32-bit floats can); leave --blocks out",
                 self.path.display()
             );
         };
+        let kept = self.input.kept_of_blocks(&self.path, &mut blocks)?;
         let deconvolution = self.checked(Stated {
             dt_s: blocks.dt_s(),
             tau_s: blocks.tau_s(),
             discretisation: blocks.discretisation(),
             units: blocks.units(),
         })?;
-        let kept = self.input.kept_of_blocks(&self.path, &blocks)?;
         let written = deconvolution.write_blocks(&self.path, blocks, &kept, &self.output);
         let solved = written.map_err(|error| match error.downcast::<DataError>() {
             Ok(error) => with_option_names(error),

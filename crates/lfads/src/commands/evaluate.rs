@@ -58,7 +58,7 @@ impl Evaluate {
             return Err(missing());
         }
         let (folder, _) = RunFolder::open(&self.inferred)?;
-        if !folder.file("result.json").is_file() {
+        if !folder.is_complete() {
             return Err(missing());
         }
         let proof = folder.read::<RunResult>("result.json")?.proof;

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use data::Likelihood;
 use model::Device;
 use pipeline::{
     Choice, FitConfig, FitRequest, Locked, Prepared, RunFolder, RunRecord, RunResult, Standing,
-    model_for,
+    likelihood_of, model_for,
 };
 use runs::device::DeviceKind;
 use runs::interrupt;
@@ -139,11 +138,8 @@ impl Fit {
             tracing::info!("model {model} (--model)");
             model
         });
-        let likelihood = match model.reads_spikes() {
-            true => Likelihood::Poisson,
-            false => Likelihood::Gaussian,
-        };
-        recording.check(likelihood).map_err(with_option_names)?;
+        let checked = recording.check(likelihood_of(model));
+        checked.map_err(with_option_names)?;
         let request = FitRequest {
             model,
             config: self.config()?,

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use data::Likelihood;
-use pipeline::RunFolder;
+use pipeline::{RunFolder, likelihood_of};
 use runs::device::DeviceKind;
 use runs::output::check_file;
 use serde_json::json;
@@ -62,7 +61,7 @@ impl Infer {
         let (folder, record) = RunFolder::open(&self.run)?;
         // What the fit read is not read again, but is as precious.
         check_file(&self.output, &[&record.source.path])?;
-        if !folder.file("result.json").is_file() {
+        if !folder.is_complete() {
             if !folder.weights().exists() {
                 bail!(
                     "{}: the fit has no checkpoint yet; go on with it by the same `lfads fit`",
@@ -76,13 +75,8 @@ impl Infer {
         }
         let (recording, external) = self.input.open_beside(&self.path, &self.external)?;
         pipeline::check_session(&record, &recording)?;
-        let likelihood = match record.model.reads_spikes() {
-            true => Likelihood::Poisson,
-            false => Likelihood::Gaussian,
-        };
-        recording
-            .check_values(likelihood)
-            .map_err(with_option_names)?;
+        let checked = recording.check_values(likelihood_of(record.model));
+        checked.map_err(with_option_names)?;
         let n_samples = self.samples.unwrap_or(record.config.n_samples);
         let (results, observations) = pipeline::infer(
             &folder,

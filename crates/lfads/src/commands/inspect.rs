@@ -131,8 +131,8 @@ impl Page<'_> {
             )?,
             false => writeln!(page, "  neuron       id   mean/frame     rate, Hz  missing")?,
         }
-        for (index, neuron) in self.0.neurons.iter().enumerate().take(N_LISTED) {
-            self.write_row(page, index, neuron, of_fluorescence)?;
+        for neuron in self.0.neurons.iter().take(N_LISTED) {
+            self.write_row(page, neuron, of_fluorescence)?;
         }
         if self.0.neurons.len() > N_LISTED {
             let more = self.0.neurons.len() - N_LISTED;
@@ -144,17 +144,16 @@ impl Page<'_> {
     fn write_row(
         &self,
         page: &mut String,
-        index: usize,
         neuron: &InspectedNeuron,
         of_fluorescence: bool,
     ) -> std::fmt::Result {
-        let missing = 100.0 * neuron.missing;
+        let (place, missing) = (neuron.number, 100.0 * neuron.missing);
         let id: String = neuron.id.chars().take(8).collect();
         if !of_fluorescence {
             let rate = neuron.mean / self.0.dt_s;
             return writeln!(
                 page,
-                "  {index:6} {id:>8} {:12.4} {rate:12.3} {missing:7.1}%",
+                "  {place:6} {id:>8} {:12.4} {rate:12.3} {missing:7.1}%",
                 neuron.mean
             );
         }
@@ -164,7 +163,7 @@ impl Page<'_> {
         };
         writeln!(
             page,
-            "  {index:6} {id:>8} {:>11} {:>11} {:>7} {:>8} {:>11} {missing:7.1}%",
+            "  {place:6} {id:>8} {:>11} {:>11} {:>7} {:>8} {:>11} {missing:7.1}%",
             number(Some(neuron.mean), 4),
             number(neuron.noise_sd, 4),
             number(neuron.snr, 1),

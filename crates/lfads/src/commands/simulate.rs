@@ -119,7 +119,7 @@ impl Simulate {
             }
             FileFormat::Suite2p => {
                 let folder = self.output.join("suite2p").join("plane0");
-                let (extracted, dataset) = benchmark.into_session(dataset, self.seed)?;
+                let (extracted, dataset) = benchmark.as_suite2p(dataset, self.seed)?;
                 write_suite2p(&folder, &extracted)?;
                 let truth = self.output.join("truth.h5");
                 dataset.write(&truth)?;

@@ -4,7 +4,7 @@ use calcium::CalciumError;
 use calcium::estimate::maximin_baseline_of_trials;
 use calcium::trials::trials;
 
-use super::measure::without_artefacts;
+use super::innovations::without_artefacts;
 
 /// Frames of the smoothing above which frames are averaged before it.
 const FINEST_SMOOTHING: f64 = 32.0;

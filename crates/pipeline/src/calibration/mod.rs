@@ -5,6 +5,7 @@ mod draw_together;
 mod evidence;
 mod floor;
 mod in_turn;
+mod innovations;
 mod measure;
 mod network;
 mod shots;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
 use crate::layout::Layout;
 use crate::neurons::each_neuron;
+use crate::signal::listed;
 pub use by_network::Own;
 use floor::rolling_baseline;
 use measure::{Known, Neuron};
@@ -240,7 +242,7 @@ impl Calibrated {
         if !calibration.uncalibrated.is_empty() {
             let (names, numbers) = (
                 names(recording, &calibration.uncalibrated),
-                numbers(&calibration.uncalibrated),
+                listed(&calibration.uncalibrated, &recording.neuron_numbers),
             );
             tracing::warn!(
                 "the spikes of neurons {names} cannot be told from noise or artefacts: they are given the median size, and their counts are a guess (--leave-out {numbers}, or `[calibration] spike_size`)"
@@ -333,15 +335,13 @@ fn warn_of_dimming<'a>(
 
 /// `3 ("a"), 7 ("b")`: at most ten of them.
 fn names(recording: &Recording, neurons: &[usize]) -> String {
-    let name = |&neuron: &usize| format!("{neuron} (`{}`)", recording.neuron_ids[neuron]);
+    let name = |&neuron: &usize| {
+        let number = recording.neuron_numbers[neuron];
+        format!("{number} (`{}`)", recording.neuron_ids[neuron])
+    };
     let mut names: Vec<String> = neurons.iter().take(10).map(name).collect();
     if neurons.len() > names.len() {
         names.push(format!("and {} more", neurons.len() - names.len()));
     }
     names.join(", ")
-}
-
-fn numbers(neurons: &[usize]) -> String {
-    let numbers: Vec<String> = neurons.iter().map(usize::to_string).collect();
-    numbers.join(",")
 }

@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::measure::{Quiet, innovations};
+use super::innovations::{Quiet, innovations};
 
 /// Frames are averaged until a decay lasts about so many of them: noise hides less then.
 const DECAY_FRAMES: f64 = 15.0;

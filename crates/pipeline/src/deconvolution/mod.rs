@@ -100,7 +100,7 @@ struct Prepared {
 
 impl Deconvolution {
     /// Names of the arrays per frame, and what they count: spikes, or the recording's units.
-    pub fn arrays(&self, units: &'static str) -> Vec<(&'static str, &'static str)> {
+    fn arrays(&self, units: &'static str) -> Vec<(&'static str, &'static str)> {
         let mut arrays = vec![("spikes", units), ("calcium", units), ("baseline", units)];
         match self.method {
             Method::Network => {
@@ -116,7 +116,7 @@ impl Deconvolution {
     }
 
     /// Names of the numbers of each neuron, and their units.
-    pub fn numbers(&self, units: &'static str) -> Vec<(&'static str, &'static str)> {
+    fn numbers(&self, units: &'static str) -> Vec<(&'static str, &'static str)> {
         match self.method {
             Method::Network => vec![
                 ("tau", "s"),
@@ -144,7 +144,7 @@ impl Deconvolution {
     ///
     /// # Errors
     /// Those of the methods, naming the parameter or the frame.
-    pub fn solve(&self, trace: &[f32], starts: &[usize]) -> Result<Solved, CalciumError> {
+    fn solve(&self, trace: &[f32], starts: &[usize]) -> Result<Solved, CalciumError> {
         match self.method {
             Method::Network => self.by_network(trace, starts),
             Method::Oasis | Method::Posterior => self.by_oasis(trace, starts),

@@ -56,7 +56,8 @@ impl Deconvolution {
         out.finish(&recording.path, ids)
     }
 
-    /// The same of the neurons `kept` of a recording that is read in blocks, in memory of the size of a block.
+    /// The same of the neurons `kept`, in ascending order, of the recording at `path`, which `blocks` read, in memory of the
+    /// size of a block.
     ///
     /// # Errors
     /// Those of [`Self::write`]; what the blocks hold that no fluorescence is, as [`data::DataError`].

@@ -63,23 +63,21 @@ impl Benchmark {
         }
     }
 
-    /// What suite2p would leave of the first training trial of `dataset`, which this recipe and `seed` made, and the
+    /// What suite2p would leave of the one training trial of `dataset`, which this recipe and `seed` made, and the
     /// truth behind it: all but the fluorescence, of which the folder has other units.
     ///
     /// # Errors
-    /// [`SynthError::Continuous`] for a session of trials; a dataset without fluorescence.
-    pub fn into_session(
+    /// [`SynthError::Continuous`] of a dataset with more or fewer training trials than one.
+    pub fn as_suite2p(
         &self,
         dataset: Dataset,
         seed: u64,
     ) -> Result<(Suite2pFolder, Dataset), SynthError> {
-        let folder = match (self, &dataset.train.fluor) {
-            (Self::Session(session), _) => session.extract(&dataset, seed)?,
-            (_, Some(fluor)) => {
-                let first = fluor.index_axis(Axis(0), 0);
-                Extraction::default().extract(first, dataset.dt_s, seed)?
-            }
-            (_, None) => return Err(SynthError::Continuous),
+        let only = dataset.train.fluor.as_ref().filter(|f| f.dim().0 == 1);
+        let only = only.ok_or(SynthError::Continuous)?.index_axis(Axis(0), 0);
+        let folder = match self {
+            Self::Session(session) => session.extract(&dataset, seed)?,
+            _ => Extraction::default().extract(only, dataset.dt_s, seed)?,
         };
         let mut truth = Dataset {
             valid: Split::default(),

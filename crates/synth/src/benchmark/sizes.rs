@@ -228,6 +228,22 @@ mod tests {
             panic!("it stays what it is");
         };
         assert_eq!((long.n_bins, long.design.n_conditions), (6000, 1));
+        let dataset = Benchmark::Lorenz(LorenzBenchmark {
+            n_bins: 50,
+            ..long.clone()
+        });
+        let made = dataset.simulate(1).unwrap();
+        let spikes = made.train.spikes.clone();
+        let (folder, truth) = dataset.as_suite2p(made, 1).unwrap();
+        assert_eq!(truth.train.spikes, spikes);
+        assert!(truth.train.fluor.is_none() && truth.valid.spikes.is_none());
+        assert_eq!(folder.fluorescence.dim(), (33, 50));
+
+        let rnn = Benchmark::ChaoticRnn(ChaoticRnnBenchmark::default());
+        let Benchmark::ChaoticRnn(rnn) = rnn.with_sizes(&sizes).unwrap() else {
+            panic!("it stays what it is");
+        };
+        assert_eq!((rnn.n_bins, rnn.design.n_conditions), (6000, 1));
         // As much Lorenz time passes in a second as in the published benchmark.
         assert!((long.step * long.steps_per_bin as f64 - 0.03).abs() < 1e-12);
     }
