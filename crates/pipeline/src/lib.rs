@@ -29,7 +29,7 @@ pub use choice::Choice;
 pub use config::{
     BaselineConfig, CalibrationConfig, FitConfig, Resolved, StartConfig, WindowConfig, WindowSize,
 };
-pub use deconvolution::{Deconvolution, Method, Remarks, Solved};
+pub use deconvolution::{Deconvolution, Method, Solved};
 pub use external::ExternalRecord;
 pub use factor_axes::FactorAxes;
 pub use fit::{FitRequest, Prepared, likelihood_of, model_for};

@@ -11,7 +11,7 @@ use calcium::{
 };
 use data::Units;
 
-pub use remarks::Remarks;
+use remarks::Remarks;
 
 /// How spikes are inferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,14 +78,14 @@ pub struct Deconvolution {
     pub units: Option<Units>,
 }
 
-/// Arrays per frame, in the order of [`Deconvolution::arrays`], and numbers of [`Deconvolution::numbers`].
+/// What was found of one neuron.
 pub struct Solved {
-    /// `[array][time]`.
-    pub traces: Vec<Vec<f32>>,
-    /// One of each name.
-    pub numbers: Vec<f64>,
+    /// `[array][time]`, in the order of [`Deconvolution::arrays`].
+    traces: Vec<Vec<f32>>,
+    /// In the order of [`Deconvolution::numbers`].
+    numbers: Vec<f64>,
     /// What a user should know.
-    pub remarks: Remarks,
+    remarks: Remarks,
 }
 
 /// What OASIS works on.

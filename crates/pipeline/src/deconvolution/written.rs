@@ -21,7 +21,7 @@ impl Deconvolution {
     /// neurons are looked at. What comes back has the numbers of each neuron, and perhaps its traces.
     ///
     /// # Errors
-    /// Those of [`Deconvolution::solve`], naming the neuron; a file that cannot be written.
+    /// A trace that the method cannot solve, naming the neuron; a file that cannot be written.
     pub fn write(&self, recording: &Recording, output: &Path) -> Result<Vec<Solved>> {
         if matches!(recording.traces, Traces::Continuous(_)) && TraceStream::suits(output) {
             return self.stream(recording, output);
