@@ -316,7 +316,7 @@ mod tests {
         let some = ask([2.0, 2.0, 1.4, 1.4, 1.4, 1.4], 1.0).unwrap();
         assert!((some - 1.6).abs() < 0.05, "{some}");
         assert_eq!(ask([0.7; 6], 1.0), None);
-        assert_eq!(ask([0.5, 0.5, 0.5, 1.2, 1.2, 1.2], 1.0), None);
+        assert_eq!(ask([0.4, 0.4, 0.9, 0.9, 0.9, 0.9], 1.0), None);
         // Too few tell.
         assert_eq!(ask([2.0, 2.0, 0.0, 0.0, 2.0, 2.0], 1.0), None);
     }
