@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::layout::Layout;
-use crate::signal::{Signal, faults_in_words};
+use crate::signal::{Signal, faults_in_words, listed};
 use crate::warnings::{axes, doubts};
 
 /// The program and its networks, in megabytes. These numbers are of recordings of 2 and 8 MB, by GNU time.
@@ -226,10 +226,10 @@ fn warnings(recording: &Recording, neurons: &[InspectedNeuron]) -> Vec<String> {
         recording.units,
         recording.dt_s,
     ));
-    let gappy = neurons.iter().filter(|neuron| neuron.missing > 0.5);
-    let gappy: Vec<String> = gappy.map(|neuron| neuron.number.to_string()).collect();
+    let is_gappy = |&neuron: &usize| neurons[neuron].missing > 0.5;
+    let gappy: Vec<usize> = (0..neurons.len()).filter(is_gappy).collect();
     if !gappy.is_empty() {
-        let gappy = gappy.join(",");
+        let gappy = listed(&gappy, &recording.neuron_numbers);
         found.push(format!("more than half missing in neurons {gappy}"));
     }
     found

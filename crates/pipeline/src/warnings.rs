@@ -2,6 +2,8 @@
 
 use data::{Recording, Traces, Units};
 
+use crate::signal::listed;
+
 /// Share of the frames that a stretch of one value must have to be named.
 const LONG_STRETCH: f64 = 0.1;
 /// Share of a continuous recording that must be zero at its end to be named.
@@ -44,14 +46,9 @@ fn whole_numbers(recording: &Recording) -> Option<String> {
     if whole.is_empty() || 2 * whole.len() > recording.n_neurons() {
         return None;
     }
-    let numbers: Vec<String> = whole
-        .iter()
-        .map(|&neuron| recording.neuron_numbers[neuron].to_string())
-        .collect();
+    let whole = listed(&whole, &recording.neuron_numbers);
     Some(format!(
-        "whole numbers alone in neurons {}, fractions in the others: labels, or counts? (--leave-out {})",
-        numbers.join(","),
-        numbers.join(",")
+        "whole numbers alone in neurons {whole}, fractions in the others: labels, or counts? (--leave-out {whole})"
     ))
 }
 
@@ -83,16 +80,16 @@ fn constant(recording: &Recording) -> Option<String> {
         .filter(|(number, _)| !silent.contains(number))
         .collect();
     let longest = stretches.iter().map(|(_, run)| *run).max()?;
-    let mut listed: Vec<String> = stretches
+    let mut numbers: Vec<String> = stretches
         .iter()
         .take(MOST_LISTED)
         .map(|(number, _)| number.to_string())
         .collect();
     if stretches.len() > MOST_LISTED {
-        listed.push(format!("and {} more", stretches.len() - MOST_LISTED));
+        numbers.push(format!("and {} more", stretches.len() - MOST_LISTED));
     }
     Some(format!(
         "the same value for more than a tenth of the frames on end (up to {longest}) in neurons {}: no data there? Store NaN, or leave them out (--leave-out, --mask)",
-        listed.join(",")
+        numbers.join(",")
     ))
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use data::{Likelihood, Units};
-use pipeline::{InspectedNeuron, Inspection};
+use data::Units;
+use pipeline::{InspectedNeuron, Inspection, likelihood_of, model_for};
 
 use super::Session;
 use crate::input::{InputArgs, option_names, with_flags};
@@ -39,10 +39,7 @@ impl Inspect {
         for note in &mut inspection.notes {
             *note = with_flags(note);
         }
-        let likelihood = match recording.units {
-            Some(Units::SpikeCounts) => Likelihood::Poisson,
-            _ => Likelihood::Gaussian,
-        };
+        let likelihood = likelihood_of(model_for(&recording));
         if let Err(error) = recording.check(likelihood) {
             let hint = option_names(&error.problem);
             inspection
