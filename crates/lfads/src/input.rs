@@ -239,9 +239,9 @@ impl InputArgs {
     ///
     /// # Errors
     /// As of [`Self::open`].
-    pub fn kept_of_blocks(&self, path: &Path, blocks: &mut TraceBlocks) -> Result<Vec<usize>> {
+    pub fn kept_of_blocks(&self, blocks: &mut TraceBlocks) -> Result<Vec<usize>> {
         let left_out = self.left_out();
-        let kept = left_out.kept_of_blocks(path, &self.options(), blocks);
+        let kept = left_out.kept_of_blocks(&self.options(), blocks);
         say_notes(blocks.notes());
         kept.map_err(with_option_names)
     }

@@ -228,7 +228,7 @@ const CASES: &[Case] = &[
     ),
     (
         "simulate lorenz -o out.h5 --neurons 100000 --bins 100000000",
-        &["at most 2e9 values", "--bins"],
+        &["at most 2^32 values", "--bins"],
     ),
     (
         "fit trials.h5 -o run -c large.toml",

@@ -5,6 +5,7 @@ mod choice;
 mod co_smoothing;
 mod config;
 mod deconvolution;
+mod dimming;
 mod external;
 mod factor_axes;
 mod fit;

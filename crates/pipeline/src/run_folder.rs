@@ -410,7 +410,7 @@ impl RunFolder {
     /// # Errors
     /// None; a file that is missing or damaged is said on the log.
     pub fn complete(&self, record: &RunRecord) -> Result<Option<RunResult>> {
-        if !self.file("result.json").exists() {
+        if !self.is_complete() {
             return Ok(None);
         }
         let of = record.identity()?;

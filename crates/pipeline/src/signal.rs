@@ -4,6 +4,8 @@ use calcium::quality::{Fault, common_beat, faults, mirrored};
 use calcium::{Automatic, CalciumError, Estimates, dimmed_to, dimming};
 use data::Units;
 
+use crate::dimming::dimming_line;
+
 /// Below this a neuron's transients are hard to tell from noise.
 const LOW_SNR: f64 = 2.0;
 /// What noise makes OASIS find above the baseline it makes it find below as well: transients must be higher.
@@ -165,7 +167,9 @@ pub fn faults_in_words(
         );
     }
     if units == Some(Units::Fluorescence) {
-        dimming_line(signals, &mut lines);
+        let dimmed_to = signals.iter().map(|signal| (*signal)?.dimmed_to);
+        let what_then = ", and `deconvolve` scales them back";
+        lines.extend(dimming_line(dimmed_to, what_then));
     }
     common_lines(signals, numbers, dt_s, &mut lines);
     lines
@@ -175,22 +179,6 @@ pub fn faults_in_words(
 pub(crate) fn listed(neurons: &[usize], numbers: &[usize]) -> String {
     let listed = neurons.iter().map(|&neuron| numbers[neuron].to_string());
     listed.collect::<Vec<_>>().join(",")
-}
-
-fn dimming_line(signals: &[Option<&Signal>], lines: &mut Vec<String>) {
-    let dimmed: Vec<f64> = signals
-        .iter()
-        .flatten()
-        .filter_map(|s| s.dimmed_to)
-        .collect();
-    if let Some(middle) = calcium::estimate::median(dimmed.iter().copied()) {
-        lines.push(format!(
-            "the baseline falls or drifts in {} of {} neurons, to {:.0} % of its highest in the middle one (bleaching?): transients dim with it, and `deconvolve` scales them back",
-            dimmed.len(),
-            signals.len(),
-            100.0 * middle
-        ));
-    }
 }
 
 /// What only several traces together show.

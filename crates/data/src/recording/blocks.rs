@@ -111,6 +111,11 @@ impl TraceBlocks {
         })
     }
 
+    /// The file or folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Number of neurons.
     pub fn n_neurons(&self) -> usize {
         self.n_neurons

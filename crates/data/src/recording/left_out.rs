@@ -36,20 +36,20 @@ impl LeftOut {
         Ok(rest)
     }
 
-    /// The places of the neurons that stay of the recording at `path`, which `blocks` reads with `options`; where silent ones
-    /// are to be found, it is read once for that, and `blocks` note them.
+    /// The places of the neurons that stay of the recording that `blocks` read with `options`; where silent ones are to be
+    /// found, it is read once for that, and `blocks` note them.
     ///
     /// # Errors
     /// Those of [`Self::of`] and of reading.
     pub fn kept_of_blocks(
         &self,
-        path: &Path,
         options: &Options,
         blocks: &mut TraceBlocks,
     ) -> Result<Vec<usize>, DataError> {
+        let path = blocks.path().to_owned();
         let mut silent = Vec::new();
         if self.silent {
-            let again = TraceBlocks::open(path, options, 1)?;
+            let again = TraceBlocks::open(&path, options, 1)?;
             for block in again.into_iter().flatten() {
                 let block = block?;
                 if silence(block.traces.iter()).is_some() {
@@ -57,7 +57,7 @@ impl LeftOut {
                 }
             }
         }
-        let kept = self.kept(path, blocks.n_neurons(), &silent)?;
+        let kept = self.kept(&path, blocks.n_neurons(), &silent)?;
         if let Some(note) = noted(&silent) {
             blocks.note(note);
         }

@@ -166,14 +166,14 @@ impl Deconvolve {
                 self.path.display()
             );
         };
-        let kept = self.input.kept_of_blocks(&self.path, &mut blocks)?;
+        let kept = self.input.kept_of_blocks(&mut blocks)?;
         let deconvolution = self.checked(Stated {
             dt_s: blocks.dt_s(),
             tau_s: blocks.tau_s(),
             discretisation: blocks.discretisation(),
             units: blocks.units(),
         })?;
-        let written = deconvolution.write_blocks(&self.path, blocks, &kept, &self.output);
+        let written = deconvolution.write_blocks(blocks, &kept, &self.output);
         let solved = written.map_err(|error| match error.downcast::<DataError>() {
             Ok(error) => with_option_names(error),
             Err(error) => error,

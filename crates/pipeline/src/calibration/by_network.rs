@@ -243,7 +243,8 @@ impl Found {
     ) -> Result<()> {
         let dt_s = recording.dt_s;
         let starts = self.layout.starts();
-        let numbers: Vec<usize> = (0..sizes.len()).filter(|&n| sizes[n].is_some()).collect();
+        let both = |number: usize| Some([measured[number]?, sizes[number]?]);
+        let numbers: Vec<usize> = (0..sizes.len()).filter(|&n| both(n).is_some()).collect();
         let ask = |number: usize| {
             let neuron = &self.neurons[number];
             let trace = self.layout.join(recording, number);
@@ -255,9 +256,9 @@ impl Found {
                 noise_sd: neuron.noise_sd,
                 ar: neuron.kernel(dt_s, known, own)?,
                 size: neuron.spike_size,
-                drawn: measured[number]
-                    .zip(sizes[number])
-                    .map_or(1.0, |(m, d)| m / d),
+                drawn: both(number)
+                    .map(|[measured, drawn]| measured / drawn)
+                    .expect("of those asked there are both sizes"),
             })
         };
         if let Some(excess) = evidence::excess(&numbers, dt_s, ask)? {

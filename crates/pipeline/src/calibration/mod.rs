@@ -22,6 +22,7 @@ use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{BaselineConfig, CalibrationConfig, StartConfig};
+use crate::dimming::dimming_line;
 use crate::layout::Layout;
 use crate::neurons::each_neuron;
 use crate::signal::listed;
@@ -312,24 +313,15 @@ fn spike_sizes(recording: &Recording, sizes: &[Option<f64>]) -> Result<(Vec<f32>
 }
 
 /// Says so where raw fluorescence dims: transients shrink with it, and one size of a spike no longer holds.
-fn warn_of_dimming<'a>(
-    recording: &Recording,
-    baselines: impl ExactSizeIterator<Item = (&'a [f32], f64)>,
-) {
+fn warn_of_dimming<'a>(recording: &Recording, baselines: impl Iterator<Item = (&'a [f32], f64)>) {
     if recording.units != Some(Units::Fluorescence) {
         return;
     }
-    let n_neurons = baselines.len();
-    let dimmed: Vec<f64> = baselines
-        .filter_map(|(baseline, noise_sd)| Some(dimmed_to(&dimming(baseline, noise_sd)?)))
-        .collect();
-    if let Some(middle) = median(dimmed.iter().copied()) {
-        tracing::warn!(
-            "the baseline falls or drifts in {} of {} neurons, to {:.0}% of its highest in the middle one (bleaching?): transients dim with it and seem to hold fewer spikes; fit dF/F instead",
-            dimmed.len(),
-            n_neurons,
-            100.0 * middle
-        );
+    let dimmed_to = baselines
+        .map(|(baseline, noise_sd)| dimming(baseline, noise_sd).map(|factors| dimmed_to(&factors)));
+    let what_then = " and seem to hold fewer spikes; fit dF/F instead";
+    if let Some(line) = dimming_line(dimmed_to, what_then) {
+        tracing::warn!("{line}");
     }
 }
 

@@ -3,6 +3,7 @@
 use calcium::estimate::median;
 
 use super::{Deconvolution, Method, Solved};
+use crate::dimming::dimming_line;
 
 /// What a user should know of one neuron's result.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,7 +23,8 @@ impl Deconvolution {
     pub fn remarks(&self, solved: &[Solved]) -> Vec<String> {
         let neurons: Vec<Remarks> = solved.iter().map(|solved| solved.remarks).collect();
         let mut lines = Vec::new();
-        lines.extend(dimmed(&neurons));
+        let dimmed_to = neurons.iter().map(|neuron| neuron.dimmed_to);
+        lines.extend(dimming_line(dimmed_to, " and are scaled back by it"));
         match self.method {
             Method::Network => lines.push(counted(&neurons)),
             Method::Oasis | Method::Posterior => lines.extend(self.decay_doubted(&neurons)),
@@ -45,17 +47,6 @@ impl Deconvolution {
             _ => None,
         }
     }
-}
-
-fn dimmed(neurons: &[Remarks]) -> Option<String> {
-    let dimmed: Vec<f64> = neurons.iter().filter_map(|n| n.dimmed_to).collect();
-    let middle = median(dimmed.iter().copied())?;
-    Some(format!(
-        "the baseline falls or rises in {} of {} neurons, to {:.0} % of its highest in the middle one: bleaching or drift; transients are scaled by it",
-        dimmed.len(),
-        neurons.len(),
-        100.0 * middle
-    ))
 }
 
 fn counted(neurons: &[Remarks]) -> String {

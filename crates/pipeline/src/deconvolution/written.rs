@@ -1,11 +1,12 @@
 //! A recording deconvolved into a file: whole, a trace at a time, or read in blocks.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use calcium::CalciumError;
 use data::{Arrays, Recording, TraceBlocks, TraceStream, Traces, Units};
-use ndarray::{Array1, ArrayView1};
+use ndarray::Array1;
 use rayon::prelude::*;
 
 use super::{Deconvolution, Method, Solved};
@@ -46,29 +47,26 @@ impl Deconvolution {
         let ids = &recording.neuron_ids;
         let mut out = Stream::new(self, output, trace.nrows(), ids.len())?;
         let neurons: Vec<usize> = (0..ids.len()).collect();
-        for neurons in neurons.chunks(rayon::current_num_threads()) {
-            let solve = |neuron: &usize| self.solve(&trace.column(*neuron).to_vec(), &[0]);
-            let solved: Vec<Result<Solved, CalciumError>> = neurons.par_iter().map(solve).collect();
-            for (neuron, solved) in neurons.iter().zip(solved) {
-                out.append(solved.with_context(|| neuron_of(recording, *neuron))?)?;
-            }
-        }
+        out.solve(
+            &neurons,
+            |&neuron| Cow::Owned(trace.column(neuron).to_vec()),
+            |&neuron| neuron_of(recording, neuron),
+        )?;
         out.finish(&recording.path, ids)
     }
 
-    /// The same of the neurons `kept`, in ascending order, of the recording at `path`, which `blocks` read, in memory of the
-    /// size of a block.
+    /// The same of the neurons `kept`, in ascending order, of the recording that `blocks` read, in memory of the size of a
+    /// block.
     ///
     /// # Errors
     /// Those of [`Self::write`]; what the blocks hold that no fluorescence is, as [`data::DataError`].
     pub fn write_blocks(
         &self,
-        path: &Path,
         blocks: TraceBlocks,
         kept: &[usize],
         output: &Path,
     ) -> Result<Vec<Solved>> {
-        let ids = blocks.neuron_ids().to_vec();
+        let (path, ids) = (blocks.path().to_owned(), blocks.neuron_ids().to_vec());
         let kept_ids: Vec<String> = kept.iter().map(|&neuron| ids[neuron].clone()).collect();
         let mut out = Stream::new(self, output, blocks.n_bins(), kept.len())?;
         let mut check = blocks.check()?;
@@ -86,20 +84,18 @@ impl Deconvolution {
             if !sound {
                 continue;
             }
-            // No more results in memory than are made at a time: a trace may be long.
-            for traces in traces.chunks(rayon::current_num_threads()) {
-                let solve = |(_, trace): &(usize, ArrayView1<'_, f32>)| {
-                    self.solve(trace.as_slice().unwrap_or_default(), &[0])
-                };
-                let solved: Vec<Result<Solved, CalciumError>> =
-                    traces.par_iter().map(solve).collect();
-                for ((neuron, _), solved) in traces.iter().zip(solved) {
-                    out.append(solved.with_context(|| neuron_in(path, *neuron, &ids[*neuron]))?)?;
-                }
-            }
+            out.solve(
+                &traces,
+                |(_, trace)| {
+                    trace
+                        .as_slice()
+                        .map_or_else(|| Cow::Owned(trace.to_vec()), Cow::Borrowed)
+                },
+                |&(neuron, _)| neuron_in(&path, neuron, &ids[neuron]),
+            )?;
         }
         check.finish()?;
-        out.finish(path, &kept_ids)
+        out.finish(&path, &kept_ids)
     }
 
     /// Adds the numbers of each neuron, `[neuron]`, and what they count.
@@ -151,6 +147,25 @@ impl<'a> Stream<'a> {
             told: Told::of(DECONVOLVED, n_neurons),
             solved: Vec::with_capacity(n_neurons),
         })
+    }
+
+    /// Deconvolves the `trace` of each neuron and appends what was found: no more results in memory than are made at a time,
+    /// as traces may be long. An error has the neuron's `name`.
+    fn solve<T: Sync>(
+        &mut self,
+        neurons: &[T],
+        trace: impl Fn(&T) -> Cow<'_, [f32]> + Sync,
+        name: impl Fn(&T) -> String,
+    ) -> Result<()> {
+        let deconvolution = self.deconvolution;
+        for neurons in neurons.chunks(rayon::current_num_threads()) {
+            let solve = |neuron| deconvolution.solve(&trace(neuron), &[0]);
+            let solved: Vec<Result<Solved, CalciumError>> = neurons.par_iter().map(solve).collect();
+            for (neuron, solved) in neurons.iter().zip(solved) {
+                self.append(solved.with_context(|| name(neuron))?)?;
+            }
+        }
+        Ok(())
     }
 
     fn append(&mut self, mut solved: Solved) -> Result<()> {

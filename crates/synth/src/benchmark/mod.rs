@@ -98,6 +98,20 @@ impl Benchmark {
     }
 }
 
+/// Most values of an array: 16 GiB of 32-bit floats.
+const MOST_VALUES: usize = 1 << 32;
+
+/// Refuses an array of these sizes that no memory holds.
+fn check_n_values<const N: usize>(what: &'static str, sizes: [usize; N]) -> Result<(), SynthError> {
+    let total = sizes.iter().try_fold(1_usize, |n, &m| n.checked_mul(m));
+    check(
+        total.is_some_and(|n| n <= MOST_VALUES),
+        what,
+        sizes,
+        "at most 2^32 values in all",
+    )
+}
+
 /// What every benchmark has, for the checks and the bookkeeping that they share.
 struct Common<'a> {
     design: &'a TrialDesign,
@@ -109,9 +123,6 @@ struct Common<'a> {
 }
 
 impl Common<'_> {
-    /// Most values per array: 16 GiB of 32-bit floats.
-    const MAX_VALUES: usize = 1 << 32;
-
     fn validate(&self) -> Result<(), SynthError> {
         self.design.validate()?;
         check_count("n_bins", self.n_bins)?;
@@ -131,13 +142,7 @@ impl Common<'_> {
             self.steps_per_bin,
             n_columns,
         ];
-        let total = sizes.iter().try_fold(1_usize, |n, &m| n.checked_mul(m));
-        check(
-            total.is_some_and(|n| n <= Self::MAX_VALUES),
-            "conditions x repeats x bins x steps x columns",
-            sizes,
-            "at most 2^32 values in all",
-        )
+        check_n_values("conditions x repeats x bins x steps x columns", sizes)
     }
 
     fn dataset(

@@ -2,10 +2,9 @@
 
 use calcium::{Discretisation, Kernel};
 
-use super::{Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, SessionBenchmark};
+use super::{Benchmark, ChaoticRnnBenchmark, LorenzBenchmark, SessionBenchmark, check_n_values};
 use crate::SynthError;
 use crate::design::{HeldOut, TrialDesign};
-use crate::error::check;
 use crate::observe::Observation;
 
 /// Lorenz time that passes in a second, as in the published benchmark.
@@ -18,8 +17,6 @@ const SCANNER_DT_S: f64 = 1.0 / 30.0;
 const CONTINUOUS_S: f64 = 600.0;
 const CONTINUOUS_TAU_S: f64 = 0.7;
 const CONTINUOUS_NOISE_SD: f64 = 0.3;
-/// Frames × neurons × trials.
-const MOST_VALUES: f64 = 2e9;
 
 /// What of a benchmark shall be otherwise than its recipe has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -54,13 +51,7 @@ impl Benchmark {
             Self::Session(given) => Self::Session(sizes.of_session(given)),
         };
         let shape = sized.shape();
-        let n_values: f64 = shape.iter().map(|&size| size as f64).product();
-        check(
-            n_values <= MOST_VALUES,
-            "frames x neurons x conditions x repeats",
-            shape,
-            "at most 2e9 values in all",
-        )?;
+        check_n_values("frames x neurons x conditions x repeats", shape)?;
         Ok(sized)
     }
 
