@@ -91,6 +91,9 @@ fn every_operation_runs_fused_on_the_cpu_and_only_there() {
         ran("ar1_filter", &|| {
             let _ = gru::ar1_filter(x.clone(), rows.clone(), &[0.5; N]);
         });
+        ran("blur", &|| {
+            let _ = gru::blur(x.clone(), &[1.0; 3 * N]);
+        });
         ran("poisson_log_likelihood", &|| {
             let _ = gru::poisson_log_likelihood(x.clone(), x.clone(), x.clone(), 0.0);
         });

@@ -208,6 +208,20 @@ fn ar1_filter_matches_the_plain_body() {
 }
 
 #[test]
+fn blur_matches_the_plain_body() {
+    // Two neurons; the widest blur reaches beyond both ends of a trial from every bin.
+    for n_delays in [1, 3, 5, 15] {
+        let x = random([6, 4, 2], 1.0);
+        let weights: Vec<f32> = (0..2 * n_delays).map(|k| 0.1 + (k % 7) as f32).collect();
+        assert_same!(
+            gru::blur(x.clone(), &weights),
+            plain::blur(x.clone(), &weights);
+            x
+        );
+    }
+}
+
+#[test]
 fn poisson_log_likelihood_matches_the_plain_body() {
     let log_rates = random([6, 4, 3], 1.0);
     let s = (random([6, 4, 3], 6.0).abs()).detach().require_grad();

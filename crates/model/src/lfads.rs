@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 use gru::poisson_log_likelihood;
 use serde::{Deserialize, Serialize};
 
+use crate::blur::Blur;
 use crate::deep::{DeepDraw, DeepInput, DeepPass};
 use crate::dynamics::{Dynamics, DynamicsConfig};
 use crate::elbo::{Elbo, Term};
@@ -41,6 +42,7 @@ impl LfadsConfig {
         Ok(Lfads {
             dynamics: self.dynamics.init(&log_rates, &mut noise, device),
             log_dt: dt_s.ln(),
+            blur: None,
         })
     }
 }
@@ -86,9 +88,37 @@ pub struct Lfads {
     dynamics: Dynamics,
     #[module(skip)]
     log_dt: f64,
+    #[module(skip)]
+    blur: Option<Blur>,
 }
 
 impl Lfads {
+    /// The same for counts that are expected ones, which `blur` describes: E[counts_t] = (blur ∗ λ)_t dt.
+    ///
+    /// # Errors
+    /// [`ModelError::Data`] for a blur of another number of neurons.
+    pub fn seen_through(self, blur: Option<Blur>) -> Result<Self, ModelError> {
+        let [n_neurons] = self.dynamics.baseline_log_rates().dims();
+        if let Some(blur) = &blur
+            && blur.n_neurons() != n_neurons
+        {
+            return Err(ModelError::Data(format!(
+                "the blur is one of {} neurons, and the model has {n_neurons}",
+                blur.n_neurons()
+            )));
+        }
+        Ok(Self { blur, ..self })
+    }
+
+    /// Logarithms of the rates that the counts are compared with.
+    fn seen(&self, deep: &DeepDraw) -> Tensor<3> {
+        let log_rates = deep.log_rates.clone();
+        match &self.blur {
+            Some(blur) => blur.of_log_rates(log_rates),
+            None => log_rates,
+        }
+    }
+
     /// The encoder reads a neuron's mean count where one is missing.
     fn observed(&self, x: Tensor<3>) -> Observed {
         let log_rates = self.dynamics.baseline_log_rates().detach();
@@ -114,7 +144,7 @@ impl SequentialVae for Lfads {
     fn observe(&self, x: Tensor<3>, deep: &DeepPass, _: &mut Pass<'_>) -> Elbo {
         let n_trials = x.dims()[1] as f64;
         let weights = Observed::new(x).only_present(deep.split.weights.clone());
-        let log_rates = deep.draw.log_rates.clone();
+        let log_rates = self.seen(&deep.draw);
         let counts = deep.input.clone();
         let log_likelihood = poisson_log_likelihood(log_rates, counts, weights, self.log_dt);
         let negative = log_likelihood.neg().div_scalar(n_trials);
@@ -124,11 +154,11 @@ impl SequentialVae for Lfads {
     fn encode_shallow(&self, _: Tensor<3>, _: &Tensor<3>) {}
 
     fn misfit(&self, counts: &Tensor<3>, deep: &DeepDraw) -> Tensor<1> {
-        poisson_misfit(deep.log_rates.clone(), counts, self.log_dt)
+        poisson_misfit(self.seen(deep), counts, self.log_dt)
     }
 
     fn misfits(&self, counts: &Tensor<3>, runs: &DeepDraw) -> Tensor<2> {
-        poisson_misfits(runs.log_rates.clone(), counts, self.log_dt)
+        poisson_misfits(self.seen(runs), counts, self.log_dt)
     }
 
     fn complete(&self, (): &(), deep: DeepDraw, _: &mut Noise) -> Draw {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod blur;
 mod calcium_model;
 mod calibration;
 mod checkpoint;
@@ -33,6 +34,7 @@ mod vae;
 mod zig;
 
 pub use batch::TrainData;
+pub use blur::Blur;
 pub use calcium_model::{CalciumModel, NeuronCalcium, TrialStart};
 pub use calibration::Ranks;
 pub use controller::{ControllerConfig, InferredInputs};

@@ -10,10 +10,11 @@ use common::{
     DT_S, INDICATOR, driven_dynamics, dynamics, edgeworth, gaussian, gaussian_with, ladder_with,
 };
 use model::{
-    CalciumModel, CountLadderConfig, DeepDraw, DeepPass, DropoutMode, DynamicsConfig,
+    Blur, CalciumModel, CountLadderConfig, DeepDraw, DeepPass, DropoutMode, DynamicsConfig,
     ExternalConfig, FluorStatistics, InputPriorKind, Ladder, Noise, Pass, SequentialVae, Stream,
     Task, Term, TermWeights,
 };
+use ndarray::Array2;
 
 /// Half the distance of the two losses that make a difference.
 const STEP: f64 = 1e-3;
@@ -166,6 +167,18 @@ fn some_fluorescence() -> Tensor<3> {
 #[test]
 fn lfads() {
     check(&common::lfads(&device()), &Evaluation::joint(some_counts()));
+}
+
+/// Rates that are seen through a blur, of each neuron its own.
+#[test]
+fn lfads_of_expected_counts() {
+    let weights = Array2::from_shape_fn((5, 6), |(k, neuron)| 0.1 + ((3 * k + neuron) % 4) as f32);
+    for dynamics in [dynamics(), driven_dynamics()] {
+        let model = common::lfads_with(dynamics, &device());
+        let blur = Blur::new(&weights).expect("weights above 0");
+        let model = model.seen_through(Some(blur)).expect("of six neurons");
+        check(&model, &Evaluation::joint(some_counts()));
+    }
 }
 
 #[test]

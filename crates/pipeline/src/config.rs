@@ -134,6 +134,8 @@ pub struct CalibrationConfig {
     pub spike_size: Option<f64>,
     /// What calcium is there when a trial starts.
     pub start: StartConfig,
+    /// Whether rates are blurred as the spike network's answers are before the two are compared.
+    pub blur: bool,
 }
 
 impl Default for CalibrationConfig {
@@ -146,6 +148,7 @@ impl Default for CalibrationConfig {
             baseline_window_s: 60.0,
             spike_size: None,
             start: StartConfig::Auto,
+            blur: true,
         }
     }
 }

@@ -153,12 +153,12 @@ impl Observations {
     }
 
     fn read(&self, model: &ModelConfig, pieces: &[Piece]) -> Result<Pieces> {
-        if let Some(ByNetwork { spikes, .. }) = self.network() {
+        if let Some(ByNetwork { spikes, blur, .. }) = self.network() {
             let shown = self.shown(pieces, |trial, frame, neuron| {
                 spikes[[trial, frame, neuron]]
             });
             return Ok(Pieces {
-                reading: Reading::of_expected(shown, self.recording.dt_s),
+                reading: Reading::of_expected(shown, self.recording.dt_s, blur.clone()),
                 before: None,
             });
         }

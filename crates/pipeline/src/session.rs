@@ -148,7 +148,9 @@ pub fn infer(
     memory::give_back();
     let (n_neurons, calibration) = (recording.n_neurons(), record.calibration.as_ref());
     let calcium = calibration.map(Calibration::calcium);
-    let setting = Setting::of_sizes(n_neurons, calcium, record.source.dt_s);
+    let network = calibrated.as_ref().and_then(|c| c.network.as_ref());
+    let blur = network.and_then(|network| network.blur.clone());
+    let setting = Setting::of_sizes(n_neurons, calcium, record.source.dt_s).with_blur(blur);
     let config = &record.model_config;
     let (of, search) = (record.identity()?, record.config.search);
     let model = config.load(&setting, device, &folder.weights(), &of, search)?;

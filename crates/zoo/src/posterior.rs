@@ -78,7 +78,8 @@ impl ModelConfig {
             Self::Lfads(_) | Self::OasisLfads(_) | Self::NetworkLfads(_) => {
                 let dynamics = self.dynamics().clone();
                 let config = LfadsConfig { dynamics };
-                task.run(config.init(&statistics.mean_counts, dt_s, seed, device)?)
+                let model = config.init(&statistics.mean_counts, dt_s, seed, device)?;
+                task.run(model.seen_through(setting.blur().cloned())?)
             }
             Self::ZigLfads(config) => {
                 task.run(config.init(setting.events(self.name())?, dt_s, seed, device)?)

@@ -2,7 +2,7 @@
 
 use baselines::{Data, deconvolve_counts};
 use calcium::Ar2;
-use model::{CalciumModel, EventStatistics, FluorStatistics, Indicator, ZigLfadsConfig};
+use model::{Blur, CalciumModel, EventStatistics, FluorStatistics, Indicator, ZigLfadsConfig};
 use ndarray::{Array3, ArrayView3, Axis, s};
 
 use crate::activity::expected_spikes;
@@ -19,6 +19,8 @@ pub struct Reading {
     calcium: Option<CalciumModel>,
     dt_s: f64,
     deconvolved: bool,
+    /// Of expected spikes.
+    blur: Option<Blur>,
 }
 
 impl ModelConfig {
@@ -63,6 +65,7 @@ impl ModelConfig {
             calcium: calcium.filter(|_| !deconvolved).cloned(),
             dt_s,
             deconvolved,
+            blur: None,
         })
     }
 
@@ -123,13 +126,14 @@ fn deconvolve(
 
 impl Reading {
     /// Spikes that [`expected_spikes`] found, `[trial, time, neuron]` in bins of `dt_s` seconds, for a model
-    /// of spikes to read.
-    pub fn of_expected(spikes: Array3<f32>, dt_s: f64) -> Self {
+    /// of spikes to read; and how they are blurred, where that is known.
+    pub fn of_expected(spikes: Array3<f32>, dt_s: f64, blur: Option<Blur>) -> Self {
         Self {
             values: spikes,
             calcium: None,
             dt_s,
             deconvolved: true,
+            blur,
         }
     }
 
@@ -148,6 +152,7 @@ impl Reading {
             },
             events: self.deconvolved.then(|| EventStatistics::measure(train)),
             calcium: self.calcium.clone(),
+            blur: self.blur.clone(),
         }
     }
 
@@ -179,6 +184,8 @@ pub struct Setting {
     statistics: FluorStatistics,
     /// Known where the model reads what was deconvolved.
     events: Option<EventStatistics>,
+    /// Known where it reads expected spikes.
+    blur: Option<Blur>,
 }
 
 impl Setting {
@@ -197,7 +204,19 @@ impl Setting {
                 least: vec![0.5; n_neurons],
                 mean_excess: vec![0.5; n_neurons],
             }),
+            blur: None,
         }
+    }
+
+    /// The same of expected spikes that are blurred so.
+    #[must_use]
+    pub fn with_blur(self, blur: Option<Blur>) -> Self {
+        Self { blur, ..self }
+    }
+
+    /// How what is read is blurred, where that is known.
+    pub fn blur(&self) -> Option<&Blur> {
+        self.blur.as_ref()
     }
 
     /// The events that a model of such reads.

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 mod affine;
 mod backward;
+mod blur;
 mod cell;
 mod controlled;
 mod elementwise;
@@ -29,6 +30,7 @@ mod spike_loop;
 
 pub use affine::{AffineGradients, AffineShape, Offset, affine, affine_gradient};
 pub use backward::{GruGradients, Upstream, backward};
+pub use blur::{blur, blur_gradient};
 pub use controlled::{
     ControlledGradients, ControlledOutput, ControlledShape, ControlledSlices, ControlledTrace,
     ControlledUpstream, controlled, controlled_gradient, controlled_reference,

@@ -292,6 +292,26 @@ pub fn ar1_filter<F: Real>(s: &[F], initial: &[F], g: &[F]) -> Vec<F> {
     y
 }
 
+/// The weighted mean of the bins around each, as `blur`.
+pub fn blur<F: Real>(x: &[F], weights: &[F], [n_bins, n_trials, n_neurons]: [usize; 3]) -> Vec<F> {
+    let half = weights.len() / n_neurons / 2;
+    let one = |bin: usize, trial: usize, neuron: usize| {
+        let mut sums = [F::from_f64(0.0); 2];
+        for other in bin.saturating_sub(half)..n_bins.min(bin + half + 1) {
+            let w = weights[(other + half - bin) * n_neurons + neuron];
+            sums[0] += w * x[(other * n_trials + trial) * n_neurons + neuron];
+            sums[1] += w;
+        }
+        sums[0] / sums[1]
+    };
+    let of_bin =
+        |bin| (0..n_trials).flat_map(move |trial| (0..n_neurons).map(move |n| (bin, trial, n)));
+    (0..n_bins)
+        .flat_map(of_bin)
+        .map(|(bin, trial, neuron)| one(bin, trial, neuron))
+        .collect()
+}
+
 /// s·ln μ − μ − ln Γ(s + 1) of one count, as `poisson_log_prob`.
 pub fn poisson_log_prob<F: Real>(log_mean: F, s: F) -> F {
     s * log_mean - log_mean.exp() - ln_gamma_1p(s)

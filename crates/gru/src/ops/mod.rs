@@ -359,6 +359,27 @@ pub fn ar1_filter(s: Tensor<3>, initial: Tensor<2>, g: &[f32]) -> Tensor<3> {
     plain::ar1_filter(s, initial, g)
 }
 
+/// Blurs along time: `y_t` = Σ_k `w_k` `x_{t+k−h}` / Σ_k `w_k`, both over the bins that there are. Of 2h + 1 weights for
+/// each neuron, the one in the middle is that of the bin itself.
+///
+/// Gradients flow to `x` (the same blur the other way round), not to the weights.
+///
+/// # Shapes
+/// `x` and result: `[time, trial, neuron]`, `weights`: `[2h + 1, neuron]`, row by row.
+/// # Panics
+/// If the weights are not an odd number for each neuron.
+pub fn blur(x: Tensor<3>, weights: &[f32]) -> Tensor<3> {
+    let [_, _, n_neurons] = x.dims();
+    let n_delays = weights.len() / n_neurons.max(1) / 2 * 2 + 1;
+    check("weights", [weights.len()], [n_delays * n_neurons]);
+    #[cfg(feature = "flex")]
+    if has_fused(&x) {
+        let y = <Dispatch as FusedElementwise>::blur(x.into_dispatch(), weights.to_vec());
+        return Tensor::from_dispatch(y);
+    }
+    plain::blur(x, weights)
+}
+
 /// Log-likelihood of real-valued counts under a Poisson process: Σ w·(s·ln μ − μ − ln Γ(s + 1)),
 /// with ln μ = log-rate + `log_exposure`.
 ///

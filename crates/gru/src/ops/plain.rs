@@ -172,6 +172,27 @@ pub fn ar1_filter(s: Tensor<3>, initial: Tensor<2>, g: &[f32]) -> Tensor<3> {
     Tensor::stack(outputs.collect(), 0)
 }
 
+/// See [`crate::blur`].
+pub fn blur(x: Tensor<3>, weights: &[f32]) -> Tensor<3> {
+    let [n_bins, n_trials, n_neurons] = x.dims();
+    let device = x.device();
+    let half = weights.len() / n_neurons / 2;
+    let beyond = |x: Tensor<3>| {
+        let [_, n_trials, n_neurons] = x.dims();
+        let nothing = Tensor::zeros([half, n_trials, n_neurons], &device);
+        Tensor::cat(vec![nothing.clone(), x, nothing], 0)
+    };
+    let (x, ones) = (beyond(x), beyond(Tensor::ones([n_bins, 1, 1], &device)));
+    let mut sum = Tensor::zeros([n_bins, n_trials, n_neurons], &device);
+    let mut whole = Tensor::zeros([n_bins, 1, n_neurons], &device);
+    for (delay, weights) in weights.chunks_exact(n_neurons).enumerate() {
+        let weights = Tensor::<1>::from_floats(weights, &device).unsqueeze::<3>();
+        sum = sum + x.clone().narrow(0, delay, n_bins) * weights.clone();
+        whole = whole + ones.clone().narrow(0, delay, n_bins) * weights;
+    }
+    sum / whole
+}
+
 /// See [`crate::poisson_log_likelihood`].
 pub fn poisson_log_likelihood(
     log_rates: Tensor<3>,

@@ -2,8 +2,8 @@
 
 use gru::kernels::{
     AffineShape, GaussianSlices, Isa, Offset, PoissonSlices, affine, ar1_filter,
-    ar1_filter_gradient, gaussian_gradient, gaussian_log_likelihood, poisson_gradient_counts,
-    poisson_gradient_log_rates, poisson_log_likelihood, reference,
+    ar1_filter_gradient, blur, blur_gradient, gaussian_gradient, gaussian_log_likelihood,
+    poisson_gradient_counts, poisson_gradient_log_rates, poisson_log_likelihood, reference,
 };
 use proptest::prelude::*;
 
@@ -32,6 +32,23 @@ proptest! {
             let want = differences(&arguments, argument, |changed| dot(&run(changed), &upstream));
             assert_close("gradient", gradient, &want, 1e-5);
         }
+    }
+
+    #[test]
+    fn blur_and_gradient_match_the_reference(
+        n_bins in 1..20_usize, n_trials in 1..5_usize, n_neurons in 1..20_usize, half in 0..12_usize, seed in 0..1000_u64,
+    ) {
+        let shape = [n_bins, n_trials, n_neurons];
+        let n = n_bins * n_trials * n_neurons;
+        let weights = noise((2 * half + 1) * n_neurons, seed + 1, 1.0);
+        let weights: Vec<f64> = weights.iter().map(|w| 0.1 + w.abs()).collect();
+        let (arguments, upstream) = ([noise(n, seed, 1.0)], noise(n, seed + 2, 1.0));
+        let run = |arguments: &[Vec<f64>; 1]| reference::blur(&arguments[0], &weights, shape);
+        let y = blur(&single(&arguments[0]), &single(&weights), shape);
+        assert_close("y", &y, &run(&arguments), 1e-5);
+        let gradient = blur_gradient(&single(&upstream), &single(&weights), shape);
+        let want = differences(&arguments, 0, |changed| dot(&run(changed), &upstream));
+        assert_close("gradient", &gradient, &want, 1e-5);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use calcium::network::{LogNormal, SpikeNetwork};
 use calcium::trials::trials;
 use calcium::{Ar1, Ar2, CalciumError, Inference, InferredSpikes};
 use data::{Recording, Units};
+use model::Blur;
 
+use super::blur::{self, Seen};
 use super::draw_together::draw_together;
 use super::evidence::{self, Asked};
 use super::in_turn::stride;
@@ -56,7 +58,11 @@ impl Calibrated {
         warn_of_dimming(recording, baselines);
         let calibration = choose(&|| found.calibrate(recording, config, own))?;
         found.count_by(&calibration);
-        Ok(found.with(calibration))
+        let blur = match config.blur {
+            true => found.blur(recording, config, own, &calibration)?,
+            false => None,
+        };
+        Ok(found.with(calibration, blur))
     }
 }
 
@@ -290,7 +296,41 @@ impl Found {
         }
     }
 
-    fn with(self, calibration: Calibration) -> Calibrated {
+    /// How its expected spikes are blurred.
+    fn blur(
+        &self,
+        recording: &Recording,
+        config: &CalibrationConfig,
+        own: Own,
+        calibration: &Calibration,
+    ) -> Result<Option<Blur>> {
+        let dt_s = recording.dt_s;
+        let told = (calibration.tau_s, calibration.rise_s);
+        let starts = self.layout.starts();
+        let seen = |number: usize| {
+            let neuron = &self.neurons[number];
+            let is_known = neuron.fires && !calibration.uncalibrated.contains(&number);
+            let is_whole = stride(&self.layout.join(recording, number)) == 1;
+            is_known.then(|| {
+                let (decay_s, rise_s) = neuron.kinetics(dt_s, told, own);
+                Seen {
+                    decay_s,
+                    rise_s,
+                    size: calibration.spike_size[number].into(),
+                    noise_sd: neuron.noise_sd,
+                    expected: &neuron.expected,
+                    starts: &starts,
+                    is_whole,
+                }
+            })
+        };
+        let neurons: Vec<Option<Seen>> = (0..self.neurons.len()).map(seen).collect();
+        blur::measure(&neurons, dt_s, |trace| {
+            inference(config, dt_s, trace.len(), &[0])?.infer(trace)
+        })
+    }
+
+    fn with(self, calibration: Calibration, blur: Option<Blur>) -> Calibrated {
         let layout = self.layout;
         let spikes = layout.split(self.neurons.iter().map(|neuron| &neuron.expected[..]));
         let calcium = layout.split(self.neurons.iter().map(|neuron| &neuron.calcium[..]));
@@ -303,7 +343,11 @@ impl Found {
             calibration,
             layout,
             calcium: None,
-            network: Some(ByNetwork { spikes, calcium }),
+            network: Some(ByNetwork {
+                spikes,
+                calcium,
+                blur,
+            }),
         }
     }
 }
@@ -408,16 +452,23 @@ impl Neuron {
         (self.fires && slope.is_finite() && slope > 0.0).then_some(slope)
     }
 
-    /// How its spikes rise and decay; a rise of its own that is over within half a frame is none.
-    fn kernel(&self, dt_s: f64, known: &Known, own: Own) -> Result<Ar2, CalciumError> {
+    /// How its spikes decay and rise, s, where those of all are `told`; a rise of its own that is over within half a frame is
+    /// none.
+    fn kinetics(&self, dt_s: f64, told: (f64, Option<f64>), own: Own) -> (f64, Option<f64>) {
         let decay_s = match own.decay {
             true => self.decay_s.median,
-            false => known.tau_s,
+            false => told.0,
         };
         let rise_s = match own.rise {
             true => Some(self.rise_s.median.min(MOST_RISE * decay_s)).filter(|r| *r > 0.5 * dt_s),
-            false => known.rise_s,
+            false => told.1,
         };
+        (decay_s, rise_s)
+    }
+
+    /// The same per frame.
+    fn kernel(&self, dt_s: f64, known: &Known, own: Own) -> Result<Ar2, CalciumError> {
+        let (decay_s, rise_s) = self.kinetics(dt_s, (known.tau_s, known.rise_s), own);
         if let Some(rise_s) = rise_s {
             return Ar2::from_taus(decay_s, rise_s, dt_s, known.discretisation);
         }

@@ -10,10 +10,12 @@
 use std::ops::Range;
 
 use calcium::counts::{SpikeResponse, Trace};
-use calcium::estimate::{gaussian_smoothing, median};
+use calcium::estimate::median;
 use calcium::trials::trials;
 use calcium::{Ar2, CalciumError};
 use rayon::prelude::*;
+
+use super::rates::rates;
 
 /// Frames of a trace that are asked, and how many of them lie together.
 const MAX_FRAMES: usize = 3000;
@@ -24,11 +26,10 @@ const MIN_ANSWERS: usize = 5;
 /// Spikes that the network expects over those that are found: where they are less, the indicator is none that the likelihood
 /// knows.
 const LEAST_RATIO: f64 = 0.8;
-/// The rate of a neuron is its expected spikes, smoothed by this, s, with some of their mean. Less smoothing believes the network's
+/// The rate of a neuron is its expected spikes, smoothed by this, s. Less smoothing believes the network's
 /// own counts, more takes bursts for large spikes: simulated populations of one seed each, at one to eight noise SDs a
 /// spike, are right within a tenth.
 const SMOOTHING_S: f64 = 0.35;
-const OF_MEAN: f64 = 0.1;
 /// No rate is less than this many spikes a frame.
 const LEAST_RATE: f64 = 1e-5;
 /// Of fewer expected spikes there is no telling.
@@ -114,7 +115,7 @@ impl Asked<'_> {
             is_decided,
             drawn: self.drawn * expected,
         };
-        let rates = self.rates(dt_s)?;
+        let rates = rates(self.expected, self.starts, SMOOTHING_S / dt_s)?;
         let evidence = |log_factor: f64| -> Result<f64, CalciumError> {
             let hypothesis = self.hypothesis(&rates, log_factor.exp());
             let of_piece = |piece: &Range<usize>| hypothesis.log_evidence(piece.clone());
@@ -149,25 +150,6 @@ impl Asked<'_> {
         // Not always the first of a step: that may be the first part of every trial.
         let one_of = |(k, some): (usize, &[Range<usize>])| some[k % some.len()].clone();
         all.chunks(step).enumerate().map(one_of).collect()
-    }
-
-    /// Spikes per frame as the network counts them; their mean far from any that it could count.
-    fn rates(&self, dt_s: f64) -> Result<Vec<f64>, CalciumError> {
-        let numbers = || self.expected.iter().filter(|e| !e.is_nan());
-        let mean = numbers().map(|&e| f64::from(e)).sum::<f64>() / numbers().count() as f64;
-        let mut rates = Vec::with_capacity(self.expected.len());
-        for trial in trials(self.expected.len(), self.starts) {
-            let expected: Vec<f64> = self.expected[trial].iter().map(|&e| e.into()).collect();
-            match expected.iter().all(|e| e.is_nan()) {
-                true => rates.extend(expected.iter().map(|_| mean)),
-                false => rates.extend(gaussian_smoothing(&expected, SMOOTHING_S / dt_s)?),
-            }
-        }
-        let mixed = |rate: f64| match rate.is_nan() {
-            true => mean,
-            false => (1.0 - OF_MEAN) * rate + OF_MEAN * mean,
-        };
-        Ok(rates.into_iter().map(mixed).collect())
     }
 
     /// Spikes are `factor` times as large as the network has them, and as many fewer.

@@ -1,5 +1,6 @@
 //! From a recording's fluorescence to units of one spike above a baseline, and back.
 
+mod blur;
 mod by_network;
 mod draw_together;
 mod evidence;
@@ -8,6 +9,7 @@ mod in_turn;
 mod innovations;
 mod measure;
 mod network;
+mod rates;
 mod shots;
 
 use std::ops::Range;
@@ -17,7 +19,7 @@ use calcium::estimate::median;
 use calcium::oasis::Ar1Problem;
 use calcium::{Ar1, Ar2, Discretisation, dimmed_to, dimming};
 use data::{Recording, Traces, Units};
-use model::{CalciumModel, Indicator};
+use model::{Blur, CalciumModel, Indicator};
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +93,8 @@ pub struct ByNetwork {
     pub spikes: Array3<f32>,
     /// The fluorescence above the baseline that they explain, in the recording's units.
     pub calcium: Array3<f32>,
+    /// How the spikes are blurred, if that was asked.
+    pub blur: Option<Blur>,
 }
 
 impl Calibrated {

@@ -16,6 +16,8 @@ use crate::kernels::{self, GaussianSlices, Isa, PoissonSlices};
 pub(in crate::ops) trait FusedElementwise: Backend {
     fn ar1(s: FloatTensor<Self>, initial: FloatTensor<Self>, g: Vec<f32>) -> FloatTensor<Self>;
 
+    fn blur(x: FloatTensor<Self>, weights: Vec<f32>) -> FloatTensor<Self>;
+
     /// `weights` get no gradient.
     fn poisson(
         log_rates: FloatTensor<Self>,
@@ -39,6 +41,12 @@ impl FusedElementwise for Flex {
         let mut y = vec![0.0; values(&s).len()];
         kernels::ar1_filter(values(&s), values(&initial), &g, &mut y);
         like(y, &s)
+    }
+
+    fn blur(x: FlexTensor, weights: Vec<f32>) -> FlexTensor {
+        count_run();
+        let x = x.to_contiguous();
+        like(kernels::blur(values(&x), &weights, three(&x)), &x)
     }
 
     fn poisson(
@@ -128,6 +136,19 @@ impl<C: CheckpointStrategy> FusedElementwise for Autodiff<Flex, C> {
         }
     }
 
+    fn blur(x: FloatTensor<Self>, weights: Vec<f32>) -> FloatTensor<Self> {
+        let (x, x_node) = x.into_parts();
+        let out = Flex::blur(x, weights.clone());
+        match BlurBackward
+            .prepare::<C>([x_node])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prepared) => prepared.finish(weights, out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
     fn poisson(
         log_rates: FloatTensor<Self>,
         counts: FloatTensor<Self>,
@@ -190,6 +211,23 @@ impl Backward<Flex, 2> for Ar1Backward {
 }
 
 #[derive(Debug)]
+struct BlurBackward;
+
+impl Backward<Flex, 1> for BlurBackward {
+    type State = Vec<f32>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let shape = three(&upstream);
+        let [x] = ops.parents.map(|parent| parent.map(|node| node.id));
+        if x.is_some() {
+            let dx = kernels::blur_gradient(values(&upstream), &ops.state, shape);
+            register(grads, x, dx, shape);
+        }
+    }
+}
+
+#[derive(Debug)]
 struct PoissonBackward;
 
 impl Backward<Flex, 2> for PoissonBackward {
@@ -225,6 +263,12 @@ impl Backward<Flex, 2> for GaussianBackward {
         register(grads, mean, by_mean, [shape[0], shape[1], shape[2]]);
         register(grads, log_sd, by_log_sd, [shape[2]]);
     }
+}
+
+/// Bins, trials, neurons.
+fn three(tensor: &FlexTensor) -> [usize; 3] {
+    let shape = tensor.shape();
+    [shape[0], shape[1], shape[2]]
 }
 
 /// The number of a tensor that has one.
