@@ -5,13 +5,14 @@ use ndarray::Array2;
 
 use crate::error::ModelError;
 
-/// No blurred rate is less, Hz: its logarithm must be a number.
-const LEAST_RATE: f64 = 1e-12;
+/// Logarithms of rates, Hz, are held between these: those of blurred ones are numbers then.
+const LOG_RATES: [f64; 2] = [-27.0, 80.0];
 
 /// Where a spike is expected that was in another bin, of each neuron.
 ///
 /// Whoever reads spikes from fluorescence knows when one was only nearly, and spreads what is expected of it over the bins
-/// around. A model that takes these for counts learns rates that are blurred as they are: E\[s_t\] = Σ_k w_k λ_{t+k−h} dt.
+/// around. A model that takes these for counts learns rates that are blurred as they are:
+/// E\[s_t\] = dt Σ_k w_k λ_{t+k−h} / Σ_k w_k, over the bins that a trial has.
 /// One that compares them with its rates *after the same blur* learns the rates themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blur {
@@ -50,16 +51,10 @@ impl Blur {
         self.n_neurons
     }
 
-    /// The weights of a neuron, as they were given.
-    pub fn weights(&self, neuron: usize) -> Vec<f32> {
-        let of_neuron = self.weights.iter().skip(neuron);
-        of_neuron.step_by(self.n_neurons.max(1)).copied().collect()
-    }
-
     /// Logarithms of the rates, `[time, trial, neuron]`, as they are seen.
     pub(crate) fn of_log_rates(&self, log_rates: Tensor<3>) -> Tensor<3> {
-        let blurred = gru::blur(log_rates.exp(), &self.weights);
-        blurred.clamp_min(LEAST_RATE).log()
+        let [least, most] = LOG_RATES;
+        gru::blur(log_rates.clamp(least, most).exp(), &self.weights).log()
     }
 }
 

@@ -93,7 +93,7 @@ pub struct Lfads {
 }
 
 impl Lfads {
-    /// The same for counts that are expected ones, which `blur` describes: E[counts_t] = (blur ∗ λ)_t dt.
+    /// The same for counts that are expected ones, which `blur` describes.
     ///
     /// # Errors
     /// [`ModelError::Data`] for a blur of another number of neurons.

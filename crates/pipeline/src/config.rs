@@ -134,8 +134,10 @@ pub struct CalibrationConfig {
     pub spike_size: Option<f64>,
     /// What calcium is there when a trial starts.
     pub start: StartConfig,
-    /// Whether rates are blurred as the spike network's answers are before the two are compared.
-    pub blur: bool,
+    /// Whether rates are blurred as the spike network's answers are before the two are compared; absent: they are in a new fit of
+    /// a model that reads those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blur: Option<bool>,
 }
 
 impl Default for CalibrationConfig {
@@ -148,7 +150,7 @@ impl Default for CalibrationConfig {
             baseline_window_s: 60.0,
             spike_size: None,
             start: StartConfig::Auto,
-            blur: true,
+            blur: None,
         }
     }
 }

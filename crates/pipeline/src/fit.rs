@@ -71,6 +71,9 @@ impl Prepared {
                 "{model} knows of no rise, and `tau_rise_s` is {rise_s}: leave it out, or take count-ladder, oasis-lfads or zig-lfads"
             );
         }
+        if model == ModelName::NetworkLfads {
+            config.calibration.blur.get_or_insert(true);
+        }
         let (cut, held_out) = hold_out(&recording, &mut config, model)?;
         let seen = held_out.seen(&cut);
         let calibrated = if model.reads_spikes() {

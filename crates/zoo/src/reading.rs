@@ -215,7 +215,7 @@ impl Setting {
     }
 
     /// How what is read is blurred, where that is known.
-    pub fn blur(&self) -> Option<&Blur> {
+    pub(crate) fn blur(&self) -> Option<&Blur> {
         self.blur.as_ref()
     }
 

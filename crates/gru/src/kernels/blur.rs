@@ -14,13 +14,9 @@ pub fn blur(x: &[f32], weights: &[f32], shape: [usize; 3]) -> Vec<f32> {
     let blur = Blur::new(x, weights, shape);
     in_chunks(x.len(), blur.bin_len(), |bin, y| {
         for (delay, source) in blur.around(bin) {
-            let weights = blur.weights(delay);
-            add_weighted(y, blur.bin(x, source), weights);
+            add_weighted(y, blur.bin(x, source), blur.weights(delay));
         }
-        let shares = blur.shares(bin);
-        for y in y.chunks_exact_mut(shares.len()) {
-            y.iter_mut().zip(&shares).for_each(|(y, share)| *y *= share);
-        }
+        multiply(y, blur.shares(bin));
     })
 }
 
@@ -30,18 +26,26 @@ pub fn blur(x: &[f32], weights: &[f32], shape: [usize; 3]) -> Vec<f32> {
 /// As there.
 pub fn blur_gradient(dy: &[f32], weights: &[f32], shape: [usize; 3]) -> Vec<f32> {
     let blur = Blur::new(dy, weights, shape);
+    let of_sums = in_chunks(dy.len(), blur.bin_len(), |bin, of_sum| {
+        of_sum.copy_from_slice(blur.bin(dy, bin));
+        multiply(of_sum, blur.shares(bin));
+    });
     in_chunks(dy.len(), blur.bin_len(), |bin, dx| {
         for (delay, target) in blur.around(bin) {
             // What x_t adds to y_s it adds with the weight of t as seen from s.
-            let mut weights = blur.weights(2 * blur.half - delay).to_vec();
-            let shares = blur.shares(target);
-            weights
-                .iter_mut()
-                .zip(&shares)
-                .for_each(|(w, share)| *w *= share);
-            add_weighted(dx, blur.bin(dy, target), &weights);
+            let weights = blur.weights(2 * blur.half - delay);
+            add_weighted(dx, blur.bin(&of_sums, target), weights);
         }
     })
+}
+
+/// Multiplies every trial of a bin, each neuron by its share.
+fn multiply(y: &mut [f32], shares: &[f32]) {
+    for y in y.chunks_exact_mut(shares.len()) {
+        for (y, share) in y.iter_mut().zip(shares) {
+            *y *= share;
+        }
+    }
 }
 
 /// Adds to every trial of a bin those of another, each neuron by its weight.
@@ -62,25 +66,40 @@ struct Blur<'a> {
     n_bins: usize,
     n_trials: usize,
     n_neurons: usize,
+    /// What each neuron's sum is multiplied by, `[time, neuron]`.
+    shares: Vec<f32>,
 }
 
 impl<'a> Blur<'a> {
     fn new(x: &[f32], weights: &'a [f32], shape: [usize; 3]) -> Self {
         let [n_bins, n_trials, n_neurons] = shape;
         check_len("x", x, n_bins * n_trials * n_neurons);
-        let n_delays = weights.len() / n_neurons.max(1);
+        let n_delays = weights.len() / n_neurons;
         assert!(
             n_delays % 2 == 1 && weights.len() == n_delays * n_neurons,
             "weights of a blur are an odd number for each of {n_neurons} neurons, not {}",
             weights.len()
         );
-        Self {
+        let blur = Self {
             weights,
             half: n_delays / 2,
             n_bins,
             n_trials,
             n_neurons,
+            shares: Vec::new(),
+        };
+        let mut shares = vec![0.0_f32; n_bins * n_neurons];
+        for (bin, shares) in shares.chunks_exact_mut(n_neurons).enumerate() {
+            for (delay, _) in blur.around(bin) {
+                for (sum, w) in shares.iter_mut().zip(blur.weights(delay)) {
+                    *sum += w;
+                }
+            }
+            for sum in shares {
+                *sum = sum.recip();
+            }
         }
+        Self { shares, ..blur }
     }
 
     fn bin_len(&self) -> usize {
@@ -95,27 +114,15 @@ impl<'a> Blur<'a> {
         &self.weights[delay * self.n_neurons..(delay + 1) * self.n_neurons]
     }
 
+    fn shares(&self, bin: usize) -> &[f32] {
+        &self.shares[bin * self.n_neurons..(bin + 1) * self.n_neurons]
+    }
+
     /// Numbers of the weights that reach a bin from `bin`, and that bin.
-    fn around(&self, bin: usize) -> impl Iterator<Item = (usize, usize)> + use<'a> {
+    fn around(&self, bin: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (half, n_bins) = (self.half, self.n_bins);
         let first = half.saturating_sub(bin);
         let end = (2 * half + 1).min(n_bins + half - bin);
         (first..end).map(move |delay| (delay, bin + delay - half))
-    }
-
-    /// What each neuron's sum is multiplied by.
-    fn shares(&self, bin: usize) -> Vec<f32> {
-        let mut shares = vec![0.0; self.n_neurons];
-        for (delay, _) in self.around(bin) {
-            let weights = self.weights(delay);
-            shares
-                .iter_mut()
-                .zip(weights)
-                .for_each(|(sum, w)| *sum += w);
-        }
-        for sum in &mut shares {
-            *sum = sum.recip();
-        }
-        shares
     }
 }

@@ -370,7 +370,7 @@ pub fn ar1_filter(s: Tensor<3>, initial: Tensor<2>, g: &[f32]) -> Tensor<3> {
 /// If the weights are not an odd number for each neuron.
 pub fn blur(x: Tensor<3>, weights: &[f32]) -> Tensor<3> {
     let [_, _, n_neurons] = x.dims();
-    let n_delays = weights.len() / n_neurons.max(1) / 2 * 2 + 1;
+    let n_delays = weights.len() / n_neurons / 2 * 2 + 1;
     check("weights", [weights.len()], [n_delays * n_neurons]);
     #[cfg(feature = "flex")]
     if has_fused(&x) {

@@ -8,7 +8,7 @@ use calcium::{Ar1, Ar2, CalciumError, Inference, InferredSpikes};
 use data::{Recording, Units};
 use model::Blur;
 
-use super::blur::{self, Seen};
+use super::blur::{self, Shown, Traits};
 use super::draw_together::draw_together;
 use super::evidence::{self, Asked};
 use super::in_turn::stride;
@@ -59,8 +59,9 @@ impl Calibrated {
         let calibration = choose(&|| found.calibrate(recording, config, own))?;
         found.count_by(&calibration);
         let blur = match config.blur {
-            true => found.blur(recording, config, own, &calibration)?,
-            false => None,
+            Some(true) => found.blur(recording.dt_s, config, own, &calibration)?,
+            // A fit that does not say was made before there was any.
+            Some(false) | None => None,
         };
         Ok(found.with(calibration, blur))
     }
@@ -134,6 +135,8 @@ struct Neuron {
     decay_s: LogNormal,
     /// Whether what is expected ever comes together to whole spikes.
     fires: bool,
+    /// Whether it is imaged every nth frame.
+    is_in_turn: bool,
 }
 
 /// Of a spike's calcium: its roots per frame.
@@ -196,7 +199,10 @@ impl Found {
                     inference(config, stride as f64 * dt_s, length, starts)
                 })?,
             };
-            Ok(Neuron::of(found))
+            Ok(Neuron {
+                is_in_turn: stride > 1,
+                ..Neuron::of(found)
+            })
         })?;
         Ok(Self {
             neurons: found,
@@ -299,32 +305,32 @@ impl Found {
     /// How its expected spikes are blurred.
     fn blur(
         &self,
-        recording: &Recording,
+        dt_s: f64,
         config: &CalibrationConfig,
         own: Own,
         calibration: &Calibration,
     ) -> Result<Option<Blur>> {
-        let dt_s = recording.dt_s;
         let told = (calibration.tau_s, calibration.rise_s);
         let starts = self.layout.starts();
-        let seen = |number: usize| {
+        let shown = |number: usize| {
             let neuron = &self.neurons[number];
-            let is_known = neuron.fires && !calibration.uncalibrated.contains(&number);
-            let is_whole = stride(&self.layout.join(recording, number)) == 1;
-            is_known.then(|| {
-                let (decay_s, rise_s) = neuron.kinetics(dt_s, told, own);
-                Seen {
-                    decay_s,
-                    rise_s,
-                    size: calibration.spike_size[number].into(),
-                    noise_sd: neuron.noise_sd,
-                    expected: &neuron.expected,
-                    starts: &starts,
-                    is_whole,
-                }
+            if neuron.is_in_turn {
+                return Shown::InTurn;
+            }
+            if !neuron.fires || calibration.uncalibrated.contains(&number) {
+                return Shown::Nothing;
+            }
+            let (decay_s, rise_s) = neuron.kinetics(dt_s, told, own);
+            Shown::Spikes(Traits {
+                decay_s,
+                rise_s,
+                size: calibration.spike_size[number].into(),
+                noise_sd: neuron.noise_sd,
+                expected: &neuron.expected,
+                starts: &starts,
             })
         };
-        let neurons: Vec<Option<Seen>> = (0..self.neurons.len()).map(seen).collect();
+        let neurons: Vec<Shown<'_>> = (0..self.neurons.len()).map(shown).collect();
         blur::measure(&neurons, dt_s, |trace| {
             inference(config, dt_s, trace.len(), &[0])?.infer(trace)
         })
@@ -427,6 +433,7 @@ impl Neuron {
                 false => found.spikes,
             },
             fires,
+            is_in_turn: false,
             calcium: found.calcium,
             baseline: found.baseline,
             noise_sd: found.noise_sd,
@@ -487,6 +494,7 @@ impl Neuron {
             rise_s: UNKNOWN,
             decay_s: UNKNOWN,
             fires: false,
+            is_in_turn: false,
         }
     }
 }
