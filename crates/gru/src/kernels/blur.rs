@@ -12,11 +12,12 @@ use super::pool::in_chunks;
 /// If `x` is not of that shape, or `weights` are not an odd number for each neuron.
 pub fn blur(x: &[f32], weights: &[f32], shape: [usize; 3]) -> Vec<f32> {
     let blur = Blur::new(x, weights, shape);
+    let shares = blur.shares();
     in_chunks(x.len(), blur.bin_len(), |bin, y| {
         for (delay, source) in blur.around(bin) {
             add_weighted(y, blur.bin(x, source), blur.weights(delay));
         }
-        multiply(y, blur.shares(bin));
+        multiply(y, blur.row(&shares, bin));
     })
 }
 
@@ -26,9 +27,10 @@ pub fn blur(x: &[f32], weights: &[f32], shape: [usize; 3]) -> Vec<f32> {
 /// As there.
 pub fn blur_gradient(dy: &[f32], weights: &[f32], shape: [usize; 3]) -> Vec<f32> {
     let blur = Blur::new(dy, weights, shape);
+    let shares = blur.shares();
     let of_sums = in_chunks(dy.len(), blur.bin_len(), |bin, of_sum| {
         of_sum.copy_from_slice(blur.bin(dy, bin));
-        multiply(of_sum, blur.shares(bin));
+        multiply(of_sum, blur.row(&shares, bin));
     });
     in_chunks(dy.len(), blur.bin_len(), |bin, dx| {
         for (delay, target) in blur.around(bin) {
@@ -66,8 +68,6 @@ struct Blur<'a> {
     n_bins: usize,
     n_trials: usize,
     n_neurons: usize,
-    /// What each neuron's sum is multiplied by, `[time, neuron]`.
-    shares: Vec<f32>,
 }
 
 impl<'a> Blur<'a> {
@@ -80,26 +80,13 @@ impl<'a> Blur<'a> {
             "weights of a blur are an odd number for each of {n_neurons} neurons, not {}",
             weights.len()
         );
-        let blur = Self {
+        Self {
             weights,
             half: n_delays / 2,
             n_bins,
             n_trials,
             n_neurons,
-            shares: Vec::new(),
-        };
-        let mut shares = vec![0.0_f32; n_bins * n_neurons];
-        for (bin, shares) in shares.chunks_exact_mut(n_neurons).enumerate() {
-            for (delay, _) in blur.around(bin) {
-                for (sum, w) in shares.iter_mut().zip(blur.weights(delay)) {
-                    *sum += w;
-                }
-            }
-            for sum in shares {
-                *sum = sum.recip();
-            }
         }
-        Self { shares, ..blur }
     }
 
     fn bin_len(&self) -> usize {
@@ -111,11 +98,28 @@ impl<'a> Blur<'a> {
     }
 
     fn weights(&self, delay: usize) -> &'a [f32] {
-        &self.weights[delay * self.n_neurons..(delay + 1) * self.n_neurons]
+        self.row(self.weights, delay)
     }
 
-    fn shares(&self, bin: usize) -> &[f32] {
-        &self.shares[bin * self.n_neurons..(bin + 1) * self.n_neurons]
+    /// Of each neuron one number.
+    fn row<'x>(&self, x: &'x [f32], row: usize) -> &'x [f32] {
+        &x[row * self.n_neurons..(row + 1) * self.n_neurons]
+    }
+
+    /// What each neuron's sum is multiplied by, `[time, neuron]`.
+    fn shares(&self) -> Vec<f32> {
+        let mut shares = vec![0.0_f32; self.n_bins * self.n_neurons];
+        for (bin, shares) in shares.chunks_exact_mut(self.n_neurons).enumerate() {
+            for (delay, _) in self.around(bin) {
+                for (sum, w) in shares.iter_mut().zip(self.weights(delay)) {
+                    *sum += w;
+                }
+            }
+            for sum in shares {
+                *sum = sum.recip();
+            }
+        }
+        shares
     }
 
     /// Numbers of the weights that reach a bin from `bin`, and that bin.

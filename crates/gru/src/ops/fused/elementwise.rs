@@ -200,12 +200,12 @@ impl Backward<Flex, 2> for Ar1Backward {
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let upstream = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let shape = upstream.shape();
+        let shape = three(&upstream);
         let mut ds = vec![0.0; values(&upstream).len()];
         let mut d_initial = vec![0.0; shape[1] * shape[2]];
         kernels::ar1_filter_gradient(values(&upstream), &ops.state, &mut ds, &mut d_initial);
         let [s, initial] = ops.parents.map(|parent| parent.map(|node| node.id));
-        register(grads, s, ds, [shape[0], shape[1], shape[2]]);
+        register(grads, s, ds, shape);
         register(grads, initial, d_initial, [shape[1], shape[2]]);
     }
 }
@@ -259,8 +259,8 @@ impl Backward<Flex, 2> for GaussianBackward {
         let slices = ops.state.slices();
         let (by_mean, by_log_sd) = kernels::gaussian_gradient(Isa::best(), slices, upstream);
         let [mean, log_sd] = ops.parents.map(|parent| parent.map(|node| node.id));
-        let shape = ops.state.0[0].shape();
-        register(grads, mean, by_mean, [shape[0], shape[1], shape[2]]);
+        let shape = three(&ops.state.0[0]);
+        register(grads, mean, by_mean, shape);
         register(grads, log_sd, by_log_sd, [shape[2]]);
     }
 }
