@@ -14,6 +14,8 @@ pub(crate) struct Left<'a> {
     data: &'a [f32],
     row_stride: usize,
     inner_stride: usize,
+    /// Where in `data` the parts of a row's inner elements lie, each as long as the others.
+    parts: &'a [usize],
 }
 
 impl<'a> Left<'a> {
@@ -23,6 +25,15 @@ impl<'a> Left<'a> {
             data,
             row_stride: stride,
             inner_stride: 1,
+            parts: &[0],
+        }
+    }
+
+    /// Rows that consist of several of a row-major matrix, one after the other: row r of those that begin at `firsts` + r·stride.
+    pub(crate) fn rows_side_by_side(data: &'a [f32], stride: usize, firsts: &'a [usize]) -> Self {
+        Self {
+            parts: firsts,
+            ..Self::rows(data, stride)
         }
     }
 
@@ -32,6 +43,7 @@ impl<'a> Left<'a> {
             data,
             row_stride: 1,
             inner_stride: stride,
+            parts: &[0],
         }
     }
 }
@@ -269,7 +281,8 @@ fn gemm_body<S: Simd>(
             // within `size`, and panels lie one after the other.
             unsafe {
                 let tile = Tile {
-                    inner: size.inner,
+                    parts: left.parts,
+                    inner: size.inner / left.parts.len(),
                     columns,
                     a: left.data.as_ptr().add(if size.inner == 0 {
                         0
@@ -298,7 +311,7 @@ fn gemm_body<S: Simd>(
     }
 }
 
-/// The furthest element of each operand that any tile reads lies within it.
+/// The furthest element of each operand that any tile reads lies within it, and the parts of a row make a whole one.
 #[inline(always)]
 fn check_bounds(
     size: Size,
@@ -308,10 +321,17 @@ fn check_bounds(
     panel_stride: usize,
     width: usize,
 ) {
+    let n_parts = left.parts.len();
+    assert!(
+        n_parts > 0 && size.inner.is_multiple_of(n_parts),
+        "rows of unequal parts"
+    );
     if size.inner == 0 {
         return;
     }
-    let left_last = (size.rows - 1) * left.row_stride + (size.inner - 1) * left.inner_stride;
+    let last_part = left.parts.iter().copied().fold(0, usize::max);
+    let in_part = (size.inner / n_parts - 1) * left.inner_stride;
+    let left_last = last_part + (size.rows - 1) * left.row_stride + in_part;
     assert!(left_last < left.data.len(), "left operand too short");
     let last_row = (size.inner - 1) * inner_stride;
     let (full, rest) = (size.columns / width, size.columns % width);
@@ -340,7 +360,10 @@ enum TileStart {
 
 /// One block of C that is summed up in registers.
 #[derive(Clone, Copy)]
-struct Tile {
+struct Tile<'a> {
+    /// Where the parts of a row of A begin, after `a`.
+    parts: &'a [usize],
+    /// Steps of each part.
     inner: usize,
     columns: usize,
     a: *const f32,
@@ -364,9 +387,9 @@ macro_rules! with_rows {
     };
 }
 
-impl Tile {
+impl Tile<'_> {
     /// # Safety
-    /// The pointers are valid for `rows` rows, `inner` steps and `columns` ≤ two vectors.
+    /// The pointers are valid for `rows` rows, `inner` steps of each part and `columns` ≤ two vectors.
     #[inline(always)]
     unsafe fn run_rows<S: Simd>(self, simd: S, rows: usize) {
         with_rows!(self, simd, rows: 1 2 3 4 5 6 7 8 9 10 11 12);
@@ -409,20 +432,23 @@ impl Tile {
                     };
                 }
             }
-            let (mut a, mut b) = (self.a, self.b);
-            for _ in 0..self.inner {
-                let mut right = [simd.splat(0.0); V];
-                for (vector, right) in right.iter_mut().enumerate() {
-                    *right = simd.read(b.add(vector * S::LANES), lanes(vector));
-                }
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let left = simd.splat(*a.add(row * self.a_row));
-                    for (sum, right) in sums.iter_mut().zip(right) {
-                        *sum = simd.mul_add(left, right, *sum);
+            let mut b = self.b;
+            for &part in self.parts {
+                let mut a = self.a.wrapping_add(part);
+                for _ in 0..self.inner {
+                    let mut right = [simd.splat(0.0); V];
+                    for (vector, right) in right.iter_mut().enumerate() {
+                        *right = simd.read(b.add(vector * S::LANES), lanes(vector));
                     }
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let left = simd.splat(*a.add(row * self.a_row));
+                        for (sum, right) in sums.iter_mut().zip(right) {
+                            *sum = simd.mul_add(left, right, *sum);
+                        }
+                    }
+                    a = a.wrapping_add(self.a_inner);
+                    b = b.wrapping_add(self.b_inner);
                 }
-                a = a.wrapping_add(self.a_inner);
-                b = b.wrapping_add(self.b_inner);
             }
             for (row, sums) in sums.iter().enumerate() {
                 for (vector, sum) in sums.iter().enumerate() {
@@ -471,6 +497,31 @@ mod tests {
     }
 
     proptest! {
+        /// Rows side by side are those of a matrix that has them so.
+        #[test]
+        fn rows_side_by_side_are_one_row(
+            rows in 1..40_usize, columns in 1..70_usize, part in 0..20_usize, firsts in prop::collection::vec(0..9_usize, 1..6),
+            seed in 0..100_usize,
+        ) {
+            let stride = part + 2;
+            let firsts: Vec<usize> = firsts.iter().map(|first| first * stride).collect();
+            let a = values((rows + 9) * stride, seed);
+            let row = |row: usize| {
+                let from = |first: &usize| &a[first + row * stride..][..part];
+                firsts.iter().map(from).collect::<Vec<_>>().concat()
+            };
+            let whole: Vec<f32> = (0..rows).flat_map(row).collect();
+            let size = Size { rows, columns, inner: part * firsts.len() };
+            let b = values(size.inner * columns, seed + 1);
+            for isa in Isa::available() {
+                let [mut c, mut want] = [(); 2].map(|()| vec![f32::NAN; rows * columns]);
+                let right = Right::Rows(&b, columns);
+                gemm(isa, size, Left::rows_side_by_side(&a, stride, &firsts), right, &mut c, columns, Start::Zero);
+                gemm(isa, size, Left::rows(&whole, size.inner), right, &mut want, columns, Start::Zero);
+                prop_assert_eq!(&c, &want);
+            }
+        }
+
         #[test]
         fn every_layout_matches_the_triple_loop(
             rows in 1..40_usize, columns in 1..70_usize, inner in 0..40_usize, seed in 0..100_usize,

@@ -1,4 +1,4 @@
-//! Dilated convolutions over time, as matrix products over shifted rows.
+//! Dilated convolutions over time: a matrix product, whose rows are those of x at all taps side by side.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use crate::kernels::gemm::{Left, Packed, Right, Size, Start, gemm};
 use crate::kernels::pool::Buffer;
 use crate::kernels::simd::Isa;
 
-/// Rows of a tile: their sums stay in the first-level cache while the taps are added.
+/// Rows of a tile: what a layer makes of them is in the first-level cache when the next takes it.
 pub(super) const TILE_ROWS: usize = 96;
 
 /// Sizes of a convolution over the time bins of one trace.
@@ -36,7 +36,7 @@ impl ConvolutionShape {
         (first..end.max(first), (first + ahead).saturating_sub(back))
     }
 
-    /// Taps from the middle outwards: the middle one reaches every bin.
+    /// Taps in the order in which their products are added up: the middle one first.
     fn taps(&self) -> impl Iterator<Item = usize> {
         let middle = self.n_taps / 2;
         std::iter::once(middle).chain((0..self.n_taps).filter(move |tap| *tap != middle))
@@ -47,50 +47,66 @@ impl ConvolutionShape {
         &w[tap * len..(tap + 1) * len]
     }
 
-    fn pack(&self, isa: Isa, w: &[f32]) -> Vec<Packed> {
-        let pack = |tap| Packed::new(isa, self.weights_of_tap(w, tap), self.n_outputs);
-        (0..self.n_taps).map(pack).collect()
+    /// Rows of x before the first that the middle tap reads, and behind the last.
+    fn margin(&self) -> usize {
+        self.n_taps / 2 * self.dilation
     }
 }
 
 /// A convolution with its weights laid out for the matrix product.
 pub(super) struct PackedConvolution {
     shape: ConvolutionShape,
-    taps: Vec<Packed>,
+    /// Of all taps, one below the other.
+    weights: Packed,
+    /// Where each tap's row begins, after the first that any tap reads.
+    firsts: Vec<usize>,
 }
 
 impl PackedConvolution {
+    /// # Shapes
+    /// `w`: `[tap, input, output]`.
     pub(super) fn new(isa: Isa, shape: ConvolutionShape, w: &[f32]) -> Self {
         assert!(shape.n_taps % 2 == 1, "a convolution needs a middle tap");
+        let weights = shape.taps().map(|tap| shape.weights_of_tap(w, tap));
+        let first = |tap: usize| tap * shape.dilation * shape.n_inputs;
         Self {
+            weights: Packed::new(isa, &weights.collect::<Vec<_>>().concat(), shape.n_outputs),
+            firsts: shape.taps().map(first).collect(),
             shape,
-            taps: shape.pack(isa, w),
         }
     }
 
     /// Some bins of y.
     pub(super) fn run(&self, isa: Isa, bins: Range<usize>, x: &[f32], row: &[f32], y: &mut [f32]) {
-        let ConvolutionShape {
-            n_inputs,
-            n_outputs,
-            ..
-        } = self.shape;
-        let mut start = Start::Row(row);
-        for tap in self.shape.taps() {
-            let (reached, from) = self.shape.reach(tap, &bins);
-            if !reached.is_empty() {
-                let size = Size {
-                    rows: reached.len(),
-                    columns: n_outputs,
-                    inner: n_inputs,
-                };
-                let left = Left::rows(&x[from * n_inputs..], n_inputs);
-                let right = Right::Packed(&self.taps[tap]);
-                let to = &mut y[(reached.start - bins.start) * n_outputs..];
-                gemm(isa, size, left, right, to, n_outputs, start);
-            }
-            start = Start::Sum;
-        }
+        let (n_inputs, n_outputs) = (self.shape.n_inputs, self.shape.n_outputs);
+        let margin = self.shape.margin();
+        let padded;
+        let x = if bins.start >= margin && bins.end + margin <= self.shape.n_bins {
+            &x[(bins.start - margin) * n_inputs..]
+        } else {
+            padded = self.with_zeros_outside(&bins, x);
+            &padded
+        };
+        let size = Size {
+            rows: bins.len(),
+            columns: n_outputs,
+            inner: self.shape.n_taps * n_inputs,
+        };
+        let left = Left::rows_side_by_side(x, n_inputs, &self.firsts);
+        let right = Right::Packed(&self.weights);
+        gemm(isa, size, left, right, y, n_outputs, Start::Row(row));
+    }
+
+    /// What the taps read for these bins.
+    fn with_zeros_outside(&self, bins: &Range<usize>, x: &[f32]) -> Buffer {
+        let (n_inputs, margin) = (self.shape.n_inputs, self.shape.margin());
+        let mut padded = Buffer::zeros((bins.len() + 2 * margin) * n_inputs);
+        let first = bins.start.saturating_sub(margin);
+        let inside = first..(bins.end + margin).min(self.shape.n_bins);
+        let at = (first + margin - bins.start) * n_inputs;
+        let inside = &x[inside.start * n_inputs..inside.end * n_inputs];
+        padded[at..at + inside.len()].copy_from_slice(inside);
+        padded
     }
 }
 
@@ -203,14 +219,13 @@ pub(super) fn add_input_gradient(
         n_outputs: shape.n_inputs,
         ..shape
     };
-    let pack = |tap: usize| {
-        let w = shape.weights_of_tap(w, shape.n_taps - 1 - tap);
-        Packed::transposed(isa, w, shape.n_outputs)
-    };
-    let packed = PackedConvolution {
-        shape: mirrored,
-        taps: (0..shape.n_taps).map(pack).collect(),
-    };
+    let mut w_mirrored = Vec::with_capacity(w.len());
+    for tap in (0..shape.n_taps).rev() {
+        let w = shape.weights_of_tap(w, tap);
+        let column = |output: usize| w.iter().copied().skip(output).step_by(shape.n_outputs);
+        w_mirrored.extend((0..shape.n_outputs).flat_map(column));
+    }
+    let packed = PackedConvolution::new(isa, mirrored, &w_mirrored);
     let zero = Buffer::zeros(shape.n_inputs);
     let mut tile = Buffer::zeros(TILE_ROWS * shape.n_inputs);
     for first in (0..shape.n_bins).step_by(TILE_ROWS) {
