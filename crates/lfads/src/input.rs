@@ -35,7 +35,7 @@ pub struct InputArgs {
     #[serde(serialize_with = "named")]
     pub order: Option<AxisOrder>,
 
-    /// Share of the neuropil's fluorescence to subtract [default: as the file says, else 0.7 for suite2p]
+    /// Share of the neuropil's fluorescence to subtract [default: as the file says, else 0.7 of suite2p, IBL, and NWB whose series is not called corrected]
     #[arg(long, value_name = "SHARE", value_parser = range::share)]
     pub neuropil: Option<f32>,
 

@@ -196,6 +196,27 @@ const CASES: &[Case] = &[
         "deconvolve trials.h5 -o out.h5 --lambda 1 --s-min 1",
         &["--lambda", "--s-min"],
     ),
+    // What would be given in vain.
+    (
+        "deconvolve no-rate.npy -o out.h5 --rate 30 --units f --method network --lambda 1",
+        &["--lambda", "--method network", "leave one"],
+    ),
+    (
+        "deconvolve no-rate.npy -o out.h5 --rate 30 --units f --method network --tau 1",
+        &["--tau", "--method network", "leave one"],
+    ),
+    (
+        "deconvolve no-rate.npy -o out.h5 --rate 30 --units f --method oasis --indicator gcamp6f",
+        &["--indicator gcamp6f", "oasis", "--method network"],
+    ),
+    (
+        "deconvolve no-rate.npy -o out.h5 --rate 30 --indicator gcamp6f",
+        &["no-rate.npy", "gcamp6f", "--units f", "--units dff"],
+    ),
+    (
+        "simulate ring -o mouse --conditions 3",
+        &["--conditions", "continuous", "--bins"],
+    ),
     ("simulate lorenz -o out.h5 --dt 0", &["--dt", "0.00001 to"]),
     (
         "simulate lorenz -o no/such/folder/out.h5 --conditions 4 --repeats 2 --bins 5",

@@ -10,7 +10,9 @@ use burn::tensor::{
     activation::{relu, sigmoid},
 };
 
-use super::{Controlled, ControlledArguments, GruWeights, SpikeLoop, SpikeLoopArguments};
+use super::arguments::{
+    Controlled, ControlledArguments, GruWeights, SpikeLoop, SpikeLoopArguments,
+};
 use crate::kernels::{GruSpec, MAX_LOG_VARIANCE, ResetGate};
 
 /// See [`crate::gru_sequence`].

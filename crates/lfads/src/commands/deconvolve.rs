@@ -43,7 +43,7 @@ pub struct Deconvolve {
     #[arg(long, value_parser = method())]
     method: Option<Method>,
 
-    /// The indicator, such as gcamp6f: narrows how large a single spike is and how fast (network)
+    /// The indicator, such as gcamp6f: narrows how large a single spike is, as dF/F, and how fast (network)
     #[arg(long, value_name = "NAME", value_parser = named_indicator, conflicts_with = "tau")]
     indicator: Option<NamedIndicator>,
 
@@ -51,7 +51,7 @@ pub struct Deconvolve {
     #[arg(long, value_name = "S", value_parser = range::tau)]
     tau: Option<f64>,
 
-    /// Rise time of the indicator, seconds: AR(2) instead of AR(1)
+    /// Rise time of the indicator, seconds: AR(2) instead of AR(1) (with --tau)
     #[arg(long, value_name = "S", requires = "tau", value_parser = range::tau)]
     tau_rise: Option<f64>,
 
@@ -71,11 +71,11 @@ pub struct Deconvolve {
     #[arg(long, conflicts_with = "tau_rise")]
     noise_constrained: bool,
 
-    /// SD of the noise, in the recording's units [default: estimated for each neuron]
+    /// SD of the noise, in the recording's units (with --noise-constrained) [default: estimated for each neuron]
     #[arg(long, value_name = "SD", value_parser = range::sd, requires = "noise_constrained")]
     noise: Option<f64>,
 
-    /// Fit the decay time too, within a factor of four of what is given or estimated; too long where the noise
+    /// Fit the decay time too (with --noise-constrained), within a factor of four of what is given or estimated; too long where the noise
     /// is thought too strong (--noise says how strong), and some 25 times slower
     #[arg(long, requires = "noise_constrained")]
     fit_tau: bool,
@@ -84,12 +84,12 @@ pub struct Deconvolve {
     #[arg(long, value_enum, default_value_t = BaselineMethod::Rolling)]
     baseline: BaselineMethod,
 
-    /// Window of the rolling baseline, seconds [default: 60, or fifteen times tau if that is longer]
+    /// Window of the rolling baseline, seconds [default: 200 by the network; by OASIS 60, or fifteen times tau if that is longer]
     #[arg(long, value_name = "S", value_parser = range::duration)]
     baseline_window: Option<f64>,
 
     /// Read, solve and write a block of neurons at a time, for recordings larger than memory: from a
-    /// .npy matrix, a suite2p folder or a two-axis HDF5 dataset of 32-bit floats
+    /// .npy matrix, a suite2p folder or a two-axis HDF5 dataset of 32-bit floats, into HDF5 or .npz
     #[arg(long, conflicts_with = "continuous")]
     blocks: bool,
 
@@ -184,6 +184,7 @@ impl Deconvolve {
     /// The same as [`Self::deconvolution`], where it makes sense.
     fn checked(&self, stated: Stated) -> Result<Deconvolution> {
         let deconvolution = self.deconvolution(stated);
+        self.check_heard(&deconvolution)?;
         let dt_s = deconvolution.dt_s;
         if deconvolution.method == Method::Network && dt_s > SpikeNetwork::LONGEST_FRAME_S {
             bail!(
@@ -193,6 +194,40 @@ impl Deconvolve {
             );
         }
         Ok(deconvolution)
+    }
+
+    /// Refuses what would be given in vain.
+    fn check_heard(&self, deconvolution: &Deconvolution) -> Result<()> {
+        let name = deconvolution.method.name();
+        let of_oasis = [
+            ("--tau", self.tau.is_some()),
+            ("--tau-rise", self.tau_rise.is_some()),
+            ("--lambda", self.lambda.is_some()),
+            ("--s-min", self.s_min.is_some()),
+            ("--noise-constrained", self.noise_constrained),
+        ];
+        match (deconvolution.method, self.indicator) {
+            (Method::Network, _) => {
+                if let Some((option, _)) = of_oasis.into_iter().find(|(_, is_given)| *is_given) {
+                    bail!(
+                        "{option} is OASIS's: --method {name} takes none; leave one of the two out"
+                    );
+                }
+            }
+            (Method::Oasis | Method::Posterior, Some(known)) => bail!(
+                "--indicator {} tells the network what to expect: the method is {name} here (give --method network, or leave --indicator out)",
+                known.name
+            ),
+            (Method::Oasis | Method::Posterior, None) => {}
+        }
+        match (self.indicator, deconvolution.units) {
+            (None, _) | (_, Some(Units::DeltaFOverF | Units::Fluorescence)) => Ok(()),
+            (Some(known), _) => bail!(
+                "{}: the file does not say what its values are, and how large a spike is --indicator {} tells as dF/F: give --units f or --units dff",
+                self.path.display(),
+                known.name
+            ),
+        }
     }
 
     /// What the command line says, else the file.

@@ -22,8 +22,8 @@ pub struct Evaluate {
     /// What `fit`, `infer` or `deconvolve` wrote; a run folder stands for its inferred.h5
     inferred: PathBuf,
 
-    /// Benchmark file with the truth, as `simulate` writes it; without it, a run folder is told how well it
-    /// foresees neurons that it is not shown
+    /// Benchmark file with the truth, as `simulate` writes it; without it, of a run folder: how well the model
+    /// foresees neurons that were hidden from it
     #[arg(long, value_name = "FILE.h5")]
     truth: Option<PathBuf>,
 

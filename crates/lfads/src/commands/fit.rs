@@ -24,7 +24,7 @@ use crate::range::{self, Inputs};
 /// Train a model on a recording and infer spikes, rates and factors from it.
 ///
 /// Example: `lfads fit mouse/suite2p -o run` finds spikes by the spike network, cuts the recording
-/// into windows, trains LFADS on four fifths of them and writes run/inferred.h5. Interrupt it
+/// into windows, trains LFADS on most of them and writes run/inferred.h5. Interrupt it
 /// whenever you like (Ctrl-C, twice to end at once): the same command goes on where it stopped.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]

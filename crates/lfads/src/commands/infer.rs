@@ -35,7 +35,7 @@ pub struct Infer {
     #[arg(long, value_name = "N", value_parser = range::samples)]
     samples: Option<usize>,
 
-    /// Keep the training's spike sizes and baselines, whatever the brightness
+    /// Keep the training's spike sizes and constant baselines, whatever the brightness
     #[arg(long)]
     as_trained: bool,
 

@@ -19,8 +19,8 @@ use crate::range;
 /// Example: `lfads simulate lorenz -o lorenz.h5 --seed 1` writes the published benchmark,
 /// `lfads simulate lorenz -o mouse --format suite2p` ten minutes at 30 Hz as suite2p would leave
 /// them (mouse/suite2p/plane0) with the truth beside (mouse/truth.h5). `lfads simulate ring -o mouse`,
-/// `switching` and `pulses` write recordings as laboratories bring them, with noise, faults and silent
-/// neurons: continuous ones as suite2p would leave them, pulses as trials.
+/// `switching` and `pulses` write recordings with the noise that those of laboratories have: ring and switching
+/// as suite2p would leave them, with neuropil and bleaching, ring also with silent neurons and motion; pulses as trials.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Simulate {
@@ -48,7 +48,7 @@ pub struct Simulate {
     #[arg(long, value_name = "N", value_parser = range::count)]
     neurons: Option<usize>,
 
-    /// Initial states of the dynamics
+    /// Initial states of the dynamics, of trials
     #[arg(long, value_name = "N", value_parser = range::count)]
     conditions: Option<usize>,
 
@@ -170,8 +170,16 @@ impl Simulate {
         if named != self.benchmark {
             bail!("the recipe is of other dynamics than the command line names");
         }
+        let is_continuous = self.format() == FileFormat::Suite2p;
+        let has_trials =
+            !is_continuous && !matches!(self.benchmark, Dynamics::Ring | Dynamics::Switching);
+        if !has_trials && (self.conditions.is_some() || self.repeats.is_some()) {
+            bail!(
+                "--conditions and --repeats are of trials, and this is one continuous recording: say how long with --bins"
+            );
+        }
         let sizes = Sizes {
-            is_continuous: self.format() == FileFormat::Suite2p,
+            is_continuous,
             n_neurons: self.neurons,
             n_conditions: self.conditions,
             n_repeats: self.repeats,

@@ -1,6 +1,7 @@
 //! What a deconvolution leaves to say about a whole recording.
 
 use calcium::estimate::median;
+use data::Units;
 
 use super::{Deconvolution, Method, Solved};
 use crate::dimming::dimming_line;
@@ -26,7 +27,7 @@ impl Deconvolution {
         let dimmed_to = neurons.iter().map(|neuron| neuron.dimmed_to);
         lines.extend(dimming_line(dimmed_to, " and are scaled back by it"));
         match self.method {
-            Method::Network => lines.push(counted(&neurons)),
+            Method::Network => lines.push(counted(&neurons, self.units)),
             Method::Oasis | Method::Posterior => lines.extend(self.decay_doubted(&neurons)),
         }
         lines
@@ -49,9 +50,18 @@ impl Deconvolution {
     }
 }
 
-fn counted(neurons: &[Remarks]) -> String {
+fn counted(neurons: &[Remarks], units: Option<Units>) -> String {
+    let helps = match units {
+        Some(_) => "--indicator",
+        None => "--indicator with --units",
+    };
     match neurons.iter().filter(|n| n.is_absolute).count() {
-        0 => "the traces do not tell how large a single spike is: counts are right up to a factor (--indicator helps)".into(),
-        n => format!("counts are numbers of spikes in {n} of {} neurons, within about 1.4 times; in the others right up to a factor", neurons.len()),
+        0 => format!(
+            "the traces do not tell how large a single spike is: counts are right up to a factor ({helps} helps)"
+        ),
+        n => format!(
+            "counts are numbers of spikes in {n} of {} neurons, within about 1.4 times; in the others right up to a factor",
+            neurons.len()
+        ),
     }
 }

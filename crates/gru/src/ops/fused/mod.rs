@@ -21,7 +21,7 @@ mod spike_loop;
 pub(super) use affine::FusedAffine;
 pub(super) use controlled::FusedControlled;
 pub(super) use elementwise::FusedElementwise;
-pub(super) use outputs::{FusedOutputs, Outputs, Which};
+pub(super) use outputs::{Outputs, outputs_of};
 pub(super) use recurrent::{FusedGru, Output};
 pub(super) use spike_loop::FusedSpikeLoop;
 

@@ -8,7 +8,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::{Flex, FlexTensor};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensor, backend_extension};
 
 use super::{from_vec, register};
 
@@ -56,6 +56,17 @@ impl Outputs {
     pub(super) fn gradient_if_any(&self, which: Which) -> Option<FlexTensor> {
         take(&self.gradients[which as usize])
     }
+}
+
+/// The first N outputs of an operation that returned `tie`.
+pub(in crate::ops) fn outputs_of<const N: usize>(
+    tie: &DispatchTensor,
+    outputs: &Arc<Outputs>,
+) -> [DispatchTensor; N] {
+    const ALL: [Which; 3] = [Which::First, Which::Second, Which::Third];
+    std::array::from_fn(|n| {
+        <Dispatch as FusedOutputs>::output(tie.clone(), outputs.clone(), ALL[n])
+    })
 }
 
 fn take(slot: &Mutex<Option<FlexTensor>>) -> Option<FlexTensor> {
