@@ -210,10 +210,6 @@ const CASES: &[Case] = &[
         &["--indicator gcamp6f", "oasis", "--method network"],
     ),
     (
-        "deconvolve no-rate.npy -o out.h5 --rate 30 --indicator gcamp6f",
-        &["no-rate.npy", "gcamp6f", "--units f", "--units dff"],
-    ),
-    (
         "simulate ring -o mouse --conditions 3",
         &["--conditions", "continuous", "--bins"],
     ),

@@ -129,6 +129,16 @@ fn without_settings_the_network_counts_spikes() {
             .arrays
             .contains_key("activity")
     );
+    // Of values that may be anything it tells nothing, which is said.
+    let vague = lfads.output(&format!(
+        "deconvolve {} -o vague.h5 --indicator gcamp6s",
+        read.replace("--units dff", "")
+    ));
+    let message = String::from_utf8_lossy(&vague.stderr).into_owned();
+    assert!(
+        vague.status.success() && message.contains("gcamp6s is left out"),
+        "{message}"
+    );
     let refused = lfads.output(&format!("deconvolve {read} -o no.h5 --indicator gfp"));
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(

@@ -220,14 +220,14 @@ impl Deconvolve {
             ),
             (Method::Oasis | Method::Posterior, None) => {}
         }
-        match (self.indicator, deconvolution.units) {
-            (None, _) | (_, Some(Units::DeltaFOverF | Units::Fluorescence)) => Ok(()),
-            (Some(known), _) => bail!(
-                "{}: the file does not say what its values are, and how large a spike is --indicator {} tells as dF/F: give --units f or --units dff",
+        if let (Some(known), None) = (self.indicator, deconvolution.units) {
+            tracing::warn!(
+                "{}: --indicator {} is left out: how large a spike is it tells as dF/F, and the file does not say what its values are (--units f or --units dff)",
                 self.path.display(),
                 known.name
-            ),
+            );
         }
+        Ok(())
     }
 
     /// What the command line says, else the file.
