@@ -207,7 +207,7 @@ const CASES: &[Case] = &[
     ),
     (
         "deconvolve no-rate.npy -o out.h5 --rate 30 --units f --method oasis --indicator gcamp6f",
-        &["--indicator gcamp6f", "oasis", "--method network"],
+        &["--indicator gcamp6f", "oasis", "leave one"],
     ),
     (
         "simulate ring -o mouse --conditions 3",

@@ -203,6 +203,18 @@ impl RunRecord {
     }
 }
 
+/// Inputs whose prior a record's settings leave open have an autoregressive one: it says so, as settings do that were given.
+fn state_input_prior(record: &mut Value) {
+    let place = "/config/model/dynamics/controller";
+    let Some(controller) = record.pointer_mut(place).and_then(Value::as_object_mut) else {
+        return;
+    };
+    if controller.get("n_inputs").and_then(Value::as_u64) > Some(0) {
+        let prior = controller.entry("prior");
+        prior.or_insert_with(|| "autoregressive".into());
+    }
+}
+
 /// Gives a record the number of steps of another one, or none; the user's own setting is part of it.
 fn set_steps(record: &mut Value, of: Option<&Value>) {
     for at in ["/training", "/config/training"] {
@@ -378,6 +390,11 @@ impl RunFolder {
     /// that holds the run of another fit.
     fn steps_before(&self, this: &Value) -> Result<Option<u64>> {
         let mut other = self.check_format()?;
+        let mut this = this.clone();
+        for record in [&mut other, &mut this] {
+            state_input_prior(record);
+        }
+        let this = &this;
         let steps = |record: &Value| record.pointer("/training/n_steps")?.as_u64();
         let (before, now) = (steps(&other), steps(this));
         let raised = before < now;

@@ -146,9 +146,11 @@ pub fn infer(
         Some(trained) => Some(calibrated(record, trained, &recording, as_trained)?),
     };
     memory::give_back();
-    let (n_neurons, calibration) = (recording.n_neurons(), record.calibration.as_ref());
-    let calcium = calibration.map(Calibration::calcium);
-    let network = calibrated.as_ref().and_then(|c| c.network.as_ref());
+    let windows = record.config.windows.size(record.model);
+    let observations = Observations::new(recording, windows, calibrated, external, record.model)?;
+    let n_neurons = observations.recording.n_neurons();
+    let calcium = record.calibration.as_ref().map(Calibration::calcium);
+    let network = observations.network();
     let blur = network.and_then(|network| network.blur.clone());
     let setting = Setting::of_sizes(n_neurons, calcium, record.source.dt_s).with_blur(blur);
     let config = &record.model_config;
@@ -161,8 +163,6 @@ pub fn infer(
             states.display()
         );
     }
-    let windows = record.config.windows.size(record.model);
-    let observations = Observations::new(recording, windows, calibrated, external, record.model)?;
     let seed = record.config.seed;
     let mut results = observations.infer(config, model.as_ref(), n_samples, seed)?;
     let axes = folder.file(FactorAxes::FILE);

@@ -418,7 +418,7 @@ impl Tile<'_> {
     unsafe fn run<S: Simd, const M: usize, const V: usize>(self, simd: S, last: usize) {
         let lanes = |vector: usize| if vector + 1 == V { last } else { S::LANES };
         let mut sums = [[simd.splat(0.0); V]; M];
-        // SAFETY: the caller's: every access is to one of M rows, `inner` steps, `columns` columns.
+        // SAFETY: the caller's: every access is to one of M rows, `inner` steps of each part, `columns` columns.
         unsafe {
             for (row, sums) in sums.iter_mut().enumerate() {
                 for (vector, sum) in sums.iter_mut().enumerate() {

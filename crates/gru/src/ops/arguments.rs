@@ -18,7 +18,7 @@ pub struct GruWeights {
     pub b_rec: Tensor<2>,
 }
 
-/// What [`spike_loop`] runs on.
+/// What [`spike_loop`](crate::spike_loop) runs on.
 #[derive(Clone, Debug)]
 pub struct SpikeLoopArguments {
     /// What the posterior's parameters are without feedback: `[time, trial, 2·latent]`.
@@ -37,7 +37,7 @@ pub struct SpikeLoopArguments {
     pub noise: Tensor<3>,
 }
 
-/// What [`spike_loop`] returns.
+/// What [`spike_loop`](crate::spike_loop) returns.
 #[derive(Clone, Debug)]
 pub struct SpikeLoop {
     /// Spikes per bin: `[time, trial, neuron]`.
@@ -46,7 +46,7 @@ pub struct SpikeLoop {
     pub kl: Tensor<1>,
 }
 
-/// What [`gru_generate_controlled`] runs on. Gates are r, z, n.
+/// What [`gru_generate_controlled`](crate::gru_generate_controlled) runs on. Gates are r, z, n.
 #[derive(Clone, Debug)]
 pub struct ControlledArguments {
     /// The controller's gates without feedback, biases included: `[time, trial, 3·controller]`.
@@ -78,7 +78,7 @@ pub struct ControlledArguments {
     pub scale: Option<Vec<f32>>,
 }
 
-/// What [`gru_generate_controlled`] returns.
+/// What [`gru_generate_controlled`](crate::gru_generate_controlled) returns.
 #[derive(Clone, Debug)]
 pub struct Controlled {
     /// `[time, trial, factor]`.

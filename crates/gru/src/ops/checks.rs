@@ -3,8 +3,7 @@
 #[cfg(feature = "flex")]
 use burn::backend::DispatchDevice;
 #[cfg(feature = "flex")]
-use burn::tensor::DType;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 /// Whether the fused bodies serve this tensor's device and number type.
 #[cfg(feature = "flex")]

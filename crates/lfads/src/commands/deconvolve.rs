@@ -196,7 +196,7 @@ impl Deconvolve {
         Ok(deconvolution)
     }
 
-    /// Refuses what would be given in vain.
+    /// Refuses what would be given in vain, or says that it is.
     fn check_heard(&self, deconvolution: &Deconvolution) -> Result<()> {
         let name = deconvolution.method.name();
         let of_oasis = [
@@ -215,8 +215,12 @@ impl Deconvolve {
                 }
             }
             (Method::Oasis | Method::Posterior, Some(known)) => bail!(
-                "--indicator {} tells the network what to expect: the method is {name} here (give --method network, or leave --indicator out)",
-                known.name
+                "--indicator {} tells the network what to expect, and the method is {name} here{}; leave one of the two out",
+                known.name,
+                match self.method {
+                    Some(_) => "",
+                    None => ", by its options",
+                }
             ),
             (Method::Oasis | Method::Posterior, None) => {}
         }

@@ -171,8 +171,10 @@ impl Simulate {
             bail!("the recipe is of other dynamics than the command line names");
         }
         let is_continuous = self.format() == FileFormat::Suite2p;
-        let has_trials =
-            !is_continuous && !matches!(self.benchmark, Dynamics::Ring | Dynamics::Switching);
+        let has_trials = match &given {
+            Benchmark::Session(session) => session.design.is_some(),
+            Benchmark::Lorenz(_) | Benchmark::ChaoticRnn(_) => !is_continuous,
+        };
         if !has_trials && (self.conditions.is_some() || self.repeats.is_some()) {
             bail!(
                 "--conditions and --repeats are of trials, and this is one continuous recording: say how long with --bins"

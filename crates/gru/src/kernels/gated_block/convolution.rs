@@ -1,4 +1,5 @@
-//! Dilated convolutions over time: a matrix product, whose rows are those of x at all taps side by side.
+//! Dilated convolutions over time: one matrix product, whose rows are those of x at all taps side by side; the weights'
+//! gradient is one a tap.
 
 use std::ops::Range;
 

@@ -30,7 +30,7 @@ pub(in crate::ops) struct Outputs {
 
 /// Index of an output.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ops) enum Which {
+pub(super) enum Which {
     First = 0,
     Second = 1,
     Third = 2,
