@@ -350,7 +350,7 @@ impl RunFolder {
             format!("{path}: a setting or what was measured of the recording is infinite or no number, and cannot be kept")
         })?;
         if folder.file("run.json").is_file() {
-            if let Some(before) = folder.steps_before(&this)? {
+            if let Some(before) = folder.steps_before(this)? {
                 tracing::info!(
                     "{}: goes on from {before} steps to {}, by the schedule of the latter; a fit that had been asked for as many at once would have taken other steps",
                     path.display(),
@@ -388,18 +388,16 @@ impl RunFolder {
 
     /// The steps that the folder's run was asked for, if `this` is the same fit with more of them. Refuses a folder
     /// that holds the run of another fit.
-    fn steps_before(&self, this: &Value) -> Result<Option<u64>> {
+    fn steps_before(&self, mut this: Value) -> Result<Option<u64>> {
         let mut other = self.check_format()?;
-        let mut this = this.clone();
         for record in [&mut other, &mut this] {
             state_input_prior(record);
         }
-        let this = &this;
         let steps = |record: &Value| record.pointer("/training/n_steps")?.as_u64();
-        let (before, now) = (steps(&other), steps(this));
+        let (before, now) = (steps(&other), steps(&this));
         let raised = before < now;
         if raised {
-            set_steps(&mut other, Some(this));
+            set_steps(&mut other, Some(&this));
         }
         // What the user chose says more than what was measured with it.
         let telling = ["source", "model", "config"].into_iter().find_map(|part| {
@@ -411,7 +409,7 @@ impl RunFolder {
             Some(Difference { field, ..found })
         });
         let path = self.path.display();
-        match telling.or_else(|| Difference::between(&other, this)) {
+        match telling.or_else(|| Difference::between(&other, &this)) {
             None => Ok(before.filter(|_| raised)),
             Some(found) if found.field == "source.sha256" => bail!(
                 "{path}: it holds the run of another recording, or of another part of it; give another folder to -o, or delete this one"

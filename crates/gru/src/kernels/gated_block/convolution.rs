@@ -98,10 +98,10 @@ impl PackedConvolution {
         gemm(isa, size, left, right, y, n_outputs, Start::Row(row));
     }
 
-    /// What the taps read for these bins.
-    fn with_zeros_outside(&self, bins: &Range<usize>, x: &[f32]) -> Buffer {
+    /// What the taps read for these bins. Few tiles need it, of lengths that nothing else has: none is kept for the next.
+    fn with_zeros_outside(&self, bins: &Range<usize>, x: &[f32]) -> Vec<f32> {
         let (n_inputs, margin) = (self.shape.n_inputs, self.shape.margin());
-        let mut padded = Buffer::zeros((bins.len() + 2 * margin) * n_inputs);
+        let mut padded = vec![0.0; (bins.len() + 2 * margin) * n_inputs];
         let first = bins.start.saturating_sub(margin);
         let inside = first..(bins.end + margin).min(self.shape.n_bins);
         let at = (first + margin - bins.start) * n_inputs;
