@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use calcium::Ar2;
 use calcium::counts::{ConstantRate, SmoothedCounts, SpikeResponse};
-use model::CalciumModel;
+use model::{CalciumModel, Indicator};
 use ndarray::{Array3, Axis};
 use rayon::prelude::*;
 
@@ -49,7 +49,7 @@ fn infer(
         trials.rows().into_iter().map(|row| row.to_vec()).collect()
     };
     let neurons = calcium.neurons.par_iter().enumerate();
-    let counts = neurons.map(|(neuron, indicator)| {
+    let infer = |(neuron, indicator): (usize, &Indicator)| -> Result<Vec<SmoothedCounts>> {
         let response = SpikeResponse {
             ar: Ar2::from_roots(indicator.g, calcium.rise.unwrap_or(0.0))?,
             gain: indicator.gain,
@@ -62,8 +62,9 @@ fn infer(
         let fit = ConstantRate::fit(response, &own).with_context(|| format!("neuron {neuron}"))?;
         let held_out = traces(valid, neuron);
         Ok(held_out.iter().map(|trace| fit.infer(trace)).collect())
-    });
-    counts.collect()
+    };
+    let counts: Vec<Result<_>> = neurons.map(infer).collect();
+    counts.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -209,7 +209,7 @@ impl Automatic {
         check_block(traces.len(), n_bins)?;
         let n_traces = traces.len() / n_bins;
         let n_measured = n_traces.min(MAX_MEASURED);
-        let measured: Result<Vec<Kinetics>, CalciumError> = (0..n_measured)
+        let measured: Vec<Result<Kinetics, CalciumError>> = (0..n_measured)
             .into_par_iter()
             .map(|i| {
                 let trace = i * n_traces / n_measured;
@@ -220,7 +220,7 @@ impl Automatic {
                 })
             })
             .collect();
-        let measured = measured?;
+        let measured: Vec<Kinetics> = measured.into_iter().collect::<Result<_, _>>()?;
         let over = |of: fn(&Kinetics) -> f64| {
             let middle = median(measured.iter().map(of));
             middle.ok_or(CalciumError::EmptyTrace)

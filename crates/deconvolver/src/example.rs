@@ -69,10 +69,11 @@ impl Trace {
 
 /// Simulates the traces with these numbers, in parallel.
 pub fn simulate(recipe: &TraceRecipe, seed: u64, numbers: Range<usize>) -> Result<Vec<Trace>> {
-    numbers
+    let traces: Vec<Result<Trace>> = numbers
         .into_par_iter()
         .map(|index| Ok(Trace::new(&recipe.simulate(seed, index)?)))
-        .collect()
+        .collect();
+    traces.into_iter().collect()
 }
 
 /// The examples of a step: the next traces of a pool in this round's order, a random part of each.

@@ -101,14 +101,15 @@ impl TrialDesign {
     }
 
     /// Runs every trial in parallel; returns the train and the valid split, each ordered by
-    /// condition, then repeat.
+    /// condition, then repeat, or what the first of them refuses.
     pub(crate) fn run(
         &self,
         simulate: impl Fn(TrialId) -> Result<Trial, SynthError> + Sync,
     ) -> Result<(Split, Split), SynthError> {
         let (valid, train): (Vec<_>, Vec<_>) = self.trials().partition(|&id| self.is_held_out(id));
         let run = |ids: Vec<TrialId>| {
-            let trials: Result<Vec<_>, _> = ids.into_par_iter().map(&simulate).collect();
+            let trials: Vec<Result<_, _>> = ids.into_par_iter().map(&simulate).collect();
+            let trials: Result<Vec<_>, _> = trials.into_iter().collect();
             trials.map(|trials| into_split(&trials))
         };
         Ok((run(train)?, run(valid)?))

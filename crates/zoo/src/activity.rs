@@ -23,7 +23,7 @@ pub fn expected_spikes(fluor: ArrayView3<'_, f32>, dt_s: f64) -> Result<Array3<f
     let inference = Inference::new(dt_s).map_err(|source| ZooError::Trace { neuron: 0, source })?;
     let inference = inference.with_trials(&starts);
     let n_neurons = fluor.len_of(Axis(2));
-    let traces: Vec<Vec<f32>> = (0..n_neurons)
+    let traces: Vec<Result<Vec<f32>, ZooError>> = (0..n_neurons)
         .into_par_iter()
         .map(|neuron| {
             let trials = spans.iter().enumerate();
@@ -38,7 +38,8 @@ pub fn expected_spikes(fluor: ArrayView3<'_, f32>, dt_s: f64) -> Result<Array3<f
             let found = found.map_err(|source| ZooError::Trace { neuron, source })?;
             Ok(found.expected)
         })
-        .collect::<Result<_, ZooError>>()?;
+        .collect();
+    let traces: Vec<Vec<f32>> = traces.into_iter().collect::<Result<_, _>>()?;
     let mut spikes = Array3::from_elem(fluor.dim(), f32::NAN);
     for (trace, mut neuron) in traces.iter().zip(spikes.axis_iter_mut(Axis(2))) {
         for (span, mut trial) in spans.iter().zip(neuron.outer_iter_mut()) {

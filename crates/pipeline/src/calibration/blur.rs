@@ -109,9 +109,9 @@ fn weights(
         let Drawn { trace, news } = traits.draw(dt_s, *number as u64)?;
         Ok(response(&read(&trace)?.expected, &news, reach))
     };
-    let drawn: Result<Vec<Vec<f64>>, CalciumError> =
+    let drawn: Vec<Result<Vec<f64>, CalciumError>> =
         (0..n_drawn).into_par_iter().map(one).collect();
-    let usual = smoothed(&drawn?);
+    let usual = smoothed(&drawn.into_iter().collect::<Result<Vec<_>, _>>()?);
     let mut own = vec![n_drawn / 2; neurons.len()];
     for (rank, (number, _)) in clear.iter().enumerate() {
         own[*number] = rank * n_drawn / clear.len();

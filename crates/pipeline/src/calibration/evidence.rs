@@ -83,8 +83,9 @@ pub(super) fn excess<'a>(
     let stride = numbers.len().div_ceil(N_ASKED).max(1);
     let asked: Vec<usize> = numbers.iter().copied().step_by(stride).collect();
     let one = |&number: &usize| ask(number)?.answer(dt_s);
-    let answers: Result<Vec<Option<Answer>>, CalciumError> = asked.par_iter().map(one).collect();
-    let answers: Vec<Answer> = answers?.into_iter().flatten().collect();
+    let answers: Vec<Result<Option<Answer>, CalciumError>> = asked.par_iter().map(one).collect();
+    let told = answers.into_iter().filter_map(Result::transpose);
+    let answers: Vec<Answer> = told.collect::<Result<_, _>>()?;
     let usual = median(answers.iter().map(|answer| answer.expected / answer.found));
     let n_decided = answers.iter().filter(|answer| answer.is_decided).count();
     let sum = |of: fn(&Answer) -> f64| answers.iter().map(of).sum::<f64>();

@@ -121,19 +121,20 @@ impl Observed<'_> {
             .filter(|&neuron| self.trace(neuron, &spans).iter().any(|x| x.is_finite()))
             .collect();
         let named = |neuron: usize| format!("neuron {neuron}");
-        let estimates: Vec<Estimates<f32>> = neurons
+        let estimates: Vec<Result<Estimates<f32>>> = neurons
             .par_iter()
             .map(|&neuron| {
                 let found = automatic.estimate_trials(&self.trace(neuron, &spans), &starts);
                 found.with_context(|| named(neuron))
             })
-            .collect::<Result<_>>()?;
+            .collect();
+        let estimates: Vec<Estimates<f32>> = estimates.into_iter().collect::<Result<_>>()?;
         let own = || median(estimates.iter().map(|found| found.tau_s));
         let Some(tau_s) = self.tau_s.or_else(own) else {
             return Ok(with_silence(self.values.to_owned()));
         };
         let ar = Ar1::from_tau(tau_s, self.dt_s, Discretisation::Exact)?;
-        let found: Vec<Vec<f32>> = neurons
+        let found: Vec<Result<Vec<f32>>> = neurons
             .par_iter()
             .zip(&estimates)
             .map(|(&neuron, estimates)| {
@@ -144,9 +145,10 @@ impl Observed<'_> {
                 });
                 Ok(trials.collect::<Result<Vec<_>>>()?.concat())
             })
-            .collect::<Result<_>>()?;
+            .collect();
         let mut spikes = self.values.to_owned();
-        for (found, &neuron) in found.iter().zip(&neurons) {
+        for (found, &neuron) in found.into_iter().zip(&neurons) {
+            let found = found?;
             let size = self.spike_size.map_or(1.0, |sizes| sizes[neuron]);
             let mut trials = spikes.index_axis_mut(Axis(2), neuron);
             for (span, mut trial) in spans.iter().zip(trials.outer_iter_mut()) {

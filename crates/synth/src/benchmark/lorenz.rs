@@ -192,9 +192,10 @@ impl LorenzBenchmark {
         readout: &Readout,
     ) -> Result<Vec<Binned>, SynthError> {
         let trajectories: Vec<_> = states.outer_iter().enumerate().collect();
-        trajectories
+        let binned: Vec<Result<_, _>> = trajectories
             .into_par_iter()
             .map(|(condition, states)| readout.bin(&states).check(condition, self.dt_s))
-            .collect()
+            .collect();
+        binned.into_iter().collect()
     }
 }
