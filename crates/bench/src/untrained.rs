@@ -142,3 +142,34 @@ impl UntrainedRow {
         self.row
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_holds_what_its_name_says() {
+        let mut recipe = Recipe::quick().unwrap();
+        recipe.rows.retain(|row| row.data == Observed::Spikes);
+        recipe.untrained = vec![
+            Untrained::Smoothed,
+            Untrained::Components,
+            Untrained::LookUp,
+        ];
+        let data = BenchmarkData::load(&recipe, 1, None).unwrap();
+        let mut activities = Activities::of(&data);
+        let means = [Means::Smoothing, Means::Components, Means::LookUp];
+        let rows = UntrainedRow::of(&recipe);
+        assert_eq!(rows.len(), 3);
+        for (mut row, means) in rows.into_iter().zip(means) {
+            row.add(&data, &mut activities).unwrap();
+            let scored = simple::scores(&mut activities, Deconvolver::Counts, means);
+            let (scored, _) = scored.unwrap();
+            let of_rates = scored.iter().find(|(metric, _)| *metric == Metric::Rates);
+            let (_, wanted) = of_rates.unwrap();
+            let row = row.into_row();
+            let found = row.metrics[&Metric::Rates].r2[0];
+            assert!((found - wanted.r2).abs() < 1e-12, "{}", row.model);
+        }
+    }
+}

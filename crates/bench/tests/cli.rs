@@ -114,6 +114,37 @@ fn a_table_is_trained_written_printed_and_reused() {
 }
 
 #[test]
+fn the_encoders_answer_and_that_of_the_search_stand_in_their_columns() {
+    let row = |recipe: &str| {
+        let bench = Bench::new(recipe);
+        bench.succeed(&["--models", "lfads", "--seeds", "1"]);
+        bench.table()["rows"][0].clone()
+    };
+    let searched = row(TINY);
+    let none = "n_samples = 4\nsearch = { n_steps = 0, n_starts = 0 }";
+    let encoded = row(&TINY.replacen("n_samples = 4", none, 1));
+    let by_encoder = &searched["by_encoder"]["rates"];
+    assert!(by_encoder[0].is_f64(), "{searched}");
+    assert_eq!(&encoded["metrics"]["rates"]["r2"], by_encoder);
+    assert_eq!(&encoded["by_encoder"]["rates"], by_encoder);
+    assert_ne!(&searched["metrics"]["rates"]["r2"], by_encoder);
+}
+
+#[test]
+fn each_dataset_is_another_one() {
+    let bench = Bench::new(TINY);
+    bench.succeed(&["--models", "lfads", "--seeds", "1", "--datasets", "2"]);
+    let table = bench.table();
+    let row = &table["rows"][0];
+    assert_eq!(row["dataset_seeds"], serde_json::json!([1, 2]));
+    let digests = table["dataset"]["sha256"].as_array().unwrap();
+    assert!(
+        digests.len() == 2 && digests[0] != digests[1],
+        "{digests:?}"
+    );
+}
+
+#[test]
 fn a_changed_recipe_trains_again_and_only_what_changed() {
     let bench = Bench::new(TINY);
     bench.succeed(&["--seeds", "1"]);

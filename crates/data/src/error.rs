@@ -318,12 +318,14 @@ pub enum Problem {
     MissingRate,
     /// Times that are hardly seconds.
     #[error(
-        "a frame would last {} s: milliseconds? Give `rate`, in frames per second",
+        "a frame would last {} s: {unit}? Give `rate`, in frames per second",
         rounded(*step)
     )]
-    Milliseconds {
+    NotSeconds {
         /// Step between frames, or their length.
         step: f64,
+        /// What they may be.
+        unit: &'static str,
     },
     /// A rate that is hardly one of frames.
     #[error(
@@ -713,9 +715,11 @@ fn silences(neurons: &[Silent]) -> String {
     listed.join(", ")
 }
 
-/// To the hundredth of a millisecond: differences of times have digits that mean nothing.
+/// To the hundredth of a millisecond, or to three digits: differences of times have digits that mean nothing.
 fn rounded(seconds: f64) -> f64 {
-    (seconds * 1e5).round() / 1e5
+    let digits = seconds.abs().max(1e-300).log10().floor() as i32;
+    let unit = 10_f64.powi(5.max(2 - digits));
+    (seconds * unit).round() / unit
 }
 
 /// Compressions that people meet, by their registered numbers.

@@ -405,3 +405,38 @@ fn axes_of_neurons_and_trials_are_not_exchanged() {
     let said = Recording::open(&path, &at_8_hz()).unwrap_err().to_string();
     assert!(said.contains("movie"), "{said}");
 }
+
+#[test]
+fn times_in_days_or_minutes_are_no_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.csv");
+    let open = |first: f64, unit_s: f64| {
+        let lines = (0..600).map(|t| {
+            let time = first + f64::from(t) / 30.0 / unit_s;
+            format!(
+                "{time:.9},{},{}\n",
+                value(t as usize, 0),
+                value(t as usize, 1)
+            )
+        });
+        let text = format!("t,a,b\n{}", lines.collect::<String>());
+        std::fs::write(&path, text).unwrap();
+        Recording::open(&path, &Options::default())
+    };
+    let said = open(739_000.5, 86_400.0).unwrap_err().to_string();
+    assert!(
+        said.contains("3.86e-7 s: days?") || said.contains("0.000000386 s: days?"),
+        "{said}"
+    );
+    let minutes = open(0.0, 60.0).unwrap();
+    assert!(
+        minutes
+            .notes
+            .iter()
+            .any(|note| note.contains("1800 frames a second")),
+        "{:?}",
+        minutes.notes
+    );
+    let seconds = open(0.0, 1.0).unwrap();
+    assert!((seconds.dt_s.recip() - 30.0).abs() < 1e-3);
+}

@@ -279,14 +279,31 @@ fn masked_frames_are_no_data() {
     let recording = open("ascii.txt", &masked);
     assert_same(trace(&recording), &wanted);
     says(&recording, "takes 2 of 40 frames out");
-    std::fs::write(&mask, "5\n40\n").unwrap();
-    let said = Recording::open(&golden("ascii.txt"), &masked)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        said.contains("40 among them") && said.contains("40 frames"),
-        "{said}"
-    );
+    // As images have it, and as tables are written: with a header, an index, words.
+    write_npy(&mask, flags.mapv(|flag| 255.0 * flag).view()).unwrap();
+    assert_same(trace(&open("ascii.txt", &masked)), &wanted);
+    let lines = |line: fn(usize, bool) -> String| -> String {
+        let marked = |t: usize| t == 5 || t == 6;
+        (0..40).map(|t| line(t, marked(t))).collect()
+    };
+    let plain = lines(|_, is_marked| format!("{}\n", u8::from(is_marked)));
+    let indexed = lines(|t, is_marked| format!("{t},{is_marked}\n"));
+    for text in [format!("0\n{plain}"), format!(",bad\n{indexed}")] {
+        std::fs::write(&mask, text).unwrap();
+        assert_same(trace(&open("ascii.txt", &masked)), &wanted);
+    }
+    // Marks of another number of frames are no list of the frames 0 and 1.
+    let longer = format!("{plain}0\n1\n");
+    for (text, words) in [
+        ("5\n40\n", ["40 among them", "40 frames"]),
+        (longer.as_str(), ["42 marks for 40 frames", "40 frames"]),
+        ("5\n7\n5\n", ["5 more than once", "40 frames"]),
+    ] {
+        std::fs::write(&mask, text).unwrap();
+        let said = Recording::open(&golden("ascii.txt"), &masked);
+        let said = said.unwrap_err().to_string();
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
 }
 
 #[test]

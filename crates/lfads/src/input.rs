@@ -280,7 +280,7 @@ pub fn option_names(problem: &Problem) -> String {
     let hint = match problem {
         Problem::MissingRate
         | Problem::Timestamps { .. }
-        | Problem::Milliseconds { .. }
+        | Problem::NotSeconds { .. }
         | Problem::SlowRate { .. }
         | Problem::Irregular { .. }
         | Problem::SpikeTimes { .. }
@@ -345,5 +345,35 @@ mod tests {
     #[test]
     fn options_of_the_library_go_by_their_flags() {
         assert_eq!(with_flags("say so with `order`"), "say so with --order");
+    }
+
+    #[derive(clap::Parser)]
+    struct Reading {
+        #[command(flatten)]
+        input: InputArgs,
+    }
+
+    #[test]
+    fn every_option_reaches_the_reader() {
+        let of = |line: &str| {
+            let reading = <Reading as clap::Parser>::parse_from(line.split(' '));
+            reading.input.options()
+        };
+        let plain = of("program");
+        assert!(plain.cells_only && !plain.flagged_frames);
+        assert!(plain.neuropil.is_none() && plain.dataset.is_none());
+        let said = of(
+            "program --rate 7 --units dff --dataset d --order neuron-time --neuropil 0.5 \
+             --all-rois --keep-flagged --mask m --frames 3:9",
+        );
+        assert!(!said.cells_only && said.flagged_frames && said.mask.is_some());
+        assert_eq!((said.rate_hz, said.neuropil), (Some(7.0), Some(0.5)));
+        assert_eq!(said.dataset.as_deref(), Some("d"));
+        assert_eq!(said.units, Some(Units::DeltaFOverF));
+        assert_eq!(said.order, Some(AxisOrder::NeuronTime));
+        assert_eq!(
+            (said.part.first_frame, said.part.end_frame),
+            (Some(3), Some(9))
+        );
     }
 }

@@ -36,6 +36,9 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
         }
         assert!((0.4..1.2).contains(&taus_s[[neuron]]), "{taus_s}");
     }
+    let [found, seen] = ["fluor", "observed"].map(|name| results.require(name).unwrap().mean());
+    let level = found.unwrap() / seen.unwrap();
+    assert!((level - 1.0).abs() < 0.1, "{level} of what was recorded");
     let held_out = results.require("held_out").unwrap();
     let share = held_out.sum() / held_out.len() as f32;
     assert!((0.1..0.4).contains(&share), "{share}");
@@ -67,6 +70,7 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
         }
     }
 
+    evaluation_prints_what_its_head_says(&lfads, &scores);
     let simple = scores["simple"].as_array().unwrap();
     assert_eq!(
         simple.len(),
@@ -107,6 +111,48 @@ fn a_suite2p_folder_becomes_spikes_rates_factors_and_a_page() {
     let again = Arrays::read(&lfads.path("again.h5")).unwrap();
     assert_eq!(
         again.require("rates").unwrap(),
+        results.require("rates").unwrap()
+    );
+}
+
+/// Beside the true rates: the median over neurons, all pooled, and the mean.
+fn evaluation_prints_what_its_head_says(lfads: &Lfads, scores: &serde_json::Value) {
+    let text = lfads.run("evaluate run --truth mouse/truth.h5");
+    let line = text.lines().find(|line| line.starts_with("this file"));
+    let said = line.unwrap().split_whitespace().skip(2);
+    let said: Vec<f64> = said.map(|word| word.parse().unwrap()).collect();
+    let rates = &scores["rates"];
+    let each = rates["per_neuron"].as_array().unwrap().iter();
+    let mut each: Vec<f64> = each.map(|fit| fit["r2"].as_f64().unwrap()).collect();
+    each.sort_by(f64::total_cmp);
+    let pooled = rates["held_out"]["r2"].as_f64().unwrap();
+    let wanted = [each[2], pooled, rates["mean_ratio"].as_f64().unwrap()];
+    assert_eq!(said.len(), 3, "{text}");
+    for (said, wanted) in said.iter().zip(wanted) {
+        assert!((said - wanted).abs() < 1e-4, "{wanted} in {text}");
+    }
+}
+
+#[test]
+fn samples_and_blur_are_as_asked_for() {
+    let lfads = Lfads::new().with_suite2p();
+    lfads.run("fit mouse/suite2p -o run --tau 0.7 -c tiny.toml");
+    let results = Arrays::read(&lfads.path("run/inferred.h5")).unwrap();
+    let more = lfads.json("infer run mouse/suite2p -o more.h5 --samples 3");
+    assert_eq!(more["n_samples"], 3);
+    let more = Arrays::read(&lfads.path("more.h5")).unwrap();
+    assert_ne!(
+        more.require("rates").unwrap(),
+        results.require("rates").unwrap()
+    );
+
+    // Rates are compared with the network's spikes after their blur, unless that is declined.
+    let sharp = format!("{}\n[calibration]\nblur = false\n", common::TINY);
+    std::fs::write(lfads.path("sharp.toml"), sharp).unwrap();
+    lfads.run("fit mouse/suite2p -o sharp --tau 0.7 -c sharp.toml");
+    let sharp = Arrays::read(&lfads.path("sharp/inferred.h5")).unwrap();
+    assert_ne!(
+        sharp.require("rates").unwrap(),
         results.require("rates").unwrap()
     );
 }

@@ -99,6 +99,8 @@ fn a_motion_artefact_and_silence_leave_every_number_finite_and_are_named() {
         assert!(named, "{log}");
     };
     fit("-o default");
+    // Who is left out takes nobody's number.
+    fit("-o fewer --leave-out 0");
     let results = Arrays::read(&lfads.path("default/inferred.h5")).unwrap();
     let spikes = results.require("spikes").unwrap();
     let of = |neuron: usize| spikes.index_axis(ndarray::Axis(2), neuron).sum();
@@ -363,16 +365,16 @@ fn settings_are_chosen_by_what_they_foresee_and_the_choice_is_kept() {
     let chosen = chosen.and_then(|controller| controller["n_inputs"].as_i64());
     assert_eq!(chosen, (lead > 0.0).then_some(2), "{said}");
     // Candidates hold a part of the trials for training out again.
-    let candidate = record(&lfads, "run/choice/1");
+    let candidate = record(&lfads, "run/choice/model.dynamics.controller.n_inputs=2");
     assert_eq!(candidate["source"]["n_trials"], 8);
     assert_eq!(whole["source"]["n_trials"], 12);
     lfads.run("report run");
     let page = std::fs::read_to_string(lfads.path("run/report.html")).unwrap();
     assert!(page.contains("Settings were chosen") && page.contains(setting));
     // What was chosen is not chosen again, and for another fit it does not hold.
-    std::fs::remove_dir_all(lfads.path("run/choice/0")).unwrap();
+    std::fs::remove_dir_all(lfads.path("run/choice/asked")).unwrap();
     assert_eq!(lfads.run(fit), said);
-    assert!(!lfads.path("run/choice/0").exists());
+    assert!(!lfads.path("run/choice/asked").exists());
     let output = lfads.output(&format!("{fit} --seed 2"));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{error}");
@@ -396,7 +398,7 @@ fn a_choice_keeps_to_its_time_and_never_sees_what_is_held_out() {
         results.require(name).unwrap().clone()
     };
     let held_out = read("run", "held_out");
-    let seen_by_candidate = read("run/choice/0", "observed");
+    let seen_by_candidate = read("run/choice/asked", "observed");
     let (mut n_held_out, mut n_seen) = (0, 0);
     for (held_out, neurons) in held_out.iter().zip(seen_by_candidate.rows()) {
         let is_seen = neurons.iter().any(|x| x.is_finite());
@@ -406,5 +408,5 @@ fn a_choice_keeps_to_its_time_and_never_sees_what_is_held_out() {
     }
     assert!(n_held_out > 60 && n_seen > 200, "{n_held_out} {n_seen}");
     // It holds out other frames than those.
-    assert_ne!(read("run/choice/0", "held_out"), held_out);
+    assert_ne!(read("run/choice/asked", "held_out"), held_out);
 }

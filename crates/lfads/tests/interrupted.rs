@@ -305,6 +305,13 @@ fn weights_are_those_of_the_run_or_of_none() {
     for (run, options) in [("one", ""), ("two", "--seed 2")] {
         lfads.run(&format!("fit trials.h5 -o {run} -c tiny.toml {options}"));
     }
+    // The file says what is held out, so that the training alone differs.
+    let loss = |run: &str| {
+        let text = std::fs::read(lfads.path(run).join("result.json")).unwrap();
+        let result: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        result["held_out_loss"].as_f64().unwrap()
+    };
+    assert!((loss("one") - loss("two")).abs() > 1e-9);
     let refused = |words: &[&str]| {
         let output = lfads.output("infer one trials.h5 -o out.h5");
         let message = String::from_utf8_lossy(&output.stderr).into_owned();

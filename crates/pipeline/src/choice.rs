@@ -25,6 +25,8 @@ use crate::tried::{Change, Tried};
 /// Where candidates lie in the folder of a run, and what is kept of them there.
 const FOLDER: &str = "choice";
 const FILE: &str = "choice.json";
+/// The folder there of the settings that were asked for.
+const ASKED: &str = "asked";
 /// The final fit sees more frames than a candidate: it may take so much longer.
 const FINAL: f64 = 1.3;
 
@@ -71,9 +73,12 @@ impl Choice {
         let changes = self.changes(&asked)?;
         while !record.is_over {
             let best = record.best(&asked.config)?;
-            let change = match record.tried.len() {
-                0 => None,
-                n => changes.get(n - 1),
+            let change = match record.tried.is_empty() {
+                true => None,
+                false => match record.untried(&changes) {
+                    Some(change) => Some(change),
+                    None => break,
+                },
             };
             let config = change.map_or(Ok(best.clone()), |change| change.applied(&best))?;
             let start = Instant::now();
@@ -85,16 +90,18 @@ impl Choice {
                 },
             )?;
             let prepared = Prepared::new(part, request)?;
-            let result = fit(&prepared, &folder.join(record.tried.len().to_string()))?;
+            let name = change.map_or(ASKED.to_owned(), Change::folder);
+            let result = fit(&prepared, &folder.join(name))?;
             let Some(proof) = result.proof else {
                 bail!(
                     "{}: co-smoothing cannot be measured here, and settings are chosen by it; choose them yourself (--n-inputs N, no --budget)",
                     recording.path.display()
                 );
             };
-            let seconds = start.elapsed().as_secs_f64();
+            // An interrupted candidate took longer than what was left of it.
+            let seconds = start.elapsed().as_secs_f64().max(result.train_seconds);
             record.add(change.cloned(), proof.scores, seconds);
-            record.is_over = record.tried.len() > changes.len() || !self.has_time(&record.tried);
+            record.is_over = record.untried(&changes).is_none() || !self.has_time(&record.tried);
             record.write(&file)?;
         }
         Ok(FitRequest {
@@ -202,6 +209,11 @@ impl Change {
         Ok(found.is_some())
     }
 
+    /// Where its fit lies: whatever was tried before it, the same change is in the same place.
+    fn folder(&self) -> String {
+        format!("{}={}", self.setting, self.value)
+    }
+
     fn applied(&self, config: &FitConfig) -> Result<FitConfig> {
         let mut whole = Table::try_from(config)?;
         let set = set(&mut whole, &self.setting, self.value.clone());
@@ -233,6 +245,15 @@ impl Record {
                 "{shown}: it holds the choice of settings for another fit ({found}); give another folder to -o, or delete this one"
             ),
         }
+    }
+
+    /// The first of `changes` that was not tried.
+    fn untried<'a>(&self, changes: &'a [Change]) -> Option<&'a Change> {
+        let is_tried = |change: &Change| {
+            let mut tried = self.tried.iter();
+            tried.any(|tried| tried.change.as_ref() == Some(change))
+        };
+        changes.iter().find(|change| !is_tried(change))
     }
 
     fn write(&self, path: &Path) -> Result<()> {
@@ -310,6 +331,25 @@ mod tests {
         let asked: FitConfig = toml::from_str("[training]\nn_steps = 900").unwrap();
         let best = record.best(&asked).unwrap();
         assert_eq!(best.training["n_steps"].as_integer(), Some(900));
+    }
+
+    /// Who asks for more steps while settings are tried has those alone left out.
+    #[test]
+    fn a_change_that_falls_away_moves_no_other() {
+        let record = record(&[("training.n_steps", 400, [0.3, 0.3, 0.3])]);
+        let change = |setting: &str, value: i64| Change {
+            setting: setting.into(),
+            value: value.into(),
+        };
+        let rest = [
+            change("model.dynamics.n_factors", 16),
+            change("model.dynamics.n_factors", 4),
+        ];
+        assert_eq!(record.untried(&rest), Some(&rest[0]));
+        let before = [change("training.n_steps", 400), rest[1].clone()];
+        assert_eq!(record.untried(&before), Some(&before[1]));
+        assert_eq!(record.untried(&before[..1]), None);
+        assert_ne!(rest[0].folder(), rest[1].folder());
     }
 
     #[test]

@@ -404,7 +404,14 @@ fn to_calcium<'a>(counts: impl Iterator<Item = &'a mut f32>, [decay, rise]: [f64
 
 #[cfg(test)]
 mod tests {
+    use data::Units;
+    use model::{Inferred, ModelError, NeuronCalcium, SearchConfig};
+    use ndarray::ArrayView3;
+    use zoo::ModelName;
+
     use super::*;
+    use crate::config::WindowSize;
+    use crate::testing;
 
     #[test]
     fn groups_hide_a_tenth_and_enough() {
@@ -453,5 +460,89 @@ mod tests {
         for (a, b) in values.iter().zip(&alone) {
             assert!((a - b).abs() < 1e-4 || a.is_nan() && b.is_nan(), "{a} {b}");
         }
+    }
+
+    /// What it sees is the rate; that of the others is the mean of what it sees.
+    struct Echo;
+
+    impl Posterior for Echo {
+        fn posterior_mean(
+            &self,
+            x: ArrayView3<'_, f32>,
+            _: usize,
+            _: u64,
+        ) -> Result<Inferred, ModelError> {
+            let mut rates_hz = x.to_owned();
+            for mut frame in rates_hz.rows_mut() {
+                let shown: Vec<f32> = frame.iter().copied().filter(|v| !v.is_nan()).collect();
+                let mean = shown.iter().sum::<f32>() / shown.len() as f32;
+                frame.mapv_inplace(|v| 10.0 * if v.is_nan() { mean } else { v });
+            }
+            Ok(Inferred {
+                factors: rates_hz.clone(),
+                rates_hz,
+                spikes: None,
+                fluor: None,
+                inputs: None,
+            })
+        }
+
+        fn posterior_factors(
+            &self,
+            x: ArrayView3<'_, f32>,
+            _: usize,
+            _: u64,
+        ) -> Result<Array3<f32>, ModelError> {
+            Ok(x.to_owned())
+        }
+
+        fn rate_coverage(
+            &self,
+            _: ArrayView3<'_, f32>,
+            _: ArrayView3<'_, f32>,
+            _: usize,
+            _: u64,
+            _: &[f64],
+        ) -> Result<Vec<f64>, ModelError> {
+            Ok(Vec::new())
+        }
+
+        fn set_search(&mut self, _: SearchConfig) {}
+
+        fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
+            None
+        }
+    }
+
+    /// All neurons are alike in held-out trials, each on its own elsewhere.
+    #[test]
+    fn hidden_neurons_are_foreseen_by_the_others_in_held_out_trials() {
+        let (held, seen) = ([3, 7], [0, 1, 2, 4, 5, 6, 8, 9]);
+        let counts = Array3::from_shape_fn((10, 30, 6), |(trial, t, n)| {
+            f32::from(match held.contains(&trial) {
+                true => t % 3 == 0,
+                false => (7 * t + 5 * n + 3 * trial) % 11 < 2,
+            })
+        });
+        let recording = testing::recording(counts.clone().into_dyn(), Units::SpikeCounts);
+        let windows = WindowSize {
+            length: 30,
+            overlap: 0,
+        };
+        let name = ModelName::Lfads;
+        let all = Observations::new(recording, windows, None, None, name).unwrap();
+        let lfads = ModelConfig::parse(name, "dynamics = {}".parse().unwrap()).unwrap();
+        let held_out = HeldOut::Trials(held.to_vec());
+        let proof = all.prove(&lfads, &Echo, &held_out, 1).unwrap().unwrap();
+        let unseen = counts.select(Axis(0), &held);
+        let trained_on = counts.select(Axis(0), &seen);
+        let usual = |n: usize| trained_on.index_axis(Axis(2), n).mean().unwrap();
+        let usual: Vec<f32> = (0..6).map(usual).collect();
+        let best = bits_per_spike(unseen.view(), unseen.view(), &usual).unwrap();
+        assert_eq!(proof.scores.len(), 6);
+        for (score, best) in proof.scores.iter().zip(best) {
+            assert!((score - best.unwrap()).abs() < 1e-4, "{proof:?}");
+        }
+        assert!(proof.in_training < 0.0, "{proof:?}");
     }
 }

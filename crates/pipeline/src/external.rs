@@ -209,7 +209,10 @@ pub(crate) fn batch<'a>(
 
 #[cfg(test)]
 mod tests {
+    use data::Units;
+
     use super::*;
+    use crate::testing;
 
     /// Of noise the SD; of pulses the same however rare they are.
     #[test]
@@ -250,5 +253,41 @@ mod tests {
         let mut flat = record;
         flat.scale[1] = 0.0;
         assert!(flat.contradiction(2).unwrap().contains("`external.scale`"));
+    }
+
+    #[test]
+    fn a_model_sees_the_inputs_of_its_frames_in_units_of_the_training() {
+        let input = |late: f32| {
+            let values = Array2::from_shape_fn((60, 1), |(t, _)| match t < 40 {
+                true => (t % 4) as f32,
+                false => late,
+            });
+            testing::recording(values.into_dyn(), Units::Fluorescence)
+        };
+        let seen = [vec![0..20, 20..40]];
+        let external = External::measure(&input(1000.0), &seen).unwrap();
+        let other = External::measure(&input(7.0), &seen).unwrap();
+        assert_eq!(external.record.mean, other.record.mean);
+        assert_eq!(external.record.scale, other.record.scale);
+        let piece = Piece {
+            trial: 0,
+            start: 30,
+            visible: 33..38,
+        };
+        let (mean, scale) = (external.record.mean[0], external.record.scale[0]);
+        let behind = external.behind(Array3::zeros((1, 10, 2)).view(), &[piece]);
+        for bin in 0..10 {
+            let shown = behind[[0, bin, 2]] * scale + mean;
+            match (3..8).contains(&bin) {
+                true => assert!(
+                    (shown - ((30 + bin) % 4) as f32).abs() < 1e-5,
+                    "{bin}: {shown}"
+                ),
+                false => assert!(shown.is_nan(), "{bin}: {shown}"),
+            }
+        }
+        let later = External::of_session(Some(&input(5.0)), Some(&external.record));
+        let later = later.unwrap().unwrap();
+        assert!((later.stretches[0][[50, 0]] - (5.0 - mean) / scale).abs() < 1e-5);
     }
 }

@@ -74,7 +74,8 @@ impl HeldOut {
 
     fn in_blocks(cut: &Cut, share: f64, guard: f64, rng: &mut ChaCha8Rng) -> Self {
         let n_frames = cut.lengths()[0];
-        let wanted = ((share * n_frames as f64).round() as usize).clamp(1, n_frames - 2);
+        let most = n_frames.saturating_sub(2).max(1);
+        let wanted = ((share * n_frames as f64).round() as usize).clamp(1, most);
         let length = cut.piece_length().min(wanted);
         // A window at least is left to train on.
         let most = (n_frames.saturating_sub(cut.piece_length()) / length).max(1);
@@ -214,10 +215,13 @@ fn something_left(pieces: Vec<Piece>) -> Result<Vec<Piece>> {
 
 #[cfg(test)]
 mod tests {
+    use data::Units;
+    use ndarray::Array3;
     use proptest::prelude::*;
 
     use super::*;
     use crate::config::WindowSize;
+    use crate::testing;
 
     proptest! {
         #[test]
@@ -267,5 +271,56 @@ mod tests {
             prop_assert!((held - share * n_frames as f64).abs() <= length as f64 + 1.0);
             prop_assert!(n_guarded as f64 <= 2.0 * MAX_GUARD * held + 2.0);
         }
+    }
+
+    #[test]
+    fn as_much_is_held_out_as_was_asked_for() {
+        let wave = |t: usize, n: usize| ((3 * t + n) % 7) as f32;
+        let long = Array2::from_shape_fn((1000, 2), |(t, n)| wave(t, n));
+        let long = testing::recording(long.into_dyn(), Units::SpikeCounts);
+        let trials = Array3::from_shape_fn((40, 10, 2), |(i, t, n)| wave(t, n + i));
+        let trials = testing::recording(trials.into_dyn(), Units::SpikeCounts);
+        let chosen = |recording: &Recording, seed: u64| {
+            let windows = WindowSize {
+                length: 100,
+                overlap: 50,
+            };
+            let cut = Cut::new(recording, true, windows).unwrap();
+            let config = FitConfig {
+                seed,
+                held_out: 0.4,
+                ..FitConfig::default()
+            };
+            HeldOut::choose(recording, &cut, &config, 0.55).unwrap()
+        };
+        let HeldOut::Blocks { blocks, guard } = chosen(&long, 1) else {
+            panic!("a continuous recording has no trials")
+        };
+        // Blocks of a window of 100 frames; 0.55 s at 10 Hz.
+        assert_eq!((blocks.len(), guard), (4, 6));
+        let HeldOut::Trials(some) = chosen(&trials, 1) else {
+            panic!("trials have no blocks")
+        };
+        assert_eq!(some.len(), 16);
+        assert_ne!(chosen(&trials, 2), HeldOut::Trials(some));
+        assert_ne!(chosen(&long, 2), chosen(&long, 1));
+    }
+
+    /// Of two frames one is held out.
+    #[test]
+    fn the_shortest_recording_is_divided() {
+        let two = Array2::from_shape_fn((2, 2), |(t, n)| (t + n) as f32);
+        let two = testing::recording(two.into_dyn(), Units::SpikeCounts);
+        let windows = WindowSize {
+            length: 1,
+            overlap: 0,
+        };
+        let cut = Cut::new(&two, true, windows).unwrap();
+        let config = FitConfig::default();
+        let HeldOut::Blocks { blocks, .. } = HeldOut::choose(&two, &cut, &config, 0.0).unwrap()
+        else {
+            panic!("a continuous recording has no trials")
+        };
+        assert_eq!(blocks.len(), 1);
     }
 }

@@ -182,3 +182,46 @@ pub fn heading(path: &Path, dt_s: f64, neuron_ids: &[String]) -> Arrays {
     heading.lists.insert("neuron_ids".into(), ids);
     heading
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::arr3;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn learned_calcium_is_counted_in_learned_spikes_and_gaps_are_filled_by_counts() {
+        let calibration = testing::calibration(0.9);
+        let learned = NeuronCalcium {
+            decay: 0.8,
+            rise: None,
+            gain: 2.0,
+            baseline: 0.1,
+            noise_sd: 0.1,
+        };
+        let mut results = Arrays::default();
+        let of_two = |a: f32, b: f32| arr3(&[[[a], [b]]]).into_dyn();
+        results.insert("calcium", "spikes", of_two(0.5, 4.5));
+        results.insert("rates", "Hz", of_two(4.0, 6.0));
+        results.insert("spikes", "counts per frame", of_two(1.0, f32::NAN));
+        add_calcium(&mut results, &calibration, 0.1, Some(&[learned])).unwrap();
+        fill_missing_spikes(&mut results, 0.1);
+        for (name, wanted) in [
+            // At rest, 0.1 / (1 - 0.8) = 0.5; two spikes of gain 2 above that.
+            ("calcium", vec![0.0, 2.0]),
+            ("spike_size", vec![2.0 * calibration.spike_size[0]]),
+            ("tau", vec![(-0.1 / 0.8_f64.ln()) as f32]),
+            ("spikes", vec![1.0, 0.6]),
+        ] {
+            let found: Vec<f32> = results.require(name).unwrap().iter().copied().collect();
+            assert_eq!(found.len(), wanted.len(), "{name}");
+            for (found, wanted) in found.iter().zip(wanted) {
+                assert!(
+                    (found - wanted).abs() < 1e-5,
+                    "{name}: {found} for {wanted}"
+                );
+            }
+        }
+    }
+}

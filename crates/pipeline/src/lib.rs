@@ -21,6 +21,8 @@ mod run_folder;
 mod session;
 mod signal;
 pub mod simple;
+#[cfg(test)]
+mod testing;
 mod tried;
 mod truth;
 mod warnings;

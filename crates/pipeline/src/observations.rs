@@ -264,3 +264,72 @@ impl Observations {
 const fn infers_start(model: ModelName) -> bool {
     matches!(model, ModelName::CountLadder | ModelName::NetworkLfads)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use data::Units;
+    use ndarray::{Array2, ArrayView3};
+
+    use super::*;
+    use crate::testing;
+
+    /// Every value tells its frame.
+    #[test]
+    fn training_and_validation_see_their_own_frames() {
+        let value = |t: usize| t * 187 % 300 + 1;
+        let values = Array2::from_shape_fn((300, 2), |(t, _)| value(t) as f32);
+        let recording = testing::recording(values.into_dyn(), Units::SpikeCounts);
+        let settings = "dynamics = {}".parse().unwrap();
+        let lfads = ModelConfig::parse(ModelName::Lfads, settings).unwrap();
+        let windows = WindowSize {
+            length: 20,
+            overlap: 10,
+        };
+        let all = Observations::new(recording, windows, None, None, ModelName::Lfads).unwrap();
+        let held_out = HeldOut::Blocks {
+            blocks: vec![[100, 140]],
+            guard: 3,
+        };
+        let (data, _) = all.to_train(&lfads, &held_out).unwrap();
+        let seen = |x: ArrayView3<'_, f32>| -> BTreeSet<usize> {
+            let there = x.iter().filter(|v| !v.is_nan());
+            there.map(|v| *v as usize).collect()
+        };
+        let before_and_behind = (0..97).chain(143..300);
+        assert_eq!(seen(data.train()), before_and_behind.map(value).collect());
+        assert_eq!(seen(data.valid()), (100..140).map(value).collect());
+    }
+
+    #[test]
+    fn what_spikes_before_a_window_left_is_taken_off() {
+        let came = |trial: usize, t: usize| {
+            f32::from(matches!((trial, t), (0, 3 | 17 | 40) | (1, 8 | 29 | 33)))
+        };
+        let mut level = [0.0, 4.0];
+        let values = Array3::from_shape_fn((2, 60, 1), |(trial, t, _)| {
+            level[trial] = 0.9 * level[trial] + came(trial, t);
+            5.0 + 2.0 * level[trial]
+        });
+        let recording = testing::recording(values.into_dyn(), Units::Fluorescence);
+        let calibration = testing::calibration(0.9);
+        let calibrated = Calibrated::apply(calibration, &recording).unwrap();
+        let windows = WindowSize {
+            length: 20,
+            overlap: 10,
+        };
+        let name = ModelName::OasisLfads;
+        let all = Observations::new(recording, windows, Some(calibrated), None, name).unwrap();
+        let settings = "s_min = 0.5\ndynamics = {}".parse().unwrap();
+        let oasis = ModelConfig::parse(name, settings).unwrap();
+        let read = all.to_infer(&oasis).unwrap().reading.values;
+        for (index, piece) in all.cut.pieces().iter().enumerate() {
+            for bin in 0..20 {
+                let wanted = came(piece.trial, piece.start + bin);
+                let found = read[[index, bin, 0]];
+                assert!((found - wanted).abs() < 1e-5, "{piece:?} {bin}: {found}");
+            }
+        }
+    }
+}

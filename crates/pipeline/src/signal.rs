@@ -212,3 +212,13 @@ fn common_lines(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neurons_are_listed_as_leave_out_takes_them() {
+        assert_eq!(listed(&[0, 2], &[1, 4, 7]), "1,7");
+    }
+}

@@ -371,3 +371,67 @@ fn both(truth: &Dataset, quantity: Quantity) -> Result<Option<Array3<f32>>> {
         (one, other) => Ok(one.or(other).cloned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use data::Split;
+
+    use super::*;
+
+    /// Three trials are inferred as they were; the fourth, which is held out, with its neurons exchanged and twice the rate.
+    #[test]
+    fn held_out_frames_are_judged_and_rivals_at_their_best() {
+        let rates = Array3::from_shape_fn((4, 200, 3), |(i, t, n)| {
+            4.0 + 3.6 * (0.2 * t as f32 + (i + 2 * n) as f32).sin()
+        });
+        let counts = Array3::from_shape_fn((4, 200, 3), |(i, t, n)| {
+            let uniform = ((t * 7919 + n * 31 + i * 101) % 97) as f32 / 97.0;
+            f32::from(uniform < 0.05 * rates[[i, t, n]])
+        });
+        let mut inferred = rates.clone();
+        for n in 0..3 {
+            let other = &rates.slice(s![3, .., (n + 1) % 3]) * 2.0;
+            inferred.slice_mut(s![3, .., n]).assign(&other);
+        }
+        let split = |trials: std::ops::Range<usize>| Split {
+            rates: Some(rates.slice(s![trials, .., ..]).to_owned()),
+            ..Split::default()
+        };
+        let truth = Dataset {
+            dt_s: 0.05,
+            tau_s: None,
+            discretisation: None,
+            loadings: None,
+            seed: None,
+            recipe: None,
+            train: split(0..3),
+            valid: split(3..4),
+        };
+        let held_out = Array2::from_shape_fn((4, 200), |(trial, _)| f32::from(trial == 3));
+        let mut found = Arrays::default();
+        found.numbers.insert("dt".into(), 0.05);
+        found.insert("rates", "Hz", inferred.clone().into_dyn());
+        found.insert("observed", "", counts.clone().into_dyn());
+        found.insert("held_out", "", held_out.into_dyn());
+        let files = [Path::new("a"), Path::new("b")];
+        let beside = BesideTruth::new(files, &found, &truth).unwrap();
+        let own = &beside.qualities().unwrap()["rates"];
+        let unseen = |x: &Array3<f32>| x.slice(s![3, .., 0]).to_owned();
+        let wanted = metrics::fit(unseen(&inferred).view(), unseen(&rates).view()).unwrap();
+        assert!((own.per_neuron[0].unwrap().cod - wanted.cod).abs() < 1e-6);
+        assert!((own.mean_ratio.unwrap() - 2.0).abs() < 1e-4);
+        let best = beside.simple().unwrap().remove(0).quality.median_r2();
+        let observed = Observed {
+            values: counts.view(),
+            dt_s: 0.05,
+            tau_s: None,
+            spike_size: None,
+        };
+        let activity = Activity::of(observed, Deconvolver::Counts).unwrap();
+        for sd_s in activity.widths_s() {
+            let smoothed = activity.smoothed(sd_s);
+            let other = beside.quality(smoothed.view(), rates.view()).unwrap();
+            assert!(best >= other.median_r2(), "{sd_s}");
+        }
+    }
+}

@@ -323,3 +323,33 @@ fn section(title: &str, caption: &Markup, content: &Markup) -> Markup {
         section { h2 { (title) } p { (caption) } (content) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fits_and_the_example_are_of_held_out_frames() {
+        let observed =
+            Array3::from_shape_fn((3, 40, 2), |(i, t, n)| ((5 * t + 3 * i + n) % 7) as f32);
+        let mut rates =
+            Array3::from_shape_fn((3, 40, 2), |(_, t, n)| ((3 * t * t + n) % 11) as f32);
+        let unseen = observed.index_axis(Axis(0), 1).mapv(|count| count / 0.1);
+        rates.index_axis_mut(Axis(0), 1).assign(&unseen);
+        let quantities = Quantities {
+            factors: rates.clone(),
+            observed,
+            rates,
+            fluor: None,
+            spikes: None,
+            inputs: None,
+            external: None,
+            share: Vec::new(),
+            held_out: Array2::from_shape_fn((3, 40), |(trial, _)| f32::from(trial == 1)),
+        };
+        for fit in quantities.fits(0.1).unwrap() {
+            assert!(fit.unwrap() > 0.999, "{fit:?}");
+        }
+        assert_eq!(Example::of(&quantities).trial, 1);
+    }
+}

@@ -7,6 +7,10 @@ use crate::Problem;
 
 /// Seconds a frame above which times are hardly seconds.
 const SLOWEST_S: f64 = 4.0;
+/// Seconds a frame below which they are not: no line is scanned so fast.
+const FASTEST_S: f64 = 2e-5;
+/// Seconds a frame below which they may be.
+const FAST_S: f64 = 1e-3;
 /// Most times that may lack a frame, or frames a time, at the end.
 const MOST_UNPAIRED: usize = 2;
 
@@ -113,7 +117,7 @@ impl Clock {
     ///
     /// # Errors
     /// [`Problem::MissingRate`]; [`Problem::BadParameter`] for one that is not positive;
-    /// [`Problem::Milliseconds`].
+    /// [`Problem::NotSeconds`].
     pub(crate) fn dt_s(&self) -> Result<f64, Problem> {
         let (name, found) = match *self {
             Self::RateHz(rate_hz) => ("rate", rate_hz),
@@ -128,8 +132,8 @@ impl Clock {
             }
         };
         let dt_s = if name == "rate" { found.recip() } else { found };
-        if name == "dt" && dt_s > SLOWEST_S {
-            return Err(Problem::Milliseconds { step: dt_s });
+        if name == "dt" {
+            seconds(dt_s)?;
         }
         if is_time(dt_s) {
             return Ok(dt_s);
@@ -163,8 +167,12 @@ pub(crate) fn regularise(
     let mut notes = Vec::new();
     let (times, trace) = paired(times, trace, dataset, &mut notes)?;
     let grid = Grid::of(&times)?;
-    if grid.dt_s > SLOWEST_S {
-        return Err(Problem::Milliseconds { step: grid.dt_s });
+    seconds(grid.dt_s)?;
+    if grid.dt_s < FAST_S {
+        notes.push(format!(
+            "{:.0} frames a second by their times: are these seconds? If not, give the rate",
+            grid.dt_s.recip()
+        ));
     }
     let n_frames = grid.frames.last().map_or(0, |last| last + 1);
     let n_dropped = n_frames - trace.nrows();
@@ -187,6 +195,16 @@ pub(crate) fn regularise(
         start_s: times[0],
         notes,
     })
+}
+
+/// That a frame can last so long.
+fn seconds(step: f64) -> Result<(), Problem> {
+    let unit = match step {
+        step if step > SLOWEST_S => "milliseconds",
+        step if step > 0.0 && step < FASTEST_S => "days",
+        _ => return Ok(()),
+    };
+    Err(Problem::NotSeconds { step, unit })
 }
 
 /// Whether so many times can be those of so many frames, but for one or two at the end.

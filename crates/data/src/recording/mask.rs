@@ -1,5 +1,7 @@
 //! A file of what is no data: frames, or frames of single neurons.
 
+#[cfg(feature = "csv")]
+use std::io::Read;
 use std::path::Path;
 
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Slice};
@@ -9,6 +11,12 @@ use crate::Problem;
 use crate::format::npy;
 #[cfg(feature = "csv")]
 use crate::format::text::Text;
+#[cfg(feature = "csv")]
+use crate::whole_file::cannot_read;
+
+/// Bytes by which the columns of a text are recognised.
+#[cfg(feature = "csv")]
+const HEAD_BYTES: usize = 1 << 16;
 
 /// What is no data of an array.
 pub(crate) struct Mask {
@@ -25,7 +33,7 @@ impl Mask {
     }
 
     /// What a file marks of an array `[time, neuron]` or `[trial, time, neuron]`: of one axis, a number a frame,
-    /// those where it is 1, or else the frames that it lists, counted from 0; of two axes `[time, neuron]`,
+    /// those where it is 1 (or 255, as images have it), or else the frames that it lists, counted from 0; of two axes `[time, neuron]`,
     /// `[neuron, time]` or `[trial, time]`; or of all three.
     ///
     /// # Errors
@@ -36,35 +44,49 @@ impl Mask {
         notes: &mut Vec<String>,
     ) -> Result<Self, Problem> {
         let name = path.display().to_string();
-        let numbers = numbers(path).map_err(|problem| problem.of_member(&name))?;
+        let (numbers, has_head) = numbers(path).map_err(|problem| problem.of_member(&name))?;
         let refused = |found: String| Problem::Mask {
             name: name.clone(),
             found,
             shape: shape.to_vec(),
         };
-        let is_one = |v: &f32| (v - 1.0).abs() < f32::EPSILON;
         let n_frames = shape[shape.len() - 2];
-        let are_flags = numbers.iter().all(|v| *v == 0.0 || is_one(v));
+        let is_marked = |v: &f32| *v != 0.0;
+        let are_flags = are_flags(&numbers);
         let hidden = match (numbers.shape(), shape) {
-            (&[n], _) if n == n_frames && are_flags => numbers.mapv(|v| is_one(&v)),
+            (&[n], _) if n == n_frames && are_flags => numbers.mapv(|v| is_marked(&v)),
+            // What tables of one column say of it first is its number.
+            (&[n], _) if n == n_frames + 1 && are_flags && has_head => {
+                notes.push(format!(
+                    "the mask's first line, {}, is its header: {n_frames} frames follow it",
+                    numbers[[0]]
+                ));
+                numbers
+                    .slice_axis(Axis(0), Slice::from(1..))
+                    .mapv(|v| is_marked(&v))
+            }
             ([_], _) => listed(&numbers, n_frames).map_err(refused)?,
             _ if !are_flags => {
-                let other = numbers.iter().find(|v| **v != 0.0 && !is_one(v));
+                let other = numbers
+                    .iter()
+                    .find(|v| **v != 0.0 && v.total_cmp(&1.0).is_ne());
                 let other = other.copied().unwrap_or_default();
                 return Err(refused(format!(
                     "shape {:?}, {other} in it",
                     numbers.shape()
                 )));
             }
-            (found, whole) if found == whole => numbers.mapv(|v| is_one(&v)),
+            (found, whole) if found == whole => numbers.mapv(|v| is_marked(&v)),
             (&[a, b], &[time, neuron]) if [b, a] == [time, neuron] => {
                 notes.push(format!(
                     "the mask's shape {:?} read as [neuron, time]",
                     [a, b]
                 ));
-                numbers.mapv(|v| is_one(&v)).reversed_axes()
+                numbers.mapv(|v| is_marked(&v)).reversed_axes()
             }
-            (&[a, b], &[trial, time, _]) if [a, b] == [trial, time] => numbers.mapv(|v| is_one(&v)),
+            (&[a, b], &[trial, time, _]) if [a, b] == [trial, time] => {
+                numbers.mapv(|v| is_marked(&v))
+            }
             (found, _) => return Err(refused(format!("shape {found:?}"))),
         };
         let n_hidden = hidden.iter().filter(|hidden| **hidden).count();
@@ -106,60 +128,118 @@ impl Mask {
     }
 }
 
-/// Frames that are listed by their numbers.
+/// Whether numbers are a mark each: 0, and 1 or 255.
+fn are_flags(numbers: &ArrayD<f32>) -> bool {
+    let only = |mark: f32| {
+        numbers
+            .iter()
+            .all(|v| *v == 0.0 || v.total_cmp(&mark).is_eq())
+    };
+    only(1.0) || only(255.0)
+}
+
+/// Frames that are listed by their numbers, each once: who repeats them has marks for another number of frames.
 fn listed(numbers: &ArrayD<f32>, n_frames: usize) -> Result<ArrayD<bool>, String> {
     let mut hidden = ArrayD::from_elem(vec![n_frames], false);
     for &number in numbers {
         let frame = Some(number).filter(|n| *n >= 0.0 && n.fract() == 0.0);
         let place = frame.and_then(|frame| hidden.get_mut(frame as usize));
-        *place.ok_or_else(|| format!("{} numbers, {number} among them", numbers.len()))? = true;
+        let place =
+            place.ok_or_else(|| format!("{} numbers, {number} among them", numbers.len()))?;
+        if std::mem::replace(place, true) {
+            return Err(match are_flags(numbers) {
+                true => format!("{} marks for {n_frames} frames", numbers.len()),
+                false => format!("{} numbers, {number} more than once", numbers.len()),
+            });
+        }
     }
     Ok(hidden)
 }
 
-fn numbers(path: &Path) -> Result<ArrayD<f32>, Problem> {
+/// What a file holds, and whether its first number may be a header.
+fn numbers(path: &Path) -> Result<(ArrayD<f32>, bool), Problem> {
     let source = Source::probe(path)?;
     if source.head.starts_with(npy::MAGIC) {
         let array = npy::read_array(path, "array", |x| x as f32)?;
         // A row or a column is a list.
         let is_line = array.ndim() == 2 && array.shape().contains(&1);
-        return Ok(match is_line || array.ndim() == 0 {
+        let array = match is_line || array.ndim() == 0 {
             true => array.flatten().into_owned().into_dyn(),
             false => array,
-        });
+        };
+        return Ok((array, false));
     }
     text(path, &source)
 }
 
 #[cfg(feature = "csv")]
-fn text(path: &Path, source: &Source) -> Result<ArrayD<f32>, Problem> {
+fn text(path: &Path, source: &Source) -> Result<(ArrayD<f32>, bool), Problem> {
     if !source.is_text() {
         return Err(source.unknown());
     }
-    let table = crate::format::csv::parse(&Text::open(path)?)?;
+    let text = Text::open(path)?;
+    let mut lines = String::new();
+    text.lines()?
+        .read_to_string(&mut lines)
+        .map_err(cannot_read)?;
+    let lines = with_numbers(&lines);
+    let head = lines
+        .as_bytes()
+        .get(..HEAD_BYTES)
+        .unwrap_or(lines.as_bytes());
+    let table = crate::format::csv::parse_lines(head, lines.as_bytes())?;
     let first: Vec<f32> = table
         .first
         .iter()
         .filter_map(|cell| cell.parse().ok())
         .collect();
     // A header is no row.
-    let first = if first.len() == table.width {
-        first
-    } else {
-        Vec::new()
-    };
+    let has_head = first.len() == table.width;
+    let first = if has_head { first } else { Vec::new() };
     let numbers: Vec<f32> = first
         .into_iter()
         .chain(table.cells.iter().map(|v| v as f32))
         .collect();
-    let shape = match (numbers.len() / table.width, table.width) {
+    let (numbers, width) = without_counter(numbers, table.width);
+    let shape = match (numbers.len() / width, width) {
         (n, 1) | (1, n) => vec![n],
         (rows, width) => vec![rows, width],
     };
-    Ok(ArrayD::from_shape_vec(shape, numbers).unwrap_or_default())
+    let array = ArrayD::from_shape_vec(shape, numbers).unwrap_or_default();
+    Ok((array, has_head))
+}
+
+/// The same with 1 and 0 for what programs write of truth.
+#[cfg(feature = "csv")]
+fn with_numbers(text: &str) -> String {
+    let mut cells = String::with_capacity(text.len());
+    for cell in text.split_inclusive(|c: char| !c.is_ascii_alphabetic()) {
+        let word = cell.trim_end_matches(|c: char| !c.is_ascii_alphabetic());
+        match word {
+            "True" | "true" | "TRUE" => cells.push('1'),
+            "False" | "false" | "FALSE" => cells.push('0'),
+            word => cells.push_str(word),
+        }
+        cells.push_str(&cell[word.len()..]);
+    }
+    cells
+}
+
+/// The second of two columns, where the first counts the rows as tables with an index do.
+#[cfg(feature = "csv")]
+fn without_counter(numbers: Vec<f32>, width: usize) -> (Vec<f32>, usize) {
+    let (rows, _) = numbers.as_chunks::<2>();
+    let counts = |from: usize| {
+        let mut numbered = rows.iter().zip(from..);
+        numbered.all(|(row, n)| row[0].total_cmp(&(n as f32)).is_eq())
+    };
+    match width == 2 && rows.len() > 2 && (counts(0) || counts(1)) {
+        true => (rows.iter().map(|row| row[1]).collect(), 1),
+        false => (numbers, width),
+    }
 }
 
 #[cfg(not(feature = "csv"))]
-fn text(_: &Path, source: &Source) -> Result<ArrayD<f32>, Problem> {
+fn text(_: &Path, source: &Source) -> Result<(ArrayD<f32>, bool), Problem> {
     Err(source.unknown())
 }
