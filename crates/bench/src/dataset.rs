@@ -205,6 +205,25 @@ mod tests {
     }
 
     #[test]
+    fn a_model_is_told_so_many_times_the_decay() {
+        let recipe = Recipe::quick().unwrap();
+        let data = BenchmarkData::load(&recipe, 1, None).unwrap();
+        let (tau_s, dt_s) = (data.dataset.tau_s.unwrap(), data.dataset.dt_s);
+        for told in [0.5, 2.0] {
+            let calcium = data.calcium(2, Some(told)).unwrap();
+            // By Euler's rule, as the benchmark is made.
+            let wanted = 1.0 - dt_s / (told * tau_s);
+            for neuron in calcium.neurons {
+                assert!(
+                    (neuron.g - wanted).abs() < 1e-9,
+                    "{} is not {wanted}",
+                    neuron.g
+                );
+            }
+        }
+    }
+
+    #[test]
     fn the_digest_sees_values_shapes_and_parameters() {
         let array = |shape| Some(ndarray::Array3::<f32>::zeros(shape));
         let with_shape = |shape| data::Split {

@@ -314,6 +314,10 @@ fn every_model_fits_trials() {
         let runs = value["calibration"]["start_is_running"].as_bool();
         assert_eq!(runs, Some(model == "network-lfads"), "{model}");
         assert_eq!(value["calibration"]["g"], 0.75, "{model}");
+        if model == "count-ladder" {
+            // What starts at rest does not decay from what was there.
+            assert_eq!(value["model_config"][model]["trial_start"], "rest");
+        }
         lfads.run(&format!("report {model}"));
     }
     lfads.run("fit trials.h5 -o lfads -m lfads -c tiny.toml --dataset spikes");

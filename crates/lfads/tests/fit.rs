@@ -330,6 +330,14 @@ fn inputs_are_inferred_where_asked_for_and_shown() {
     lfads.run("report run");
     let page = std::fs::read_to_string(lfads.path("run/report.html")).unwrap();
     assert!(page.contains("Inferred inputs") && page.contains("KL of the inferred inputs"));
+    let read = |name: &str| -> serde_json::Value {
+        let text = std::fs::read(lfads.path("run").join(name)).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    };
+    let history = read("history.json");
+    let last = &history["validations"].as_array().unwrap().last().unwrap()["valid"];
+    let wanted = serde_json::json!([last["kl_ic"], last["kl_inputs"]]);
+    assert_eq!(read("result.json")["held_out_kl"], wanted);
     lfads.run("infer run trials.h5 -o again.h5 --samples 2");
     let again = Arrays::read(&lfads.path("again.h5")).unwrap();
     assert_eq!(again.require("inputs").unwrap().shape(), [12, 40, 2]);

@@ -150,3 +150,26 @@ fn projected(
     }
     Ok(places)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing that the hidden do is seen.
+    #[test]
+    fn components_of_the_shown_know_nothing_of_the_hidden() {
+        let wave = |t: usize, n: usize| ((t * (n + 2)) as f32 * 0.3).sin();
+        let frames: Vec<(usize, usize)> = (0..60).map(|t| (0, t)).collect();
+        let expected = |hidden_is: f32| {
+            let features = Array3::from_shape_fn((1, 60, 4), |(_, t, n)| match n {
+                1 => hidden_is * wave(t, 7),
+                n => wave(t, n),
+            });
+            let targets = Array3::from_shape_fn((1, 60, 4), |(_, t, n)| wave(t + 1, n));
+            let shown = Shown::but(&[1], features.view(), &frames).unwrap();
+            let told = shown.tell(targets.view(), &[1], N_COMPONENTS).unwrap();
+            told.expected(features.view(), &frames).unwrap()
+        };
+        assert_eq!(expected(1.0), expected(-50.0));
+    }
+}
