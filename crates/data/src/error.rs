@@ -316,6 +316,12 @@ pub enum Problem {
     /// No frame rate anywhere.
     #[error("the file states no frame rate; give `rate`, in frames per second")]
     MissingRate,
+    /// Rates under several names.
+    #[error("the file states frame rates that differ: {found}; give `rate`, in frames per second")]
+    Rates {
+        /// Their names, with what they state.
+        found: String,
+    },
     /// Times that are hardly seconds.
     #[error(
         "a frame would last {} s: {unit}? Give `rate`, in frames per second",

@@ -65,6 +65,8 @@ pub(crate) struct StoredArray {
 
 /// What is listed and not read.
 pub(crate) const SPARSE: &str = "a sparse matrix";
+/// Numbers of two parts.
+pub(crate) const COMPLEX: &str = "complex numbers";
 pub(crate) const AN_OBJECT: &str = "an object of MATLAB's, such as a table or a string";
 
 impl StoredArray {
@@ -273,9 +275,7 @@ impl<'a> Matrix<'a> {
             STRUCT | OBJECT => return self.list_fields(&path, depth, found),
             CELL => return self.list_cells(&path, depth, found),
             CHAR => self.text(&path)?,
-            _ if NUMERIC.contains(&self.class) && self.is_complex => {
-                Content::Other("complex numbers")
-            }
+            _ if NUMERIC.contains(&self.class) && self.is_complex => Content::Other(COMPLEX),
             _ if NUMERIC.contains(&self.class) => self.array(&path)?,
             5 => Content::Other(SPARSE),
             _ => Content::Other(AN_OBJECT),

@@ -33,8 +33,10 @@ impl Matlab5Tree {
         let objects = variables
             .iter()
             .filter_map(|variable| match variable.content {
-                Content::Other(what @ (matlab5::SPARSE | matlab5::AN_OBJECT)) => Some(format!(
-                    "`{}` ({what}; save it as a matrix of numbers)",
+                Content::Other(
+                    what @ (matlab5::SPARSE | matlab5::AN_OBJECT | matlab5::COMPLEX),
+                ) => Some(format!(
+                    "`{}` ({what}; save it as a matrix of real numbers)",
                     variable.path
                 )),
                 _ => None,

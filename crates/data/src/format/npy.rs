@@ -228,6 +228,10 @@ impl Header {
             object: object.to_owned(),
             found: match descr.starts_with('[') {
                 true => "a structured array of NumPy".to_owned(),
+                false if descr.contains("|O") => {
+                    "a Python object (a dict, a list?): load it in Python and save the array in it"
+                        .to_owned()
+                }
                 false => format!("NumPy type {}", first_item(descr)),
             },
         })?;

@@ -2,7 +2,8 @@
 
 use ndarray::{ArrayD, Axis, concatenate};
 
-use super::tables::{candidates, clock_above, length};
+use super::clock_beside::clock_above;
+use super::tables::{candidates, length};
 use crate::Problem;
 use crate::format::tree::Tree;
 use crate::recording::axes::guess_order;
@@ -21,7 +22,7 @@ pub(super) fn read(tree: &dyn Tree, options: &Options) -> Result<Option<Draft>, 
         return Ok(None);
     };
     let array = &array[..];
-    if let Some(draft) = traces(tree, array, &elements)? {
+    if let Some(draft) = traces(tree, array, &elements, options)? {
         return Ok(Some(draft));
     }
     let shapes = elements.iter().map(|name| match tree.shape(name) {
@@ -48,7 +49,7 @@ pub(super) fn read(tree: &dyn Tree, options: &Options) -> Result<Option<Draft>, 
     draft.sorted = true;
     draft.trial_lengths = Some(shapes.iter().map(|shape| shape[time]).collect());
     // Times, if any, are those of a trial.
-    draft.clock = match clock_above(tree, elements[0], &[])? {
+    draft.clock = match clock_above(tree, elements[0], &[], options, &mut draft.notes)? {
         Clock::TimesS(_) | Clock::Numbers(_) => Clock::Unstated,
         clock => clock,
     };
@@ -62,7 +63,12 @@ pub(super) fn read(tree: &dyn Tree, options: &Options) -> Result<Option<Draft>, 
 
 /// Elements of one row or column each and of one length: a matrix, of which the caller or frame times tell
 /// whether its rows are neurons.
-fn traces(tree: &dyn Tree, array: &str, elements: &[&str]) -> Result<Option<Draft>, Problem> {
+fn traces(
+    tree: &dyn Tree,
+    array: &str,
+    elements: &[&str],
+    options: &Options,
+) -> Result<Option<Draft>, Problem> {
     let lengths = elements
         .iter()
         .map(|name| tree.shape(name).and_then(length));
@@ -86,7 +92,7 @@ fn traces(tree: &dyn Tree, array: &str, elements: &[&str]) -> Result<Option<Draf
         array,
         values.map_err(|_| Problem::NoTraces { kind: "cell" })?,
     );
-    draft.clock = clock_above(tree, elements[0], &shape)?;
+    draft.clock = clock_above(tree, elements[0], &shape, options, &mut draft.notes)?;
     draft.notes.push(format!(
         "the {} {} of `{array}` are one trace each",
         elements.len(),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::{pandas, pipelines, splits, tables};
+use super::{clock_beside, pandas, pipelines, splits, tables};
 use crate::Problem;
 use crate::format::hdf5;
 use crate::format::hdf5_tree::Hdf5Tree;
@@ -42,7 +42,7 @@ impl Reader for PlainHdf5 {
         } else if let Some(frame) = pandas::frame(&tree, options)? {
             let shape = [frame.n_rows(), frame.names.len()];
             let (group, notes) = (frame.group.clone(), frame.notes.clone());
-            let mut draft = tables::of_columns(&tree, &group, shape, frame.into_draft())?;
+            let mut draft = tables::of_columns(&tree, &group, shape, frame.into_draft(), options)?;
             draft.notes.extend(notes);
             draft
         } else {
@@ -76,7 +76,8 @@ impl Reader for PlainHdf5 {
             return Ok(None);
         }
         hdf5::check_size(&source.path, dataset.shape(), number.size.into())?;
-        let clock = tables::clock_above(&tree, name, &shape)?;
+        let mut notes = Vec::new();
+        let clock = clock_beside::clock_above(&tree, name, &shape, options, &mut notes)?;
         let order = match options.order {
             Some(order) => order,
             None => guess_order(name, [rows, columns], &clock)?,
@@ -92,6 +93,7 @@ impl Reader for PlainHdf5 {
         };
         let mut opened = Opened::bare(name, Box::new(store), shape);
         opened.clock = clock;
+        opened.notes = notes;
         opened.tau_s = tree.scalar("", "tau")?;
         opened.discretisation = discretisation(tree.text("", "discretisation"))?;
         Ok(Some(opened))

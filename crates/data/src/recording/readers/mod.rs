@@ -3,6 +3,8 @@
 mod alf;
 #[cfg(any(feature = "hdf5", feature = "matlab"))]
 mod cells;
+#[cfg(any(feature = "hdf5", feature = "matlab"))]
+mod clock_beside;
 #[cfg(feature = "csv")]
 mod csv;
 #[cfg(feature = "csv")]
@@ -20,6 +22,10 @@ mod npy;
 mod npz;
 #[cfg(feature = "hdf5")]
 mod nwb;
+#[cfg(feature = "hdf5")]
+mod nwb_names;
+#[cfg(feature = "hdf5")]
+mod nwb_planes;
 #[cfg(feature = "hdf5")]
 mod nwb_regions;
 #[cfg(feature = "hdf5")]

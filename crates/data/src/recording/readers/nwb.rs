@@ -2,9 +2,10 @@
 
 use ndarray::{ArrayD, Axis};
 
+use super::nwb_names::{Kind, is_corrected, kind, last, whose};
+use super::nwb_planes::planes;
 use super::nwb_regions;
 use super::nwb_series::{Series, all_series, elsewhere, other_series, preferred};
-use super::planes_together;
 use super::suite2p_settings::USUAL_SHARE;
 use crate::Problem;
 use crate::format::hdf5::{self, Node, Stored};
@@ -44,7 +45,12 @@ impl Reader for Nwb {
         let root = Node::root(&file)?;
         let mut found = all_series(&root)?;
         let mut listed = preferred(&found, options);
-        if choose(&listed, options, KIND).is_err() {
+        let chosen = choose(&listed, options, KIND);
+        let is_missing = matches!(
+            chosen,
+            Err(Problem::NoTraces { .. } | Problem::NotFound { .. })
+        );
+        if is_missing {
             // What is named may be no series of regions, and any may lie anywhere.
             let tree = Hdf5Tree::new(file, false)?;
             found = elsewhere(&tree, options)?;
@@ -65,7 +71,7 @@ impl Reader for Nwb {
             read_corrected(series, &found, &root, options)
         };
         let planes = match &options.dataset {
-            None => planes(&listed, read)?,
+            None => planes(&listed, &found, options, read)?,
             Some(_) => None,
         };
         let mut draft = match planes {
@@ -85,85 +91,54 @@ fn read_corrected(
     options: &Options,
 ) -> Result<Draft, Problem> {
     let mut draft = read_series(series, options)?;
-    if series.units == Some(Units::Fluorescence) {
-        let neuropil = neuropil_beside(series, found);
-        subtract_neuropil(&mut draft, series, neuropil, options)?;
+    if series.told_units() == Some(Units::Fluorescence) {
+        match neuropil_beside(series, found) {
+            Beside::None => {}
+            Beside::One(neuropil) => subtract_neuropil(&mut draft, series, neuropil, options)?,
+            Beside::Unclear(paths) => draft.notes.push(format!(
+                "no neuropil is subtracted: names do not tell which of {} is that of `{}`",
+                paths.join(", "),
+                series.path
+            )),
+        }
     }
-    nwb_regions::keep_accepted(&mut draft, root, options)?;
+    nwb_regions::keep_accepted(&mut draft, &series.node, root, options)?;
     if draft.neuron_ids.is_none() {
         draft.neuron_ids = nwb_regions::specimens(root, &series.path)?;
     }
     Ok(draft)
 }
 
-/// Several series of one container that go on at the same rate for as long: planes imaged in turn.
-/// `None` where what is listed is anything else.
-fn planes(
-    listed: &[String],
-    read: impl Fn(&str) -> Result<Draft, Problem>,
-) -> Result<Option<Draft>, Problem> {
-    let parts = |path: &str| match path.rsplit_once('/') {
-        Some((container, name)) => (container.to_owned(), name.to_owned()),
-        None => (String::new(), path.to_owned()),
-    };
-    let container = |path: &String| parts(path).0;
-    let in_one = listed
-        .windows(2)
-        .all(|two| container(&two[0]) == container(&two[1]));
-    if listed.len() < 2 || !in_one {
-        return Ok(None);
-    }
-    let of_plane = |path: &String| Ok((parts(path).1, read(path)?));
-    let mut drafts = listed
-        .iter()
-        .map(of_plane)
-        .collect::<Result<Vec<_>, Problem>>()?;
-    let known = |draft: &Draft| draft.order.is_some() && draft.values.ndim() == 2;
-    let (_, first) = &drafts[0];
-    let step_s = first.clock.usual_step_s();
-    let goes_along = |draft: &Draft| {
-        let same_step = match (step_s, draft.clock.usual_step_s()) {
-            (Some(a), Some(b)) => (a - b).abs() <= 1e-4 * a,
-            (a, b) => a.is_none() && b.is_none(),
-        };
-        let [n, m] = [draft, first].map(planes_together::n_frames);
-        // Planes imaged in turn begin within a frame of each other.
-        let begins = (draft.start_s - first.start_s).abs() <= step_s.unwrap_or_default();
-        same_step && begins && n.abs_diff(m) <= 1
-    };
-    if !drafts
-        .iter()
-        .all(|(_, draft)| known(draft) && goes_along(draft))
-    {
-        return Ok(None);
-    }
-    // Plane 2 before plane 10.
-    drafts.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
-    let mut draft = planes_together::together(drafts)?;
-    draft.dataset = container(&listed[0]);
-    Ok(Some(draft))
+/// The neuropil of a series of fluorescence.
+enum Beside<'a> {
+    None,
+    One(&'a Series),
+    /// Series of which none goes by the same name.
+    Unclear(Vec<&'a str>),
 }
 
 /// The neuropil's series that belongs to a series of fluorescence.
-fn neuropil_beside<'a>(series: &Series, found: &'a [Series]) -> Option<&'a Series> {
-    let is_neuropil = |other: &&Series| other.path.to_ascii_lowercase().contains("neuropil");
-    if is_neuropil(&series) {
-        return None;
-    }
+fn neuropil_beside<'a>(series: &Series, found: &'a [Series]) -> Beside<'a> {
+    let is_neuropil = |other: &&Series| kind(&other.path) == Kind::Neuropil;
     let all: Vec<&Series> = found.iter().filter(is_neuropil).collect();
-    // Of several planes, that of the same name.
-    let name = |path: &str| {
-        path.rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase()
-    };
-    match all[..] {
-        [only] => Some(only),
-        _ => all
-            .iter()
-            .find(|other| name(&other.path) == name(&series.path))
-            .copied(),
+    if is_neuropil(&series) || all.is_empty() {
+        return Beside::None;
+    }
+    if let [only] = all[..] {
+        return Beside::One(only);
+    }
+    // Of several planes, that of the same name, or of the same plane and channel.
+    let name = |path: &str| last(path).to_ascii_lowercase();
+    if let Some(named) = all
+        .iter()
+        .find(|other| name(&other.path) == name(&series.path))
+    {
+        return Beside::One(named);
+    }
+    let is_of_plane = |other: &&&Series| whose(&other.path) == whose(&series.path);
+    match all.iter().filter(is_of_plane).collect::<Vec<_>>()[..] {
+        [only] => Beside::One(only),
+        _ => Beside::Unclear(all.iter().map(|other| other.path.as_str()).collect()),
     }
 }
 
@@ -172,19 +147,12 @@ fn neuropil_beside<'a>(series: &Series, found: &'a [Series]) -> Option<&'a Serie
 fn subtract_neuropil(
     draft: &mut Draft,
     series: &Series,
-    neuropil: Option<&Series>,
+    neuropil: &Series,
     options: &Options,
 ) -> Result<(), Problem> {
-    let Some(neuropil) = neuropil else {
-        return Ok(());
-    };
-    let path = series.path.to_ascii_lowercase();
-    let is_corrected = ["correct", "demix", "denois"]
-        .iter()
-        .any(|word| path.contains(word));
     let share = match options.neuropil {
         Some(share) => share,
-        None if is_corrected => 0.0,
+        None if is_corrected(&series.path) => 0.0,
         None => USUAL_SHARE,
     };
     if share == 0.0 {
@@ -224,6 +192,20 @@ fn values_of(series: &Series) -> Result<ArrayD<f32>, Problem> {
         _ => default,
     };
     let (conversion, offset) = (scale("conversion", 1.0), scale("offset", 0.0));
+    let check = |name, value: f64, is_sound| match is_sound {
+        true => Ok(()),
+        false => {
+            let problem = Problem::BadParameter {
+                name,
+                found: value.to_string(),
+                expected: "a finite number, and `conversion` not 0: correct it in the file",
+            };
+            Err(problem.of_member(&dataset))
+        }
+    };
+    let has_scale = conversion.is_finite() && conversion.abs() > 0.0;
+    check("conversion", conversion, has_scale)?;
+    check("offset", offset, offset.is_finite())?;
     let scaled = |x: f64| (x * conversion + offset) as f32;
     let data = node.numbers("data", scaled)?.ok_or(Problem::NotFound {
         wanted: dataset.clone(),
@@ -258,7 +240,12 @@ fn read_series(series: &Series, options: &Options) -> Result<Draft, Problem> {
     }
     draft.clock = clock;
     draft.start_s = start_s;
-    draft.units = series.units;
+    draft.units = series.told_units();
+    if series.is_ratio_by_name() {
+        draft
+            .notes
+            .push(format!("`{}` is dF/F by its name", series.path));
+    }
     draft.sorted = true;
     draft.neuron_ids = rois.map(|rois| rois.iter().map(ToString::to_string).collect());
     if draft.units.is_none() {

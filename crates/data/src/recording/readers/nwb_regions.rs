@@ -1,5 +1,7 @@
 //! Which regions of an NWB file were accepted as cells: columns of its plane segmentations.
 
+use hdf5_reader::Datatype;
+use hdf5_reader::reference::read_object_references;
 use ndarray::Axis;
 
 use crate::Problem;
@@ -15,6 +17,7 @@ const COLUMNS: [&str; 4] = ["iscell", "is_cell", "accepted", "Accepted"];
 /// Neurons are rows of the table by their ids, as `rois` has them.
 pub(super) fn keep_accepted(
     draft: &mut Draft,
+    series: &Node,
     root: &Node,
     options: &Options,
 ) -> Result<(), Problem> {
@@ -30,21 +33,27 @@ pub(super) fn keep_accepted(
     if rows.len() != ids.len() || n_regions != Some(rows.len()) {
         return Ok(());
     }
-    let Some((column, accepted)) = accepted(root, &rows)? else {
-        return Ok(());
+    let Column { path, accepted } = match accepted(root, table_of(series), &rows)? {
+        Listed::Nowhere => return Ok(()),
+        Listed::Once(column) => column,
+        Listed::Unclear(paths) => {
+            draft.notes.push(format!(
+                "`rois` leads to no table with a row for each region, and {} could be meant: not used, all regions \
+                 are read",
+                paths.join(", ")
+            ));
+            return Ok(());
+        }
     };
     let kept: Vec<usize> = (0..rows.len()).filter(|&n| accepted[rows[n]]).collect();
-    let how = format!(
-        "`{column}` accepts {} of {} regions",
-        kept.len(),
-        rows.len()
-    );
+    let how = format!("`{path}` accepts {} of {} regions", kept.len(), rows.len());
     if !options.cells_only || kept.len() == rows.len() {
         draft.notes.push(how);
         return Ok(());
     }
     if kept.is_empty() {
-        return Err(Problem::NoCells {
+        return Err(Problem::NoneAccepted {
+            list: path,
             n_regions: rows.len(),
         });
     }
@@ -56,13 +65,38 @@ pub(super) fn keep_accepted(
     Ok(())
 }
 
-/// The column, by its path, and whether each row of its table was accepted; `None` where no table or
-/// more than one could be meant.
-fn accepted(root: &Node, rows: &[usize]) -> Result<Option<(String, Vec<bool>)>, Problem> {
+/// A column that says which rows of its table were accepted.
+struct Column {
+    path: String,
+    accepted: Vec<bool>,
+}
+
+/// Where regions are accepted.
+enum Listed {
+    Nowhere,
+    Once(Column),
+    /// In columns of which nothing tells that they are those of these regions.
+    Unclear(Vec<String>),
+}
+
+/// The address of the table whose rows are the regions of a series: where `rois` refers to.
+pub(super) fn table_of(series: &Node) -> Option<u64> {
+    let rois = series.dataset("rois", "dataset `rois`").ok()??;
+    let table = rois.attribute("table").ok()?;
+    if !matches!(table.datatype, Datatype::Reference { .. }) {
+        return None;
+    }
+    let addresses = read_object_references(&table.raw_data, series.group.offset_size());
+    addresses.ok()?.first().copied()
+}
+
+/// The column of the table that is referred to, where it has one; without a reference the only one that has a
+/// value for each of `rows`.
+fn accepted(root: &Node, referred: Option<u64>, rows: &[usize]) -> Result<Listed, Problem> {
     let highest = rows.iter().copied().max().unwrap_or_default();
     let mut found = Vec::new();
     let Some(processing) = root.child("processing")? else {
-        return Ok(None);
+        return Ok(Listed::Nowhere);
     };
     for module in processing.members()?.0 {
         let Some(node) = processing.child(&module)? else {
@@ -79,16 +113,27 @@ fn accepted(root: &Node, rows: &[usize]) -> Result<Option<(String, Vec<bool>)>, 
                 if node.attribute("colnames").is_none() {
                     continue;
                 }
+                let is_referred = Some(node.group.address()) == referred;
+                let of_table = column(&node)?;
+                if is_referred && of_table.is_none() {
+                    return Ok(Listed::Nowhere);
+                }
                 let path = format!("processing/{module}/{container}/{table}");
-                if let Some((name, rows)) = column(&node)?.filter(|(_, c)| c.len() > highest) {
-                    found.push((format!("{path}/{name}"), rows));
+                if let Some((name, accepted)) = of_table.filter(|(_, c)| c.len() > highest) {
+                    let path = format!("{path}/{name}");
+                    let column = Column { path, accepted };
+                    if is_referred {
+                        return Ok(Listed::Once(column));
+                    }
+                    found.push(column);
                 }
             }
         }
     }
-    Ok(match found.len() {
-        1 => found.pop(),
-        _ => None,
+    Ok(match (found.len(), referred) {
+        (0, _) => Listed::Nowhere,
+        (1, None) => found.pop().map_or(Listed::Nowhere, Listed::Once),
+        _ => Listed::Unclear(found.into_iter().map(|column| column.path).collect()),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Where the series of an NWB file are, and which of them is meant.
 
+use super::nwb_names::{Kind, is_ratio, kind};
 use crate::Problem;
 use crate::format::hdf5::Node;
 use crate::format::hdf5_tree::Hdf5Tree;
@@ -12,8 +13,24 @@ pub(super) struct Series {
     pub(super) path: String,
     /// The group that it lies in.
     pub(super) container: String,
+    /// The container's.
     pub(super) units: Option<Units>,
     pub(super) node: Node,
+}
+
+impl Series {
+    /// Whether its own name, and not its container's, says that it is dF/F.
+    pub(super) fn is_ratio_by_name(&self) -> bool {
+        self.units == Some(Units::Fluorescence) && is_ratio(&self.path)
+    }
+
+    /// The units that names tell.
+    pub(super) fn told_units(&self) -> Option<Units> {
+        match self.is_ratio_by_name() {
+            true => Some(Units::DeltaFOverF),
+            false => self.units,
+        }
+    }
 }
 
 /// Every series in `processing/<module>/<container>` and in `acquisition`.
@@ -92,16 +109,11 @@ pub(super) fn preferred(found: &[Series], options: &Options) -> Vec<String> {
         let kept = found.iter().filter(|series| keep(series));
         kept.map(|series| series.path.clone()).collect()
     };
-    let is_signal = |series: &Series| {
-        let path = series.path.to_ascii_lowercase();
-        !["neuropil", "deconv", "event"]
-            .iter()
-            .any(|word| path.contains(word))
-    };
+    let is_signal = |series: &Series| kind(&series.path) == Kind::Signal;
     if options.dataset.is_some() {
         return paths(&|_| true);
     }
-    let ratio = paths(&|s| is_signal(s) && s.units == Some(Units::DeltaFOverF));
+    let ratio = paths(&|s| is_signal(s) && s.told_units() == Some(Units::DeltaFOverF));
     let signal = paths(&|s| is_signal(s));
     [ratio, signal]
         .into_iter()

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayD, Axis};
 
-use super::tables;
+use super::clock_beside::clock_above;
 use crate::Problem;
 use crate::format::tree::Tree;
 use crate::recording::clock::Clock;
@@ -105,7 +105,7 @@ impl Output {
         let mut draft = Draft::bare(&dataset, values);
         draft.clock = match self.rate_hz {
             Some(rate_hz) => Clock::RateHz(rate_hz),
-            None => tables::clock_above(tree, &self.group, &shape)?,
+            None => clock_above(tree, &self.group, &shape, options, &mut notes)?,
         };
         draft.order = Some(self.order);
         draft.units = signal.units;

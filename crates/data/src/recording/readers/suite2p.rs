@@ -113,9 +113,11 @@ impl Reader for Suite2p {
         match &planes[..] {
             [only] => read(only),
             several => {
-                let of_plane = |plane: &Plane| Ok((plane.name.clone(), read(plane)?));
-                let drafts: Result<Vec<_>, Problem> = several.iter().map(of_plane).collect();
-                planes_together::together(drafts?)
+                let of_plane = |plane: &Plane| (plane.name.clone(), read(plane));
+                let (drafts, notes) = planes_together::with_cells(several.iter().map(of_plane))?;
+                let mut draft = planes_together::together(drafts, options)?;
+                draft.notes.extend(notes);
+                Ok(draft)
             }
         }
     }

@@ -1,26 +1,16 @@
 //! Traces that a caller keeps as one array among others, with a rate or frame times beside it.
 
+use super::clock_beside::clock_above;
 use super::rows::frame_rows;
 use crate::Problem;
 use crate::format::cells::Cells;
 use crate::format::tree::{Listed, Tree};
-use crate::recording::clock::{Clock, can_be_paired};
+use crate::recording::clock::Clock;
 use crate::recording::columns;
 use crate::recording::draft::Draft;
 use crate::recording::family;
 use crate::recording::options::Options;
 use crate::recording::reader::{choose, is_likely};
-
-/// What the programs that keep arrays in groups call their rate, besides the usual names.
-const RATES: [&str; 7] = [
-    "sampling_rate",
-    "samplingRate",
-    "sample_rate",
-    "imaging_rate",
-    "frameRate",
-    "fps",
-    "fr",
-];
 
 /// Arrays that could be traces: tables; where there is none, rows and columns that are no times.
 pub(super) fn candidates(tree: &dyn Tree) -> Vec<String> {
@@ -48,7 +38,7 @@ pub(super) fn not_read(tree: &dyn Tree) -> Option<String> {
 }
 
 /// A name without its groups.
-fn last<'a>(tree: &dyn Tree, name: &'a str) -> &'a str {
+pub(super) fn last<'a>(tree: &dyn Tree, name: &'a str) -> &'a str {
     let parts = name.rsplit_once(tree.separator());
     parts.map_or(name, |(_, last)| last)
 }
@@ -69,7 +59,7 @@ pub(super) fn read(
 ) -> Result<Draft, Problem> {
     let name = named(tree, options, kind)?;
     if let Some(columns) = tree.columns(&name) {
-        return named_columns(tree, &name, &columns);
+        return named_columns(tree, &name, &columns, options);
     }
     let values = tree.values(&name)?.ok_or(Problem::NoTraces { kind })?;
     let shape = values.shape().to_vec();
@@ -78,16 +68,22 @@ pub(super) fn read(
         None => values,
     };
     let mut draft = Draft::bare(&name, values);
-    draft.clock = clock_above(tree, &name, &shape)?;
+    draft.clock = clock_above(tree, &name, &shape, options, &mut draft.notes)?;
     Ok(draft)
 }
 
 /// A table whose columns are called something.
-fn named_columns(tree: &dyn Tree, name: &str, columns: &[String]) -> Result<Draft, Problem> {
+fn named_columns(
+    tree: &dyn Tree,
+    name: &str,
+    columns: &[String],
+    options: &Options,
+) -> Result<Draft, Problem> {
     let rows = tree.rows(name)?;
     let rows = rows.unwrap_or_else(|| Cells::new(columns.len()));
     let shape = [rows.n_rows(), columns.len()];
-    of_columns(tree, name, shape, frame_rows(rows, Some(columns)))
+    let draft = frame_rows(rows, Some(columns));
+    of_columns(tree, name, shape, draft, options)
 }
 
 /// Frames whose columns are called something, of a table so large, and what the groups around it say of time.
@@ -96,13 +92,24 @@ pub(super) fn of_columns(
     name: &str,
     shape: [usize; 2],
     mut draft: Draft,
+    options: &Options,
 ) -> Result<Draft, Problem> {
     name.clone_into(&mut draft.dataset);
     family::leave_strangers(&mut draft);
     if matches!(draft.clock, Clock::Unstated) {
-        draft.clock = clock_above(tree, name, &shape)?;
+        draft.clock = clock_above(tree, name, &shape, options, &mut draft.notes)?;
     }
     Ok(draft)
+}
+
+/// The first array of more axes than trials, time and neurons, as what is wrong.
+fn too_many_axes(tree: &dyn Tree) -> Option<Problem> {
+    let listed = tree.arrays().iter().find(|listed| listed.shape.len() > 3)?;
+    Some(Problem::Rank {
+        object: format!("`{}`", listed.name),
+        found: listed.shape.clone(),
+        axes: "[time, neuron] or [trial, time, neuron]",
+    })
 }
 
 /// The name of that array.
@@ -143,43 +150,7 @@ pub(super) fn named(
             Problem::NoTraces { .. } if !tree.left_out().is_empty() => Problem::NotOpened {
                 found: tree.left_out().join(", "),
             },
+            Problem::NoTraces { .. } => too_many_axes(tree).unwrap_or(problem),
             other => other,
         })
-}
-
-/// What an array, and the groups around it, say of time: the nearest wins.
-pub(super) fn clock_above(tree: &dyn Tree, name: &str, shape: &[usize]) -> Result<Clock, Problem> {
-    let mut group = name;
-    loop {
-        match clock_in(tree, group, shape)? {
-            Clock::Unstated if !group.is_empty() => group = tree.parent(group),
-            clock => return Ok(clock),
-        }
-    }
-}
-
-/// What one group says: a rate, or frame times of which there are as many as the array is long.
-pub(super) fn clock_in(tree: &dyn Tree, group: &str, shape: &[usize]) -> Result<Clock, Problem> {
-    let stated = Clock::from_scalars(|name| tree.scalar(group, name))?;
-    if !matches!(stated, Clock::Unstated) {
-        return Ok(stated);
-    }
-    for name in RATES {
-        if let Some(rate_hz) = tree.scalar(group, name)? {
-            return Ok(Clock::RateHz(rate_hz));
-        }
-    }
-    for listed in tree.arrays() {
-        let is_here = tree.parent(&listed.name) == group;
-        let Some(unit_s) = columns::time_unit_of(last(tree, &listed.name)).filter(|_| is_here)
-        else {
-            continue;
-        };
-        let fits = |n: usize| shape.iter().any(|&length| can_be_paired(n, length));
-        if length(&listed.shape).is_some_and(fits) {
-            let times = tree.numbers(&listed.name)?.unwrap_or_default();
-            return Ok(Clock::TimesS(times.iter().map(|t| t * unit_s).collect()));
-        }
-    }
-    Ok(Clock::Unstated)
 }
