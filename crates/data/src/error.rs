@@ -477,6 +477,16 @@ pub enum Problem {
         /// Its text, at most 30 characters of it.
         found: String,
     },
+    /// Commas that are decimals in some countries and part the thousands in others.
+    #[error(
+        "line {line} holds `{found}`: a decimal comma, or one of thousands? Every comma stands before three digits; write the numbers without separators of thousands, or with decimal points"
+    )]
+    Thousands {
+        /// Line, from 1.
+        line: usize,
+        /// The number.
+        found: String,
+    },
     /// A text table that cannot be read as text.
     #[error("the table cannot be read or written: {0}; save it as UTF-8 text")]
     BadText(String),

@@ -69,6 +69,21 @@ impl Cells {
         found
     }
 
+    /// Some of the columns, in their order.
+    #[cfg(feature = "csv")]
+    pub(crate) fn keep(self, kept: &[usize]) -> Self {
+        let width = self.width.max(1);
+        let part = |block: Vec<f64>| -> Vec<f64> {
+            let rows = block.chunks_exact(width);
+            rows.flat_map(|row| kept.iter().map(|&column| row[column]))
+                .collect()
+        };
+        Self {
+            width: kept.len(),
+            blocks: self.blocks.into_iter().map(part).collect(),
+        }
+    }
+
     /// Puts columns, each with its place among those of `to`, `[row, column]`.
     #[cfg(feature = "hdf5")]
     pub(crate) fn put_into(self, to: &mut Array2<f32>, places: &[(usize, usize)]) {

@@ -7,10 +7,11 @@ use std::path::Path;
 use csv::ByteRecord;
 use ndarray::ArrayView2;
 
-use crate::format::cells::Cells;
-use crate::format::csv_plan::{Plan, cell, is_missing, number};
+use crate::format::csv_body::Body;
+pub(crate) use crate::format::csv_body::{Line, Table};
+use crate::format::csv_plan::{Plan, n_before, number};
 use crate::format::filtered::{Filtered, Step};
-use crate::format::text::Text;
+use crate::format::text::{Text, decoded};
 use crate::whole_file::replace_file;
 use crate::{DataError, Problem};
 
@@ -53,25 +54,6 @@ fn encode(names: &[String], values: ArrayView2<'_, f32>) -> Result<Vec<u8>, Prob
     })
 }
 
-/// A table of numbers, its first line apart: a header, or the first row.
-#[derive(Debug)]
-pub(crate) struct Table {
-    /// Cells of the first line, as text.
-    pub(crate) first: Vec<String>,
-    /// What the rows are called, where their first cells are text.
-    pub(crate) labels: Option<Vec<String>>,
-    /// Number of columns, without the labels and those of text.
-    pub(crate) width: usize,
-    /// The lines below the header.
-    pub(crate) cells: Cells,
-    /// Lines of the header, or 1 where the first line may be a row.
-    pub(crate) header_lines: usize,
-    /// Whether rows have names, and the first line has none for them.
-    pub(crate) is_corner_blank: bool,
-    /// What the columns of text are called, which are left out.
-    pub(crate) text_columns: Vec<String>,
-}
-
 /// Reads a text table; an empty cell is NaN. Runs of blanks are one delimiter.
 pub(crate) fn parse(text: &Text) -> Result<Table, Problem> {
     parse_lines(text.head(), text.lines()?)
@@ -83,37 +65,6 @@ pub(crate) fn parse_lines(head: &[u8], lines: impl Read) -> Result<Table, Proble
         Delimiter::Byte(byte) => parse_delimited(lines, byte),
         Delimiter::Blanks => parse_delimited(words(lines), b'\t'),
     }
-}
-
-/// A line, its cells without the blanks around them.
-pub(crate) struct Line<'a>(&'a ByteRecord);
-
-impl<'a> Line<'a> {
-    /// The text of a cell; nothing where there is none.
-    pub(crate) fn text(&self, column: usize) -> Cow<'a, str> {
-        cell(self.0, column)
-    }
-
-    /// A number, NaN where it is missing; `None` of text.
-    pub(crate) fn number(&self, column: usize) -> Option<f64> {
-        let bytes = self.0.get(column).unwrap_or_default().trim_ascii();
-        let plain = std::str::from_utf8(bytes).ok();
-        let plain = plain.and_then(|text| text.parse().ok());
-        plain.or_else(|| number(&self.text(column)))
-    }
-
-    /// That a cell of a line, counted from 1, is no number.
-    pub(crate) fn problem(&self, column: usize) -> Problem {
-        Problem::BadCell {
-            line: line_of(self.0),
-            column: column + 1,
-            found: self.text(column).chars().take(30).collect(),
-        }
-    }
-}
-
-fn line_of(record: &ByteRecord) -> u64 {
-    record.position().map_or(0, csv::Position::line)
 }
 
 fn reader<R: Read>(lines: R, delimiter: u8) -> csv::Reader<R> {
@@ -172,79 +123,18 @@ fn parse_delimited(lines: impl Read, delimiter: u8) -> Result<Table, Problem> {
     while seen.len() < RECORDS_SEEN && next(&mut reader, &mut record)? {
         seen.push(std::mem::take(&mut record));
     }
-    let plan = Plan::of(&seen).ok_or(Problem::NoRows)?;
+    let n_before = n_before(&seen);
+    let plan = Plan::of(&seen[n_before..]).ok_or(Problem::NoRows)?;
     let mut body = Body::new(&plan);
-    for record in seen.into_iter().skip(plan.header_lines) {
+    for record in seen.into_iter().skip(n_before + plan.header_lines) {
         body.push(&record, &plan)?;
     }
     while next(&mut reader, &mut record)? {
         body.push(&record, &plan)?;
     }
-    body.table(plan)
-}
-
-/// What stands below the header.
-struct Body {
-    labels: Option<Vec<String>>,
-    cells: Cells,
-}
-
-impl Body {
-    fn new(plan: &Plan) -> Self {
-        Self {
-            labels: plan.has_labels.then(Vec::new),
-            cells: Cells::new(plan.width()),
-        }
-    }
-
-    fn push(&mut self, record: &ByteRecord, plan: &Plan) -> Result<(), Problem> {
-        if record.len() != plan.n_columns {
-            return Err(Problem::RaggedCsv {
-                line: line_of(record),
-                found: record.len(),
-                expected: plan.n_columns,
-            });
-        }
-        let line = Line(record);
-        for column in 0..record.len() {
-            match &mut self.labels {
-                Some(labels) if column == 0 => labels.push(line.text(column).into_owned()),
-                _ if plan.texts.contains(&column) => {}
-                _ => {
-                    let number = line.number(column).ok_or_else(|| line.problem(column))?;
-                    self.cells.push(number);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn table(self, plan: Plan) -> Result<Table, Problem> {
-        let Self { labels, cells } = self;
-        let is_row = |first: &[String]| first.iter().any(|cell| cell.parse::<f64>().is_ok());
-        let n_labels = usize::from(labels.is_some());
-        let width = plan.width();
-        if width == 0 || (cells.is_empty() && !is_row(&plan.first)) {
-            return Err(Problem::NoRows);
-        }
-        let is_corner_blank = labels.is_some() && plan.first.first().is_some_and(|c| is_missing(c));
-        let (mut first, mut text_columns) = (Vec::new(), Vec::new());
-        for (column, name) in plan.first.into_iter().enumerate().skip(n_labels) {
-            match plan.texts.contains(&column) {
-                true => text_columns.push(name),
-                false => first.push(name),
-            }
-        }
-        Ok(Table {
-            first,
-            labels,
-            width,
-            cells,
-            header_lines: plan.header_lines,
-            is_corner_blank,
-            text_columns,
-        })
-    }
+    let mut table = body.table(plan)?;
+    table.n_before = n_before;
+    Ok(table)
 }
 
 /// Records that are looked at before all are read.
@@ -267,10 +157,15 @@ impl Delimiter {
 
     fn cells(self, line: &str) -> Vec<&str> {
         match self {
-            Self::Byte(byte) => line.split(char::from(byte)).map(str::trim).collect(),
-            Self::Blanks => line.split_ascii_whitespace().collect(),
+            Self::Byte(byte) => line.split(char::from(byte)).map(bare).collect(),
+            Self::Blanks => line.split_ascii_whitespace().map(bare).collect(),
         }
     }
+}
+
+/// A cell without blanks and quotes around it.
+fn bare(cell: &str) -> &str {
+    cell.trim().trim_matches('"').trim()
 }
 
 /// Lines that are looked at for the delimiter.
@@ -280,10 +175,7 @@ const LINES_SEEN: usize = 30;
 fn delimiter(text: &[u8]) -> Delimiter {
     let lines = text.split(|&b| b == b'\n' || b == b'\r');
     let lines = lines.filter(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"));
-    let lines: Vec<&str> = lines
-        .take(LINES_SEEN)
-        .map_while(|line| std::str::from_utf8(line).ok())
-        .collect();
+    let lines: Vec<Cow<'_, str>> = lines.take(LINES_SEEN).map(decoded).collect();
     let below = lines.get(1..).filter(|below| !below.is_empty());
     let rows = below.unwrap_or(&lines);
     let score = |delimiter: &Delimiter| {

@@ -20,6 +20,31 @@ pub(crate) struct Plan {
     pub(crate) has_labels: bool,
     /// Other columns of text.
     pub(crate) texts: Vec<usize>,
+    /// Columns of which nothing was seen yet: numbers, or text here and there.
+    pub(crate) empty: Vec<usize>,
+}
+
+/// How many lines before the header are no part of the table: shorter ones above a line of names that is as long
+/// as the rows.
+pub(crate) fn n_before(seen: &[ByteRecord]) -> usize {
+    let Some(width) = seen.last().map(ByteRecord::len) else {
+        return 0;
+    };
+    // A header may be one cell short.
+    let length = |line: &ByteRecord| {
+        let last = line.iter().rposition(|cell| !cell.trim_ascii().is_empty());
+        last.map_or(0, |last| last + 1)
+    };
+    let n_short = seen
+        .iter()
+        .take_while(|line| length(line) + 1 < width)
+        .count();
+    let is_header = |line: &ByteRecord| texts(line).iter().skip(1).all(|cell| is_word(cell));
+    if seen.get(n_short).is_some_and(is_header) {
+        n_short
+    } else {
+        0
+    }
 }
 
 impl Plan {
@@ -34,15 +59,25 @@ impl Plan {
             n => joined(&seen[..n]),
         };
         let rows = seen.get(header_lines..).unwrap_or_default();
-        // A header without a name for the rows' own is one cell shorter.
+        // A header without a name for the rows' own is one cell shorter, and so is one above rows that end in a
+        // delimiter.
         if rows.first().is_some_and(|row| row.len() == first.len() + 1) {
-            first.insert(0, String::new());
+            let ends_blank = |row: &ByteRecord| {
+                cell(row, first.len()).is_empty() && number(&cell(row, 0)).is_some()
+            };
+            match rows.iter().all(ends_blank) {
+                true => first.push(String::new()),
+                false => first.insert(0, String::new()),
+            }
         }
         let n_columns = first.len();
+        let present = |column: usize| {
+            let rows = rows.iter().filter(move |row| column < row.len());
+            let cells = rows.map(move |row| cell(row, column));
+            cells.filter(|cell| !is_missing(cell))
+        };
         let is_text = |column: usize| {
-            let rows = rows.iter().filter(|row| column < row.len());
-            let cells = rows.map(|row| cell(row, column));
-            let mut cells = cells.filter(|cell| !is_missing(cell)).peekable();
+            let mut cells = present(column).peekable();
             cells.peek().is_some() && cells.all(|cell| is_word(&cell))
         };
         let has_labels = n_columns > 1 && is_text(0);
@@ -51,12 +86,18 @@ impl Plan {
             0 | 1 => Vec::new(),
             _ => (1..n_columns).filter(|&column| is_text(column)).collect(),
         };
+        let is_empty = |column: &usize| present(*column).next().is_none();
+        let empty = match rows.len() {
+            0 | 1 => Vec::new(),
+            _ => (1..n_columns).filter(is_empty).collect(),
+        };
         Some(Self {
             first,
             header_lines,
             n_columns,
             has_labels,
             texts,
+            empty,
         })
     }
 
@@ -75,7 +116,7 @@ fn texts(record: &ByteRecord) -> Vec<String> {
 
 /// Text, and not a number of another country.
 fn is_word(cell: &str) -> bool {
-    let is_numeric = |c: char| c.is_ascii_digit() || matches!(c, ',' | '.' | ' ' | '-' | '+');
+    let is_numeric = |c: char| c.is_ascii_digit() || ",. -+%".contains(c);
     number(cell).is_none() && !cell.chars().all(is_numeric)
 }
 
@@ -131,7 +172,28 @@ pub(crate) fn number(cell: &str) -> Option<f64> {
     }
 }
 
+/// What programs write where there is nothing, in small letters.
+const MISSING: [&str; 17] = [
+    "na",
+    "n/a",
+    "#n/a",
+    "<na>",
+    "nan",
+    "-nan",
+    "nan(ind)",
+    "-nan(ind)",
+    "null",
+    "none",
+    "missing",
+    "-",
+    "--",
+    ".",
+    "#div/0!",
+    "#value!",
+    "#num!",
+];
+
 /// Whether a cell holds nothing, in the words of the usual programs.
 pub(crate) fn is_missing(cell: &str) -> bool {
-    matches!(cell, "" | "NA" | "N/A" | "#N/A" | "null" | "NULL" | "None")
+    cell.is_empty() || MISSING.iter().any(|word| word.eq_ignore_ascii_case(cell))
 }

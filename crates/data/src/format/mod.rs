@@ -4,6 +4,8 @@ pub(crate) mod cells;
 #[cfg(feature = "csv")]
 pub(crate) mod csv;
 #[cfg(feature = "csv")]
+mod csv_body;
+#[cfg(feature = "csv")]
 pub(crate) mod csv_plan;
 mod filtered;
 #[cfg(feature = "hdf5")]

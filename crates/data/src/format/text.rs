@@ -69,12 +69,17 @@ impl Text {
         }
         text.steps.push(Step::line_feeds());
         text.head = text.first_lines()?;
-        let begins = text.head.get(..SEPARATOR.len());
+        let head = text.head.strip_prefix(b"\"").unwrap_or(&text.head);
+        let begins = head.get(..SEPARATOR.len());
         if begins.is_some_and(|begins| begins.eq_ignore_ascii_case(SEPARATOR)) {
             text.steps.push(Step::without_first_line());
             text.head = text.first_lines()?;
         }
-        if has_decimal_commas(&decoded(&text.head)) {
+        let head = decoded(&text.head);
+        if has_decimal_commas(&head) {
+            if let Some((line, found)) = thousands(&head) {
+                return Err(Problem::Thousands { line, found });
+            }
             text.steps.push(Step::decimal_points());
             text.head = text.first_lines()?;
         }
@@ -155,6 +160,33 @@ fn has_decimal_commas(text: &str) -> bool {
     is_one_column(text) || is_every_comma_decimal(text)
 }
 
+/// The first number with a comma and its line, from 1, where a comma before every three digits may as well part
+/// the thousands: decimals of another length, or behind a zero, would tell.
+fn thousands(text: &str) -> Option<(usize, String)> {
+    let is_of_number = |c: char| c.is_ascii_digit() || c == ',';
+    let mut first = None;
+    let lines = text
+        .lines()
+        .enumerate()
+        .skip(1)
+        .filter(|(_, line)| !line.starts_with('#'));
+    for (line, cells) in lines {
+        let numbers = cells
+            .split(|c| !is_of_number(c))
+            .filter(|n| n.contains(','));
+        for number in numbers {
+            let mut groups = number.split(',');
+            let begin = groups.next().unwrap_or_default();
+            let is_begin = (1..=3).contains(&begin.len()) && !begin.starts_with('0');
+            if !is_begin || groups.any(|group| group.len() != 3) {
+                return None;
+            }
+            first.get_or_insert_with(|| (line + 1, number.to_owned()));
+        }
+    }
+    first
+}
+
 /// Whether lines hold one number each, whose decimals follow a comma: no number of its own begins with a
 /// zero before other digits, and decimals often do.
 fn is_one_column(text: &str) -> bool {
@@ -179,26 +211,43 @@ fn is_one_column(text: &str) -> bool {
 }
 
 fn is_every_comma_decimal(text: &str) -> bool {
+    let is_data = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+    let lines: Vec<&str> = text.lines().take(LINES_SEEN).filter(is_data).collect();
     let mut has_comma = false;
-    for line in text.lines().take(LINES_SEEN) {
-        let bytes = line.as_bytes();
-        let is_digit = |place: usize| bytes.get(place).is_some_and(u8::is_ascii_digit);
-        for (place, byte) in bytes.iter().enumerate() {
-            let between = place > 0 && is_digit(place - 1) && is_digit(place + 1);
-            match byte {
-                b',' if !between => return false,
-                b'.' if between => return false,
-                b',' => has_comma = true,
-                _ => {}
+    let mut has_odd_header = false;
+    for (place, line) in lines.iter().enumerate() {
+        if speaks_against(line) {
+            // A header has commas and points of its own.
+            if place > 0 || lines.len() < 3 {
+                return false;
             }
+            has_odd_header = true;
+            continue;
         }
-        // Two numbers in a row of commas alone: these part the cells.
-        let has_other = line.contains([';', '\t']) || line.trim().contains(' ');
+        // Two numbers in a row of commas alone: these part the cells. So they may beside a date and a time.
+        let has_other =
+            line.contains([';', '\t']) || (!has_odd_header && line.trim().contains(' '));
         if line.contains(',') && !has_other {
             return false;
         }
+        has_comma |= line.contains(',');
     }
     has_comma
+}
+
+/// Whether a line has a comma that is not between digits, or a point that is.
+fn speaks_against(line: &str) -> bool {
+    let bytes = line.as_bytes();
+    let is_digit = |place: usize| bytes.get(place).is_some_and(u8::is_ascii_digit);
+    let signs = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| matches!(b, b',' | b'.'));
+    let mut against = signs.map(|(place, byte)| {
+        let is_between = place > 0 && is_digit(place - 1) && is_digit(place + 1);
+        is_between == (*byte == b'.')
+    });
+    against.any(|is_against| is_against)
 }
 
 #[cfg(test)]
@@ -253,6 +302,32 @@ mod tests {
         assert_eq!(normal(b"a,b\r\n1,2\r\n"), "a,b\n1,2\n");
         assert_eq!(normal(b"a\r1\r2"), "a\n1\n2");
         assert_eq!(normal(b"sep=;\r\na;b\r\n1;2"), "\na;b\n1;2");
+        assert_eq!(normal(b"\"sep=;\"\r\na;b\r\n1;2"), "\na;b\n1;2");
+    }
+
+    #[test]
+    fn commas_that_may_part_thousands_are_asked_about() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.txt");
+        for text in [
+            "a\tb\n987\t1,014\n1,005\t935\n",
+            "a;b\n11,911;12,044\n1,234,567;3\n",
+            "F\n1,005\n1,014\n",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let said = Text::open(&path).unwrap_err();
+            assert!(matches!(said, Problem::Thousands { .. }), "{text}: {said}");
+        }
+        assert_eq!(
+            normal(b"t;a\n0,033;1,005\n0,067;1,014\n"),
+            "t;a\n0.033;1.005\n0.067;1.014\n"
+        );
+    }
+
+    #[test]
+    fn the_header_and_comments_do_not_tell_of_decimals() {
+        let text = normal(b"# of 1,5 mm, 0.5 s\nZeit (s);a, links;b 0.5\n0,5;1,5;2\n1,5;2,5;3\n");
+        assert!(text.ends_with("\n0.5;1.5;2\n1.5;2.5;3\n"), "{text}");
     }
 
     #[test]

@@ -76,8 +76,7 @@ fn swapped(values: ArrayD<f32>, order: AxisOrder, clock: &Clock) -> Oriented {
     }
 }
 
-/// Time first, unless a clock says otherwise; asked for where there would be more neurons than frames,
-/// or where the values run smoothly along the other axis alone.
+/// Time first, unless a clock says otherwise; asked for where there would be more neurons than frames.
 pub(crate) fn guess_order(
     dataset: &str,
     shape: [usize; 2],
@@ -95,7 +94,12 @@ pub(crate) fn guess_order(
     }
 }
 
-fn of_two(dataset: &str, values: &ArrayD<f32>, clock: &Clock) -> Result<AxisOrder, Problem> {
+/// The same, where the values are known: asked for where they run smoothly along the other axis alone.
+pub(crate) fn of_two(
+    dataset: &str,
+    values: &ArrayD<f32>,
+    clock: &Clock,
+) -> Result<AxisOrder, Problem> {
     let shape = [values.shape()[0], values.shape()[1]];
     let order = guess_order(dataset, shape, clock)?;
     if clock.n_times().is_none() && runs_along(values, 0, &[1]) {

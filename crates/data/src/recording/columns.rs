@@ -3,6 +3,8 @@
 use calcium::estimate::median;
 
 use super::clock::Clock;
+pub(crate) use super::column_names::time_unit_of;
+use super::column_names::{is_counter_name, is_trial_name, time_unit, words};
 use super::grid::is_regular;
 
 /// Fewest rows of which a constant step is no chance.
@@ -159,168 +161,18 @@ fn role(name: Option<&str>, values: &[f64]) -> Role {
             return Role::Time(unit_s);
         }
     }
-    if all_in(&words, &[TRIALS, GLUE]) && is_trial_number(values) {
+    if is_trial_name(&words) && is_trial_number(values) {
         return Role::Trial;
     }
     // Counters may start again with every trial, and buffers go round.
     let is_whole = values.iter().all(|v| v.fract() == 0.0);
-    if all_in(&words, &[COUNTERS, TRIALS, GLUE]) && (rises || is_whole) {
+    if is_counter_name(&words) && (rises || is_whole) {
         return Role::Counter;
     }
     match is_counter(values) {
         true => Role::Counter,
         false => Role::Neuron,
     }
-}
-
-const TIMES: &[&str] = &[
-    "time",
-    "times",
-    "t",
-    "ts",
-    "timestamp",
-    "timestamps",
-    "clock",
-    "elapsed",
-    "sec",
-    "secs",
-    "second",
-    "seconds",
-    "ms",
-    "msec",
-    "msecs",
-    "millisecond",
-    "milliseconds",
-    "us",
-    "usec",
-    "microseconds",
-];
-const UNITS: &[(&str, f64)] = &[
-    ("s", 1.0),
-    ("sec", 1.0),
-    ("secs", 1.0),
-    ("second", 1.0),
-    ("seconds", 1.0),
-    ("ms", 1e-3),
-    ("msec", 1e-3),
-    ("msecs", 1e-3),
-    ("millis", 1e-3),
-    ("millisecond", 1e-3),
-    ("milliseconds", 1e-3),
-    ("us", 1e-6),
-    ("µs", 1e-6),
-    ("μs", 1e-6),
-    ("usec", 1e-6),
-    ("microsecond", 1e-6),
-    ("microseconds", 1e-6),
-    ("ns", 1e-9),
-    ("nanoseconds", 1e-9),
-    ("min", 60.0),
-    ("mins", 60.0),
-    ("minute", 60.0),
-    ("minutes", 60.0),
-    ("h", 3600.0),
-    ("hour", 3600.0),
-    ("hours", 3600.0),
-];
-const COUNTERS: &[&str] = &[
-    "frame",
-    "frames",
-    "framenumber",
-    "frameid",
-    "frameindex",
-    "index",
-    "idx",
-    "row",
-    "rows",
-    "sample",
-    "samples",
-    "unnamed",
-    "count",
-    "counter",
-];
-const TRIALS: &[&str] = &[
-    "trial",
-    "trials",
-    "trialid",
-    "trialnumber",
-    "sweep",
-    "sweeps",
-    "epoch",
-    "epochs",
-    "repetition",
-    "repeat",
-    "rep",
-];
-/// Words that say nothing by themselves.
-const GLUE: &[&str] = &[
-    "buffer",
-    "number",
-    "no",
-    "num",
-    "nr",
-    "id",
-    "index",
-    "idx",
-    "0",
-    "1",
-    "frame",
-    "frames",
-    "stamp",
-    "stamps",
-    "since",
-    "start",
-    "begin",
-    "from",
-    "in",
-    "of",
-    "the",
-    "rel",
-    "relative",
-    "abs",
-    "sys",
-    "system",
-    "unix",
-    "imaging",
-    "camera",
-    "scope",
-    "2p",
-    "ophys",
-    "recording",
-    "session",
-    "axis",
-];
-
-/// Words of a name, in lower case.
-fn words(name: &str) -> Vec<String> {
-    let is_sign = |c: char| !(c.is_alphanumeric());
-    let words = name.split(is_sign).filter(|word| !word.is_empty());
-    words.map(str::to_lowercase).collect()
-}
-
-/// Whether every word is in one of the lists, and one in the first.
-fn all_in(words: &[String], lists: &[&[&str]]) -> bool {
-    let in_list = |word: &String, list: &[&str]| list.contains(&word.as_str());
-    words.iter().any(|word| in_list(word, lists[0]))
-        && words
-            .iter()
-            .all(|word| lists.iter().any(|list| in_list(word, list)))
-}
-
-/// The unit in seconds, if a name speaks of time.
-pub(crate) fn time_unit_of(name: &str) -> Option<f64> {
-    time_unit(&words(name))
-}
-
-/// The unit in seconds, if the words speak of time.
-fn time_unit(words: &[String]) -> Option<f64> {
-    let unit = |word: &String| {
-        let found = UNITS.iter().find(|(name, _)| name == word);
-        found.map(|(_, unit_s)| *unit_s)
-    };
-    let unit_names: Vec<&str> = UNITS.iter().map(|(name, _)| *name).collect();
-    let is_time = all_in(words, &[TIMES, &unit_names, GLUE]);
-    is_time.then(|| words.iter().find_map(unit).unwrap_or(1.0))
 }
 
 /// Numbers from which on 32 bits hardly tell neighbouring frames apart, as of the days of a calendar and the

@@ -6,6 +6,7 @@ mod beside;
 mod blocks;
 mod check;
 mod clock;
+mod column_names;
 mod columns;
 mod draft;
 mod family;

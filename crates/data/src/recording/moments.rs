@@ -3,16 +3,18 @@
 use chrono::{DateTime, NaiveDateTime, NaiveTime, TimeDelta};
 
 /// Ways to write a moment that leave no doubt about day and month, which differ by region.
-const MOMENTS: [&str; 4] = [
+const MOMENTS: [&str; 6] = [
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%S%.f",
     "%Y/%m/%d %H:%M:%S%.f",
     "%Y.%m.%d %H:%M:%S%.f",
+    "%Y-%m-%d %I:%M:%S%.f %p",
+    "%Y/%m/%d %I:%M:%S%.f %p",
 ];
-const TIMES_OF_DAY: [&str; 2] = ["%H:%M:%S%.f", "%H:%M:%S,%f"];
+const TIMES_OF_DAY: [&str; 3] = ["%H:%M:%S%.f", "%H:%M:%S,%f", "%I:%M:%S%.f %p"];
 
 /// Seconds since the first of the texts, where all are moments, all are spans as pandas writes them, or all are times
-/// of a day; a day ends at midnight.
+/// of a day or, as Excel shows them, of an hour; these end at midnight and with the hour.
 pub(super) fn seconds(texts: &[String]) -> Option<Vec<f64>> {
     let spans: Option<Vec<TimeDelta>> = texts.iter().map(|text| span(text)).collect();
     if let Some(spans) = spans {
@@ -25,8 +27,12 @@ pub(super) fn seconds(texts: &[String]) -> Option<Vec<f64>> {
         let first = *moments.first()?;
         return Some(moments.iter().map(|m| in_seconds(*m - first)).collect());
     }
-    let times: Option<Vec<NaiveTime>> = texts.iter().map(|text| time_of_day(text)).collect();
-    let times = times?;
+    let all = |read: fn(&str) -> Option<NaiveTime>| -> Option<Vec<NaiveTime>> {
+        texts.iter().map(|text| read(text)).collect()
+    };
+    let of_days = all(time_of_day).map(|times| (times, TimeDelta::days(1)));
+    let of_hours = || all(time_of_hour).map(|times| (times, TimeDelta::hours(1)));
+    let (times, period) = of_days.or_else(of_hours)?;
     let mut last = *times.first()?;
     let mut elapsed = TimeDelta::zero();
     Some(
@@ -35,8 +41,8 @@ pub(super) fn seconds(texts: &[String]) -> Option<Vec<f64>> {
             .map(|&time| {
                 let step = time - last;
                 // What goes back by hours has passed midnight; by less, the clock is at fault.
-                let midnight = step < TimeDelta::hours(-12);
-                elapsed += step + TimeDelta::days(i64::from(midnight));
+                let has_passed = step < -period / 2;
+                elapsed += step + period * i32::from(has_passed);
                 last = time;
                 in_seconds(elapsed)
             })
@@ -56,6 +62,14 @@ fn moment(text: &str) -> Option<NaiveDateTime> {
 fn time_of_day(text: &str) -> Option<NaiveTime> {
     let read = |format: &&str| NaiveTime::parse_from_str(text.trim(), format).ok();
     TIMES_OF_DAY.iter().find_map(read)
+}
+
+/// `59:59.9`, minutes and seconds; without a fraction these might be hours and minutes.
+fn time_of_hour(text: &str) -> Option<NaiveTime> {
+    let text = text.trim();
+    let is_one = text.matches(':').count() == 1 && text.contains('.');
+    let whole = is_one.then(|| format!("0:{text}"))?;
+    NaiveTime::parse_from_str(&whole, TIMES_OF_DAY[0]).ok()
 }
 
 /// `0 days 00:00:01.5`, or `-1 days +23:59:59`.
@@ -104,8 +118,14 @@ mod tests {
 
     #[test]
     fn a_time_of_day_goes_on_past_midnight() {
-        let texts = ["23:59:59.5", "00:00:00.25", "00:00:01"];
-        assert_eq!(read(&texts), Some(vec![0.0, 0.75, 1.5]));
+        for texts in [
+            ["23:59:59.5", "00:00:00.25", "00:00:01"],
+            ["11:59:59.5 PM", "12:00:00.25 AM", "12:00:01 AM"],
+            ["59:59.5", "00:00.25", "00:01.0"],
+        ] {
+            assert_eq!(read(&texts), Some(vec![0.0, 0.75, 1.5]), "{texts:?}");
+        }
+        assert_eq!(read(&["10:30", "10:31"]), None);
     }
 
     #[test]

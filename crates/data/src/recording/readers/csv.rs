@@ -1,7 +1,7 @@
 //! Text tables: one row per frame, one column per neuron, or the other way round.
 
 use super::rows::{DATASET, frame_rows};
-use super::{csv_layouts, csv_lists};
+use super::{csv_layouts, csv_lists, csv_order};
 use crate::Problem;
 use crate::format::cells::Cells;
 use crate::format::csv::{self, Table};
@@ -59,11 +59,26 @@ enum FirstLine {
 
 fn draft(table: Table, options: &Options) -> Result<Draft, Problem> {
     let first = first_line(&table);
+    if matches!(first, FirstLine::Names) {
+        csv_order::check_list(&table)?;
+    }
     let mut notes = Vec::new();
+    if table.n_before > 0 {
+        notes.push(format!(
+            "{} lines before the header are no part of the table: left out",
+            table.n_before
+        ));
+    }
     if table.header_lines > 1 {
         notes.push(format!(
             "the first {} lines are the header",
             table.header_lines
+        ));
+    }
+    if table.n_blank > 0 {
+        notes.push(format!(
+            "{} lines at the beginning or end hold nothing: left out",
+            table.n_blank
         ));
     }
     if !table.text_columns.is_empty() {
@@ -93,9 +108,22 @@ fn of_first(first: FirstLine, table: Table, options: &Options) -> Result<Draft, 
     }
     match first {
         FirstLine::Count(count) => counted(cells, &names, &count, labels, options),
-        FirstLine::Names => Ok(with_names(cells, &names, labels, options)),
+        FirstLine::Names => {
+            if options.order.is_some() {
+                return with_names(cells, &names, labels, options.order);
+            }
+            let order = csv_order::by_names(&names, labels.as_deref());
+            let mut draft = with_names(cells, &names, labels, order)?;
+            if order == Some(AxisOrder::NeuronTime) {
+                let note = "rows are neurons and columns frames, as their names say";
+                draft.notes.insert(0, note.to_owned());
+            }
+            Ok(draft)
+        }
         FirstLine::Numbers => {
-            let mut draft = with_names(cells, &names, labels, options);
+            // They are no frames, which would rise.
+            let order = options.order.unwrap_or(AxisOrder::TimeNeuron);
+            let mut draft = with_names(cells, &names, labels, Some(order))?;
             let note = "the first line is of whole numbers, what follows is not: names, no data";
             draft.notes.insert(0, note.to_owned());
             Ok(draft)
@@ -138,6 +166,14 @@ fn counts(count: &[f64], has_corner: bool, table: &Table) -> bool {
     let is_numbered = is_one_up && starts && table.first.iter().all(|cell| !cell.contains('.'));
     if has_corner || table.labels.is_some() {
         return !count.is_empty() && (is_numbered || columns::is_counter(count));
+    }
+    // The first time and value of one neuron, 0 and 1, as of F/F0.
+    if count.len() < 3 {
+        let mut below = table.cells.column(0);
+        below.insert(0, count.first().copied().unwrap_or_default());
+        if columns::is_counter(&below) {
+            return false;
+        }
     }
     // Whole numbers in a table of whole numbers may be a row of counts.
     let in_fractions = table.cells.iter().any(|v| v.fract() != 0.0);
@@ -185,22 +221,25 @@ fn are_names(numbers: &[f64], has_corner: bool, table: &Table) -> bool {
     stand_out(numbers.len(), beside.map(|(_, v)| v))
 }
 
-/// A table under a header of names: rows are frames.
+/// A table under a header of names: rows are frames, unless they are said to be neurons.
 fn with_names(
     rows: Cells,
     names: &[String],
     labels: Option<Vec<String>>,
-    options: &Options,
-) -> Draft {
-    let mut draft = match options.order.is_some_and(AxisOrder::is_neuron_first) {
-        true => neuron_rows(rows, labels, &[]),
+    order: Option<AxisOrder>,
+) -> Result<Draft, Problem> {
+    let mut draft = match order.is_some_and(AxisOrder::is_neuron_first) {
+        true => neuron_rows(rows, labels, &csv_order::numbered(names)),
         false => labelled(frame_rows(rows, Some(names)), labels.as_deref()),
     };
-    if draft.neuron_ids.is_none() {
+    if order.is_none() {
+        csv_order::check(&draft, Some(names))?;
+    }
+    if draft.neuron_ids.is_none() && draft.order == Some(AxisOrder::TimeNeuron) {
         draft.neuron_ids = Some(names.to_vec());
     }
     family::leave_strangers(&mut draft);
-    draft
+    Ok(draft)
 }
 
 /// A table under a line that counts: neurons, or frames.
@@ -226,10 +265,14 @@ fn counted(
         count.first().copied().unwrap_or_default(),
         count.last().copied().unwrap_or_default()
     );
+    let is_asked = options.order.is_none() && labels.is_none();
     let mut draft = match is_neuron_first {
         true => neuron_rows(rows, labels, count),
         false => labelled(frame_rows(rows, Some(first)), labels.as_deref()),
     };
+    if is_asked {
+        csv_order::check(&draft, None)?;
+    }
     let what = match (is_neuron_first, are_times) {
         (true, true) => "the times of the frames",
         (true, false) => "the frames; rows are neurons",
@@ -246,10 +289,14 @@ fn bare(rows: Cells, labels: Option<Vec<String>>, options: &Options) -> Result<D
         None if labels.is_some() => AxisOrder::NeuronTime,
         None => guess_order(DATASET, [rows.n_rows(), rows.width()], &Clock::Unstated)?,
     };
-    Ok(match order.is_neuron_first() {
-        true => neuron_rows(rows, labels, &[]),
-        false => labelled(frame_rows(rows, None), labels.as_deref()),
-    })
+    if order.is_neuron_first() {
+        return Ok(neuron_rows(rows, labels, &[]));
+    }
+    let draft = labelled(frame_rows(rows, None), labels.as_deref());
+    if options.order.is_none() {
+        csv_order::check(&draft, None)?;
+    }
+    Ok(draft)
 }
 
 /// Labels of frames that are dates, times of day or spans are their times.

@@ -12,7 +12,7 @@ use crate::recording::options::{AxisOrder, Options};
 use crate::whole_file::cannot_read;
 
 /// What Fiji measures besides the mean.
-const OTHER_MEASURES: [&str; 12] = [
+const OTHER_MEASURES: [&str; 37] = [
     "area",
     "min",
     "max",
@@ -25,6 +25,31 @@ const OTHER_MEASURES: [&str; 12] = [
     "y",
     "perim",
     "%area",
+    "circ",
+    "ar",
+    "round",
+    "solidity",
+    "feret",
+    "feretx",
+    "ferety",
+    "feretangle",
+    "minferet",
+    "major",
+    "minor",
+    "angle",
+    "xm",
+    "ym",
+    "bx",
+    "by",
+    "width",
+    "height",
+    "skew",
+    "kurt",
+    "minthr",
+    "maxthr",
+    "slice",
+    "ch",
+    "frame",
 ];
 /// Inscopix' line of states.
 pub(super) struct States {
@@ -113,31 +138,42 @@ impl States {
     }
 }
 
-/// Of Fiji's measurements, the means.
+/// Of Fiji's measurements, the means: each has another measure of the same region beside it.
 pub(super) fn keep_means(draft: &mut Draft) {
-    let measure = |id: &str| -> Option<String> {
-        let id = id.trim().to_ascii_lowercase();
-        let end = id.find(|c: char| c.is_ascii_digit() || c == '(');
-        Some(id[..end.unwrap_or(id.len())].to_owned())
-    };
     let ids = draft.neuron_ids.iter().flatten();
-    let measures: Vec<Option<String>> = ids.map(|id| measure(id)).collect();
-    let is_mean = |measure: &Option<String>| measure.as_deref() == Some("mean");
-    let is_other = |measure: &Option<String>| {
-        measure
-            .as_deref()
-            .is_some_and(|m| OTHER_MEASURES.contains(&m))
-    };
-    let (n_means, n_others) = (
-        measures.iter().filter(|m| is_mean(m)).count(),
-        measures.iter().filter(|m| is_other(m)).count(),
-    );
-    if n_means > 0 && n_others > 0 && n_means + n_others == measures.len() {
-        keep(draft, |id| measure(id).as_deref() == Some("mean"));
-        draft.notes.push(format!(
-            "of Fiji's measurements the {n_means} means; {n_others} columns of others are left out"
-        ));
+    let measures: Vec<(String, String)> = ids.map(|id| measure(id)).collect();
+    let is_mean = |(measure, _): &&(String, String)| measure == "mean";
+    let is_other = |(measure, _): &&(String, String)| OTHER_MEASURES.contains(&&**measure);
+    let has_mean = |region: &str| measures.iter().filter(is_mean).any(|(_, r)| r == region);
+    let has_other = |region: &str| measures.iter().filter(is_other).any(|(_, r)| r == region);
+    let n_means = measures.iter().filter(is_mean).count();
+    let is_fiji = measures
+        .iter()
+        .all(|(_, region)| has_mean(region) && has_other(region));
+    if n_means == 0 || n_means == measures.len() || !is_fiji {
+        return;
     }
+    keep(draft, |id| measure(id).0 == "mean");
+    let mut others: Vec<&str> = Vec::new();
+    for (other, _) in measures.iter().filter(|measure| !is_mean(measure)) {
+        if !others.contains(&&**other) {
+            others.push(other);
+        }
+    }
+    draft.notes.push(format!(
+        "of Fiji's measurements the {n_means} means; {} columns of others are left out ({})",
+        measures.len() - n_means,
+        others.join(", ")
+    ));
+}
+
+/// What a column of Fiji's measures, in small letters, and of which region: `Perim.1`, `Mean(soma)`.
+fn measure(id: &str) -> (String, String) {
+    let id = id.trim().to_ascii_lowercase();
+    let end = id.find(|c: char| c.is_ascii_digit() || c == '(');
+    let (measure, region) = id.split_at(end.unwrap_or(id.len()));
+    let measure = measure.trim_end_matches(|c: char| !c.is_alphanumeric());
+    (measure.to_owned(), region.to_owned())
 }
 
 /// Keeps the columns whose ids are wanted.

@@ -16,8 +16,7 @@ use crate::recording::options::{AxisOrder, Options};
 use crate::recording::units::Units;
 
 /// Names of columns, without spaces and signs, in small letters.
-const IDS: [&str; 21] = [
-    "id",
+const IDS: [&str; 26] = [
     "unit",
     "unitid",
     "unitname",
@@ -31,16 +30,26 @@ const IDS: [&str; 21] = [
     "neuronid",
     "neuronname",
     "neuronindex",
+    "neuronnumber",
     "roi",
     "roiid",
     "roiname",
+    "roilabel",
     "roinumber",
     "cluster",
     "clusterid",
     "spikeclusters",
+    "trackid",
+    "objectnumber",
+    "objectid",
+    "componentid",
 ];
-/// Times before frames: where a list has both, the first is taken.
-const TIMES: [&str; 14] = [
+/// Names that may be those of neurons where no column is called as one of the above.
+const MAYBE_IDS: [&str; 1] = ["id"];
+/// The same, if what follows is a list of values and nothing else: as of pandas' `melt` and R's `pivot_longer`.
+const HARDLY_IDS: [&str; 5] = ["variable", "name", "label", "object", "key"];
+/// Times; so are names that [`columns::time_unit_of`] knows.
+const TIMES: [&str; 12] = [
     "t",
     "time",
     "times",
@@ -53,8 +62,14 @@ const TIMES: [&str; 14] = [
     "spiketime",
     "spiketimes",
     "spiketimems",
+];
+/// Frames, where a list has no times.
+const FRAMES: [&str; 5] = [
     "frame",
     "framenumber",
+    "frameindex",
+    "frameid",
+    "imagenumber",
 ];
 const TRIALS: [&str; 5] = ["trial", "trialid", "trialnumber", "sweep", "epoch"];
 const VALUES: [&str; 12] = [
@@ -71,7 +86,7 @@ const VALUES: [&str; 12] = [
     "c",
     "amplitude",
 ];
-/// Columns of the longest list that is told from a table.
+/// Columns of the longest list that is told from a table where no column is called as its values are.
 const WIDEST_LIST: usize = 8;
 /// Bins of all neurons together, at most.
 const MOST_BINS: f64 = 1e9;
@@ -109,7 +124,13 @@ pub(super) fn list(text: &Text, options: &Options) -> Result<Option<Draft>, Prob
     if !survey.is_list() {
         return Ok(None);
     }
-    let value = columns.value()?;
+    let value = match columns.is_sure {
+        true => columns.value()?,
+        false => columns.value().unwrap_or_default(),
+    };
+    if !columns.is_sure && (value.is_none() || slip.is_some()) {
+        return Ok(None);
+    }
     if let Some(slip) = slip {
         return Err(slip);
     }
@@ -119,6 +140,19 @@ pub(super) fn list(text: &Text, options: &Options) -> Result<Option<Draft>, Prob
         survey,
         columns,
     };
+    if !list.columns.is_sure && !list.is_table() {
+        return Ok(None);
+    }
+    if value.is_some() && !list.is_table() && list.survey.is_regular() {
+        return Err(Problem::BadParameter {
+            name: "the list",
+            found: format!(
+                "one in which each neuron has frames at a `{}` of its own",
+                list.time_name()
+            ),
+            expected: "one in which all neurons have the same: number the frames in a column `frame`, in place of the time",
+        });
+    }
     match list.value.filter(|_| list.is_table()) {
         Some(value) => list.as_table(text, value).map(Some),
         None => list.in_bins(text, options).map(Some),
@@ -131,6 +165,8 @@ struct Columns {
     id: usize,
     time: usize,
     trial: Option<usize>,
+    /// Whether the neurons' column is called as one.
+    is_sure: bool,
     /// Columns that may be the values: the one, if it is known which.
     values: Vec<usize>,
     names: Vec<String>,
@@ -149,9 +185,6 @@ impl Columns {
             .filter(|name| delimiter != b' ' || !name.is_empty())
             .map(|name| name.trim().trim_matches('"').to_owned())
             .collect();
-        if names.len() > WIDEST_LIST {
-            return None;
-        }
         let plain = |name: &String| -> String {
             let name = name.chars().filter(|c| c.is_alphanumeric());
             name.collect::<String>().to_lowercase()
@@ -165,11 +198,25 @@ impl Columns {
             [only] => Some(only),
             _ => None,
         };
-        let id = only(&IDS)?;
+        let ids = [&IDS[..], &MAYBE_IDS, &HARDLY_IDS];
+        let known = ids.into_iter().find(|known| !all(known).is_empty())?;
+        let id = only(known)?;
+        let is_sure = known != HARDLY_IDS;
         let trial = only(&TRIALS);
-        let times = all(&TIMES);
-        let rank = |place: &usize| TIMES.iter().position(|name| *name == plain[*place]);
+        // Times before frames: where a list has both, the first is taken.
+        let rank = |place: &usize| {
+            let among = |known: &[&str]| known.iter().position(|name| *name == plain[*place]);
+            let by_unit = || columns::time_unit_of(&names[*place]).map(|_| TIMES.len());
+            let of_frames = || among(&FRAMES).map(|rank| TIMES.len() + 1 + rank);
+            among(&TIMES).or_else(by_unit).or_else(of_frames)
+        };
+        let is_time =
+            |place: &usize| *place != id && Some(*place) != trial && rank(place).is_some();
+        let times: Vec<usize> = (0..names.len()).filter(is_time).collect();
         let time = *times.iter().min_by_key(|place| rank(place))?;
+        if names.len() > WIDEST_LIST && only(&VALUES).is_none() {
+            return None;
+        }
         let named = options.dataset.as_ref();
         let named = named.and_then(|wanted| names.iter().position(|name| name == wanted));
         let is_other = |place: &usize| {
@@ -184,6 +231,7 @@ impl Columns {
             id,
             time,
             trial,
+            is_sure,
             values: match (named, &all(&VALUES)[..]) {
                 (Some(named), _) => vec![named],
                 (None, []) => others(),
@@ -349,12 +397,10 @@ impl List {
                 n_neurons: ids.len(),
             });
         };
-        let name = self.time_name().to_ascii_lowercase();
-        let unit_s = if name.contains("ms") || name.contains("milli") {
-            1e-3
-        } else {
-            1.0
-        };
+        let name = self.time_name().replace("spike", "").replace("Spike", "");
+        let is_in_ms = name.to_ascii_lowercase().ends_with("ms");
+        let by_name = columns::time_unit_of(&name);
+        let unit_s = by_name.unwrap_or(if is_in_ms { 1e-3 } else { 1.0 });
         let bin_of = |time: f64| (time * unit_s * rate_hz + 1e-9).floor();
         let is_time = |time: &f64| time.is_finite() && *time >= 0.0;
         let times = || self.times.iter().flat_map(Times::all);

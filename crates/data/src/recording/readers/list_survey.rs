@@ -13,6 +13,8 @@ pub(super) struct Survey {
     pub(super) n_lines: usize,
     /// Of each trial.
     times: Vec<Seen>,
+    /// Of each neuron.
+    steps: Vec<Steps>,
 }
 
 impl Survey {
@@ -22,7 +24,11 @@ impl Survey {
         if self.ids.names.len() > MOST_NEURONS {
             return;
         }
-        self.ids.add(id);
+        let neuron = self.ids.add(id);
+        if neuron == self.steps.len() {
+            self.steps.push(Steps::default());
+        }
+        self.steps[neuron].see(time);
         let trial = trial.map_or(0, |trial| self.trials.add(trial));
         if trial == self.times.len() {
             self.times.push(Seen::default());
@@ -34,6 +40,14 @@ impl Survey {
     pub(super) fn is_list(&self) -> bool {
         let n_ids = self.ids.names.len();
         (1..=MOST_NEURONS).contains(&n_ids) && self.n_lines >= 2 * n_ids
+    }
+
+    /// Whether nearly every line is as long after the one before it of its neuron as that was after its own, as of
+    /// frames and not of spikes.
+    pub(super) fn is_regular(&self) -> bool {
+        let sum = |of: fn(&Steps) -> usize| -> usize { self.steps.iter().map(of).sum() };
+        let (n_steps, n_alike) = (sum(|steps| steps.n), sum(|steps| steps.n_alike));
+        n_steps > 0 && 10 * n_alike >= 9 * n_steps
     }
 
     /// The times of each trial. Neurons that have numbers stand in their order from then on.
@@ -79,6 +93,29 @@ impl Places {
     }
 }
 
+/// Steps between the lines of one neuron.
+#[derive(Default)]
+struct Steps {
+    last: Option<f64>,
+    last_step: Option<f64>,
+    /// Steps that have one before them, and those that are as long.
+    n: usize,
+    n_alike: usize,
+}
+
+impl Steps {
+    fn see(&mut self, time: f64) {
+        let step = self.last.replace(time).map(|last| time - last);
+        let Some(step) = step else { return };
+        if let Some(last) = self.last_step.replace(step) {
+            self.n += 1;
+            self.n_alike += usize::from((step - last).abs() < ALIKE * last);
+        }
+    }
+}
+
+/// Share of a step by which the next may be longer or shorter.
+const ALIKE: f64 = 0.2;
 /// Times out of order are sorted in when they are so many, and a share of those in order.
 const FEWEST_OUT_OF_ORDER: usize = 4096;
 const SHARE_OUT_OF_ORDER: usize = 8;
@@ -189,6 +226,19 @@ mod tests {
             }
             prop_assert_eq!(found.place(-1000.0, &mut cursor), None);
         }
+    }
+
+    #[test]
+    fn steps_of_frames_are_alike_and_those_of_spikes_are_not() {
+        let is_regular = |time: &dyn Fn(f64) -> f64| {
+            let mut survey = Survey::default();
+            for line in 0..60 {
+                survey.see(&(line % 2).to_string(), None, time(f64::from(line)));
+            }
+            survey.is_regular()
+        };
+        assert!(is_regular(&|line| 0.033 * line + 0.001 * (line % 2.0)));
+        assert!(!is_regular(&|line| line + 0.9 * (line * line).sin()));
     }
 
     #[test]

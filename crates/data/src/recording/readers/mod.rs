@@ -11,6 +11,8 @@ mod csv;
 mod csv_layouts;
 #[cfg(feature = "csv")]
 mod csv_lists;
+#[cfg(feature = "csv")]
+mod csv_order;
 #[cfg(feature = "hdf5")]
 mod hdf5;
 #[cfg(feature = "csv")]
