@@ -279,6 +279,7 @@ pub fn with_option_names(error: DataError) -> anyhow::Error {
 pub fn option_names(problem: &Problem) -> String {
     let hint = match problem {
         Problem::MissingRate
+        | Problem::Rates { .. }
         | Problem::Timestamps { .. }
         | Problem::NotSeconds { .. }
         | Problem::SlowRate { .. }

@@ -67,14 +67,13 @@ pub(crate) fn parse_lines(head: &[u8], lines: impl Read) -> Result<Table, Proble
     }
 }
 
-fn reader<R: Read>(lines: R, delimiter: u8) -> csv::Reader<R> {
+fn reader<R: Read>(lines: R, delimiter: u8) -> csv::Reader<Filtered<R>> {
     csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .comment(Some(b'#'))
         .delimiter(delimiter)
         .buffer_capacity(1 << 16)
-        .from_reader(lines)
+        .from_reader(Filtered::new(lines, vec![Step::without_comments()]))
 }
 
 /// Visits every line below the first; of blanks runs are one delimiter.

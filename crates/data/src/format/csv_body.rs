@@ -25,7 +25,7 @@ pub(crate) struct Table {
     pub(crate) is_corner_blank: bool,
     /// What the columns of text are called, which are left out.
     pub(crate) text_columns: Vec<String>,
-    /// Lines of nothing but delimiters before and after all others, which are left out.
+    /// Lines of nothing but delimiters after all others, which are left out.
     pub(crate) n_blank: usize,
     /// Lines before the header that are no part of the table.
     pub(crate) n_before: usize,
@@ -71,7 +71,6 @@ pub(super) struct Body {
     n_rows: usize,
     /// Blank lines since the last row.
     n_pending: usize,
-    n_blank_before: usize,
 }
 
 /// A column that may be text.
@@ -100,7 +99,6 @@ impl Body {
             doubtful,
             n_rows: 0,
             n_pending: 0,
-            n_blank_before: 0,
         }
     }
 
@@ -113,18 +111,16 @@ impl Body {
             });
         }
         let is_blank = record.iter().all(|cell| cell.trim_ascii().is_empty());
-        // Of one column an empty cell is a missing frame.
-        match is_blank && plan.n_columns > 1 {
-            true if self.n_rows == 0 => self.n_blank_before += 1,
-            true => self.n_pending += 1,
-            false => {
-                for _ in 0..std::mem::take(&mut self.n_pending) {
-                    self.push_blank(plan);
-                }
-                self.push_row(record, plan)?;
-            }
+        // Of one column an empty cell is a missing frame; so are blank lines before others, which would be earlier
+        // without them.
+        if is_blank && plan.n_columns > 1 {
+            self.n_pending += 1;
+            return Ok(());
         }
-        Ok(())
+        for _ in 0..std::mem::take(&mut self.n_pending) {
+            self.push_blank(plan);
+        }
+        self.push_row(record, plan)
     }
 
     /// A line of nothing between others.
@@ -161,7 +157,7 @@ impl Body {
     }
 
     pub(super) fn table(self, plan: Plan) -> Result<Table, Problem> {
-        let n_blank = self.n_blank_before + self.n_pending;
+        let n_blank = self.n_pending;
         let is_row = |first: &[String]| first.iter().any(|cell| cell.parse::<f64>().is_ok());
         if plan.width() == 0 || (self.cells.is_empty() && !is_row(&plan.first)) {
             return Err(Problem::NoRows);

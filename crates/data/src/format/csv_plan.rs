@@ -173,7 +173,7 @@ pub(crate) fn number(cell: &str) -> Option<f64> {
 }
 
 /// What programs write where there is nothing, in small letters.
-const MISSING: [&str; 17] = [
+const MISSING: [&str; 20] = [
     "na",
     "n/a",
     "#n/a",
@@ -191,6 +191,9 @@ const MISSING: [&str; 17] = [
     "#div/0!",
     "#value!",
     "#num!",
+    "#ref!",
+    "#name?",
+    "#null!",
 ];
 
 /// Whether a cell holds nothing, in the words of the usual programs.

@@ -19,7 +19,23 @@ pub(crate) enum Step {
     /// Runs of blanks become one tab, and none at the ends of lines; whether a line has begun, and blanks
     /// followed.
     Words { has_word: bool, is_between: bool },
+    /// Lines that begin with `#` become blank, but for those that begin with what a spreadsheet could not compute.
+    WithoutComments(Within),
 }
+
+/// Where a text is that may have comments.
+#[derive(Clone, Debug)]
+pub(crate) enum Within {
+    /// In a line that begins so, and may be either.
+    Beginning(Vec<u8>),
+    Comment,
+    Other,
+}
+
+/// What spreadsheets write for what they could not compute.
+const ERRORS: [&[u8]; 7] = [
+    b"#N/A", b"#DIV/0!", b"#VALUE!", b"#NUM!", b"#REF!", b"#NAME?", b"#NULL!",
+];
 
 impl Step {
     pub(crate) fn wide(big_endian: bool) -> Self {
@@ -46,6 +62,10 @@ impl Step {
             has_word: false,
             is_between: false,
         }
+    }
+
+    pub(crate) fn without_comments() -> Self {
+        Self::WithoutComments(Within::Beginning(Vec::new()))
     }
 
     fn pass(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
@@ -108,7 +128,65 @@ impl Step {
                 }
                 words
             }
+            Self::WithoutComments(within) => within.pass(bytes),
         }
+    }
+}
+
+/// Whether a line that begins so begins with an error of spreadsheets, and whether it may yet.
+fn is_error(line: &[u8]) -> (bool, bool) {
+    let begun = ERRORS.iter().filter(|error| {
+        let begin = error.get(..line.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(line))
+    });
+    let mut lengths = begun.map(|error| error.len()).peekable();
+    let may_be = lengths.peek().is_some();
+    (lengths.any(|length| length == line.len()), may_be)
+}
+
+impl Within {
+    fn pass(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        let is_plain = match self {
+            Self::Beginning(line) => line.is_empty(),
+            Self::Comment => false,
+            Self::Other => true,
+        };
+        // Most texts have none.
+        if is_plain && !bytes.contains(&b'#') {
+            if let Some(last) = bytes.last() {
+                *self = match last {
+                    b'\n' => Self::Beginning(Vec::new()),
+                    _ => Self::Other,
+                };
+            }
+            return bytes;
+        }
+        let mut kept = Vec::with_capacity(bytes.len());
+        for byte in bytes {
+            if let Self::Beginning(line) = self {
+                line.push(byte);
+                let (is_error, may_be_error) = is_error(line);
+                if may_be_error && !is_error {
+                    continue;
+                }
+                let line = std::mem::take(line);
+                *self = if line[0] == b'#' && !is_error {
+                    Self::Comment
+                } else {
+                    kept.extend(&line[..line.len() - 1]);
+                    Self::Other
+                };
+            }
+            match (byte, &self) {
+                (b'\n', _) => {
+                    kept.push(byte);
+                    *self = Self::Beginning(Vec::new());
+                }
+                (_, Self::Comment) => {}
+                _ => kept.push(byte),
+            }
+        }
+        kept
     }
 }
 
@@ -207,6 +285,13 @@ mod tests {
             of(Step::words(), b"  1.0   2.0 \n\t3 4\n\n5"),
             "1.0\t2.0\n3\t4\n\n5"
         );
+        assert_eq!(
+            of(
+                Step::without_comments(),
+                b"#N/A,1\n# by hand\n#NOTE\n1,#2\n\n#div/0!,2\n#"
+            ),
+            "#N/A,1\n\n\n1,#2\n\n#div/0!,2\n"
+        );
         let wide: Vec<u8> = "a\u{1f600}é"
             .encode_utf16()
             .flat_map(u16::to_be_bytes)
@@ -223,7 +308,7 @@ mod tests {
         /// Where a text is cut into pieces makes no difference.
         #[test]
         fn pieces_make_no_difference(
-            text in "[ a,\r\n\t\u{e9}\u{1f600}]{0,40}",
+            text in "([ a,#\r\n\t\u{e9}\u{1f600}]|#N/A|#NOTE){0,40}",
             length in 1_usize..9,
         ) {
             let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -233,6 +318,7 @@ mod tests {
                 (Step::without_first_line(), text.as_bytes()),
                 (Step::decimal_points(), text.as_bytes()),
                 (Step::words(), text.as_bytes()),
+                (Step::without_comments(), text.as_bytes()),
             ] {
                 let whole = in_pieces(step.clone(), text, text.len().max(1));
                 prop_assert_eq!(in_pieces(step, text, length), whole);

@@ -77,7 +77,7 @@ fn draft(table: Table, options: &Options) -> Result<Draft, Problem> {
     }
     if table.n_blank > 0 {
         notes.push(format!(
-            "{} lines at the beginning or end hold nothing: left out",
+            "{} lines at the end hold nothing: left out",
             table.n_blank
         ));
     }
@@ -139,7 +139,7 @@ fn first_line(table: &Table) -> FirstLine {
     // Behind the first cell, which may be a name or nothing where rows have an index.
     let has_corner = table.labels.is_none() && parsed.first().is_some_and(Option::is_none);
     let count: Option<Vec<f64>> = parsed[usize::from(has_corner)..].iter().copied().collect();
-    if let Some(count) = count {
+    if let Some(count) = count.filter(|count| has_corner || !begins_a_clock(count, table)) {
         let numbers = are_names(&count, has_corner, table);
         // Names of neurons come in any order, frames do not.
         let rises = count.windows(2).all(|pair| pair[1] > pair[0]);
@@ -167,17 +167,20 @@ fn counts(count: &[f64], has_corner: bool, table: &Table) -> bool {
     if has_corner || table.labels.is_some() {
         return !count.is_empty() && (is_numbered || columns::is_counter(count));
     }
-    // The first time and value of one neuron, 0 and 1, as of F/F0.
-    if count.len() < 3 {
-        let mut below = table.cells.column(0);
-        below.insert(0, count.first().copied().unwrap_or_default());
-        if columns::is_counter(&below) {
-            return false;
-        }
-    }
     // Whole numbers in a table of whole numbers may be a row of counts.
     let in_fractions = table.cells.iter().any(|v| v.fract() != 0.0);
     (is_numbered && (in_fractions || count.len() > 3)) || columns::is_counter(count)
+}
+
+/// Whether a line is the first time and the value of one neuron, 0 and 1 as of F/F0: the first column goes on from
+/// there as a clock does.
+fn begins_a_clock(line: &[f64], table: &Table) -> bool {
+    let &[first, _] = line else {
+        return false;
+    };
+    let mut times = table.cells.column(0);
+    times.insert(0, first);
+    table.labels.is_none() && columns::is_counter(&times)
 }
 
 /// Chance of whole numbers alone, below which they are no values among fractions.

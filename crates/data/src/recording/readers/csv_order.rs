@@ -37,7 +37,7 @@ pub(super) fn check_list(table: &Table) -> Result<(), Problem> {
         return Ok(());
     }
     for (column, name) in table.first.iter().enumerate() {
-        let is_time = is_of(name, &FRAMES) || time_unit_of(name).is_some();
+        let is_time = FRAMES.contains(&&*words(name).concat()) || time_unit_of(name).is_some();
         if is_time && starts_again(&table.cells.column(column)) {
             return Err(Problem::BadParameter {
                 name: "the table",
@@ -79,9 +79,8 @@ pub(super) fn by_names(header: &[String], labels: Option<&[String]>) -> Option<A
 
 /// The numbers of the frames that a header names behind the name of an index; none where there is no such name.
 pub(super) fn numbered(header: &[String]) -> Vec<f64> {
-    let (index, frames) = match header {
-        [index, frames @ ..] => (index, frames),
-        [] => return Vec::new(),
+    let [index, frames @ ..] = header else {
+        return Vec::new();
     };
     match !is_of(index, &FRAMES) && frames.iter().all(|name| is_of(name, &FRAMES)) {
         true => (0..frames.len()).map(|frame| frame as f64).collect(),

@@ -192,20 +192,20 @@ fn values_of(series: &Series) -> Result<ArrayD<f32>, Problem> {
         _ => default,
     };
     let (conversion, offset) = (scale("conversion", 1.0), scale("offset", 0.0));
-    let check = |name, value: f64, is_sound| match is_sound {
-        true => Ok(()),
-        false => {
+    let has_scale = conversion.is_finite() && conversion.abs() > 0.0;
+    for (name, value, is_sound) in [
+        ("conversion", conversion, has_scale),
+        ("offset", offset, offset.is_finite()),
+    ] {
+        if !is_sound {
             let problem = Problem::BadParameter {
                 name,
                 found: value.to_string(),
                 expected: "a finite number, and `conversion` not 0: correct it in the file",
             };
-            Err(problem.of_member(&dataset))
+            return Err(problem.of_member(&dataset));
         }
-    };
-    let has_scale = conversion.is_finite() && conversion.abs() > 0.0;
-    check("conversion", conversion, has_scale)?;
-    check("offset", offset, offset.is_finite())?;
+    }
     let scaled = |x: f64| (x * conversion + offset) as f32;
     let data = node.numbers("data", scaled)?.ok_or(Problem::NotFound {
         wanted: dataset.clone(),

@@ -6,13 +6,16 @@ use crate::Problem;
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
 
+/// Planes by their names.
+type Planes = Vec<(String, Draft)>;
+
 /// The planes of which a region is accepted, and a note of each other.
 ///
 /// # Errors
 /// That of the first plane where no plane has a cell; any other.
 pub(super) fn with_cells(
     planes: impl IntoIterator<Item = (String, Result<Draft, Problem>)>,
-) -> Result<(Vec<(String, Draft)>, Vec<String>), Problem> {
+) -> Result<(Planes, Vec<String>), Problem> {
     let (mut kept, mut notes, mut refusal) = (Vec::new(), Vec::new(), None);
     for (plane, draft) in planes {
         let (list, n_regions) = match &draft {
@@ -65,7 +68,7 @@ fn check_rates(planes: &[(String, Draft)], options: &Options) -> Result<(), Prob
 ///
 /// # Errors
 /// [`Problem::NoTraces`] without a plane; [`Problem::Ambiguous`] where they state different rates.
-pub(super) fn together(planes: Vec<(String, Draft)>, options: &Options) -> Result<Draft, Problem> {
+pub(super) fn together(planes: Planes, options: &Options) -> Result<Draft, Problem> {
     check_rates(&planes, options)?;
     let lengths = || planes.iter().map(|(_, draft)| n_frames(draft));
     let shortest = lengths().min().unwrap_or_default();
