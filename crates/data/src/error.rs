@@ -502,6 +502,16 @@ pub enum Problem {
         /// Time of the frame before.
         before: f64,
     },
+    /// Times with fewer digits than frames need.
+    #[error(
+        "most frames have the time of the one before, {value} s at frame {index}: the times were rounded; give `rate` instead"
+    )]
+    CoarseTimes {
+        /// The first such frame, from 0.
+        index: usize,
+        /// Its time.
+        value: f64,
+    },
     /// Times of no frames.
     #[error(
         "{times}: the steps are too uneven for the times of frames; if each line is a spike or an event, call the columns `neuron` and `time`; if these are frames, call the times `time` and give `rate`, which is used instead"

@@ -407,7 +407,7 @@ fn axes_of_neurons_and_trials_are_not_exchanged() {
 }
 
 #[test]
-fn times_in_days_or_minutes_are_no_seconds() {
+fn times_that_are_no_seconds_or_rounded_are_asked_about() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.csv");
     let open = |first: f64, unit_s: f64| {
@@ -436,6 +436,15 @@ fn times_in_days_or_minutes_are_no_seconds() {
             .any(|note| note.contains("1800 frames a second")),
         "{:?}",
         minutes.notes
+    );
+    let lines = (0..600).map(|t| format!("{},{}\n", t / 30, value(t, 0)));
+    std::fs::write(&path, format!("t,a\n{}", lines.collect::<String>())).unwrap();
+    let said = Recording::open(&path, &Options::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("0 s at frame 1: the times were rounded"),
+        "{said}"
     );
     let seconds = open(0.0, 1.0).unwrap();
     assert!((seconds.dt_s.recip() - 30.0).abs() < 1e-3);

@@ -281,6 +281,7 @@ pub fn option_names(problem: &Problem) -> String {
         Problem::MissingRate
         | Problem::Rates { .. }
         | Problem::Timestamps { .. }
+        | Problem::CoarseTimes { .. }
         | Problem::NotSeconds { .. }
         | Problem::SlowRate { .. }
         | Problem::Irregular { .. }

@@ -19,7 +19,8 @@ pub(crate) enum Step {
     /// Runs of blanks become one tab, and none at the ends of lines; whether a line has begun, and blanks
     /// followed.
     Words { has_word: bool, is_between: bool },
-    /// Lines that begin with `#` become blank, but for those that begin with what a spreadsheet could not compute.
+    /// Lines that begin with `#` or `% ` become blank, but for those that begin with what a spreadsheet could not
+    /// compute.
     WithoutComments(Within),
 }
 
@@ -133,15 +134,25 @@ impl Step {
     }
 }
 
-/// Whether a line that begins so begins with an error of spreadsheets, and whether it may yet.
-fn is_error(line: &[u8]) -> (bool, bool) {
-    let begun = ERRORS.iter().filter(|error| {
-        let begin = error.get(..line.len());
-        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(line))
-    });
-    let mut lengths = begun.map(|error| error.len()).peekable();
-    let may_be = lengths.peek().is_some();
-    (lengths.any(|length| length == line.len()), may_be)
+/// Whether a line that begins so is a comment; nothing where it may yet be or not.
+fn is_comment(line: &[u8]) -> Option<bool> {
+    match line {
+        [b'%'] => None,
+        // A measure may be called `%Area`.
+        [b'%', second, ..] => Some(second.is_ascii_whitespace()),
+        [b'#', ..] => {
+            let begun = ERRORS.iter().filter(|error| {
+                let begin = error.get(..line.len());
+                begin.is_some_and(|begin| begin.eq_ignore_ascii_case(line))
+            });
+            let mut lengths = begun.map(|error| error.len()).peekable();
+            if lengths.peek().is_none() {
+                return Some(true);
+            }
+            lengths.any(|length| length == line.len()).then_some(false)
+        }
+        _ => Some(false),
+    }
 }
 
 impl Within {
@@ -152,7 +163,7 @@ impl Within {
             Self::Other => true,
         };
         // Most texts have none.
-        if is_plain && !bytes.contains(&b'#') {
+        if is_plain && !bytes.iter().any(|byte| b"#%".contains(byte)) {
             if let Some(last) = bytes.last() {
                 *self = match last {
                     b'\n' => Self::Beginning(Vec::new()),
@@ -165,12 +176,11 @@ impl Within {
         for byte in bytes {
             if let Self::Beginning(line) = self {
                 line.push(byte);
-                let (is_error, may_be_error) = is_error(line);
-                if may_be_error && !is_error {
+                let Some(is_comment) = is_comment(line) else {
                     continue;
-                }
+                };
                 let line = std::mem::take(line);
-                *self = if line[0] == b'#' && !is_error {
+                *self = if is_comment {
                     Self::Comment
                 } else {
                     kept.extend(&line[..line.len() - 1]);
@@ -288,9 +298,9 @@ mod tests {
         assert_eq!(
             of(
                 Step::without_comments(),
-                b"#N/A,1\n# by hand\n#NOTE\n1,#2\n\n#div/0!,2\n#"
+                b"#N/A,1\n# by hand\n#NOTE\n1,#2\n\n#div/0!,2\n% t a\n%Area,b\n%\n#"
             ),
-            "#N/A,1\n\n\n1,#2\n\n#div/0!,2\n"
+            "#N/A,1\n\n\n1,#2\n\n#div/0!,2\n\n%Area,b\n\n"
         );
         let wide: Vec<u8> = "a\u{1f600}é"
             .encode_utf16()
@@ -308,7 +318,7 @@ mod tests {
         /// Where a text is cut into pieces makes no difference.
         #[test]
         fn pieces_make_no_difference(
-            text in "([ a,#\r\n\t\u{e9}\u{1f600}]|#N/A|#NOTE){0,40}",
+            text in "([ a,#\r\n\t\u{e9}\u{1f600}]|#N/A|#NOTE|% |%A){0,40}",
             length in 1_usize..9,
         ) {
             let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();

@@ -126,6 +126,15 @@ fn rising_steps(times: &[f64]) -> Result<Vec<f64>, Problem> {
     if MOST_BAD * n_bad < steps.len() && !steps.iter().any(goes_back) {
         return Ok(steps);
     }
+    let stands = |step: &&f64| **step == 0.0;
+    if steps.iter().all(|step| *step >= 0.0)
+        && 2 * steps.iter().filter(stands).count() > steps.len()
+    {
+        return Err(Problem::CoarseTimes {
+            index: bad + 1,
+            value: times[bad + 1],
+        });
+    }
     Err(Problem::Timestamps {
         index: bad + 1,
         value: times[bad + 1],
