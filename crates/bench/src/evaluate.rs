@@ -183,6 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn an_example_shows_the_truth_as_true_and_what_was_inferred_as_inferred() {
+        let dataset = dataset();
+        let mut inference = perfect(&dataset, [0, 1, 2]);
+        inference.valid.rates_hz *= 2.0;
+        let rates_hz = example(&inference, &dataset).unwrap().unwrap().rates_hz;
+        for (inferred, truth) in rates_hz.inferred.iter().zip(&rates_hz.truth) {
+            for (inferred, truth) in inferred.iter().zip(truth) {
+                assert!(
+                    (inferred - 2.0 * truth).abs() < 1e-4,
+                    "{inferred} for {truth}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn the_truth_scores_one_everywhere() {
         let dataset = dataset();
         let scores = scores(&perfect(&dataset, [2, 0, 1]), &dataset).unwrap();

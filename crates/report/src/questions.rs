@@ -56,10 +56,7 @@ impl Report<'_> {
     fn whom_to_trust(&self) -> Markup {
         let calibration = self.record.calibration.as_ref();
         let guessed = calibration.map_or(&[][..], |calibration| &calibration.uncalibrated[..]);
-        let poor: Vec<usize> = (0..self.fits.len())
-            .filter(|neuron| !guessed.contains(neuron))
-            .filter(|&neuron| self.fits[neuron].is_none_or(|r2| r2 < LEAST_R2))
-            .collect();
+        let poor = poor(&self.fits, guessed);
         let n_good = self.fits.len() - guessed.len() - poor.len();
         html! {
             p { b { (n_good) " of " (self.fits.len()) " neurons" } " show spikes whose size could be measured, and traces that the model explains." }
@@ -137,5 +134,23 @@ impl Report<'_> {
             names.push(&more);
         }
         names.join(", ")
+    }
+}
+
+/// Neurons of a measured size whose traces the model does not explain.
+fn poor(fits: &[Option<f64>], guessed: &[usize]) -> Vec<usize> {
+    let is_poor = |neuron: &usize| fits[*neuron].is_none_or(|r2| r2 < LEAST_R2);
+    let measured = (0..fits.len()).filter(|neuron| !guessed.contains(neuron));
+    measured.filter(is_poor).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_explained_or_was_guessed_is_not_called_poor() {
+        let fits = [Some(0.9), Some(0.1), None, Some(0.05), Some(LEAST_R2)];
+        assert_eq!(poor(&fits, &[3]), [1, 2]);
     }
 }
