@@ -125,6 +125,12 @@ mod tests {
         let long = [0, 1].map(|neuron| layout.join(&recording, neuron));
         assert_eq!(long[1][..6], [1.0, 11.0, 21.0, 31.0, 41.0, 101.0]);
         assert_eq!(layout.split(long.iter().map(|trace| &trace[..])), values);
+        // Of the second trial alone, a part.
+        let mut seen = vec![Vec::new(); 7];
+        seen[1] = vec![Range { start: 2, end: 4 }];
+        let part = layout.only(&seen, &long[0]);
+        let shown: Vec<usize> = (0..35).filter(|&frame| part[frame].is_finite()).collect();
+        assert_eq!((shown, part[7]), (vec![7, 8], 120.0));
         let thinned = Layout::thinned(&recording, 15);
         assert_eq!((thinned.step(), thinned.n_frames()), (3, 15));
         assert_eq!(thinned.join(&recording, 0)[5..7], [300.0, 310.0]);
