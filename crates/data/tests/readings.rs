@@ -292,6 +292,10 @@ fn masked_frames_are_no_data() {
         std::fs::write(&mask, text).unwrap();
         assert_same(trace(&open("ascii.txt", &masked)), &wanted);
     }
+    // In Latin-1.
+    let foreign = [&b"f\xfcr Bewegung\n"[..], plain.as_bytes()].concat();
+    std::fs::write(&mask, foreign).unwrap();
+    assert_same(trace(&open("ascii.txt", &masked)), &wanted);
     // Marks of another number of frames are no list of the frames 0 and 1.
     let longer = format!("{plain}0\n1\n");
     for (text, words) in [

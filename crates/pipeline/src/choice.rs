@@ -70,16 +70,12 @@ impl Choice {
             .with_context(|| format!("{}: cannot create the folder", folder.display()))?;
         let file = folder.join(FILE);
         let mut record = Record::begin(&file, self.of(recording, &asked)?)?;
-        let changes = self.changes(&asked)?;
-        while !record.is_over {
+        let changes = self.changes(&asked)?.into_iter().map(Some);
+        // First as asked for.
+        let candidates: Vec<Option<Change>> = std::iter::once(None).chain(changes).collect();
+        while let Some(change) = record.next(&candidates) {
+            let change = change.as_ref();
             let best = record.best(&asked.config)?;
-            let change = match record.tried.is_empty() {
-                true => None,
-                false => match record.untried(&changes) {
-                    Some(change) => Some(change),
-                    None => break,
-                },
-            };
             let config = change.map_or(Ok(best.clone()), |change| change.applied(&best))?;
             let start = Instant::now();
             let (part, request) = unheld(
@@ -101,7 +97,7 @@ impl Choice {
             // An interrupted candidate took longer than what was left of it.
             let seconds = start.elapsed().as_secs_f64().max(result.train_seconds);
             record.add(change.cloned(), proof.scores, seconds);
-            record.is_over = record.untried(&changes).is_none() || !self.has_time(&record.tried);
+            record.is_over = record.next(&candidates).is_none() || !self.has_time(&record.tried);
             record.write(&file)?;
         }
         Ok(FitRequest {
@@ -247,13 +243,14 @@ impl Record {
         }
     }
 
-    /// The first of `changes` that was not tried.
-    fn untried<'a>(&self, changes: &'a [Change]) -> Option<&'a Change> {
-        let is_tried = |change: &Change| {
+    /// The first candidate that was not tried; none if the choice is over.
+    fn next<'a>(&self, candidates: &'a [Option<Change>]) -> Option<&'a Option<Change>> {
+        let is_tried = |change: &Option<Change>| {
             let mut tried = self.tried.iter();
-            tried.any(|tried| tried.change.as_ref() == Some(change))
+            tried.any(|tried| tried.change == *change)
         };
-        changes.iter().find(|change| !is_tried(change))
+        let mut untried = candidates.iter().filter(|change| !is_tried(change));
+        untried.next().filter(|_| !self.is_over)
     }
 
     fn write(&self, path: &Path) -> Result<()> {
@@ -342,14 +339,15 @@ mod tests {
             value: value.into(),
         };
         let rest = [
-            change("model.dynamics.n_factors", 16),
-            change("model.dynamics.n_factors", 4),
+            Some(change("model.dynamics.n_factors", 16)),
+            Some(change("model.dynamics.n_factors", 4)),
         ];
-        assert_eq!(record.untried(&rest), Some(&rest[0]));
-        let before = [change("training.n_steps", 400), rest[1].clone()];
-        assert_eq!(record.untried(&before), Some(&before[1]));
-        assert_eq!(record.untried(&before[..1]), None);
-        assert_ne!(rest[0].folder(), rest[1].folder());
+        assert_eq!(record.next(&rest), Some(&rest[0]));
+        let before = [Some(change("training.n_steps", 400)), rest[1].clone()];
+        assert_eq!(record.next(&before), Some(&before[1]));
+        assert_eq!(record.next(&before[..1]), None);
+        let folders = rest.map(|change| change.unwrap().folder());
+        assert_ne!(folders[0], folders[1]);
     }
 
     #[test]

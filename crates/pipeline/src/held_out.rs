@@ -74,8 +74,8 @@ impl HeldOut {
 
     fn in_blocks(cut: &Cut, share: f64, guard: f64, rng: &mut ChaCha8Rng) -> Self {
         let n_frames = cut.lengths()[0];
-        let most = n_frames.saturating_sub(2).max(1);
-        let wanted = ((share * n_frames as f64).round() as usize).clamp(1, most);
+        let wanted = (share * n_frames as f64).round() as usize;
+        let wanted = wanted.clamp(1, n_frames.saturating_sub(2).max(1));
         let length = cut.piece_length().min(wanted);
         // A window at least is left to train on.
         let most = (n_frames.saturating_sub(cut.piece_length()) / length).max(1);

@@ -9,7 +9,7 @@ use ndarray::ArrayView2;
 
 use crate::format::csv_body::Body;
 pub(crate) use crate::format::csv_body::{Line, Table};
-use crate::format::csv_plan::{Plan, n_before, number};
+use crate::format::csv_plan::{Plan, number};
 use crate::format::filtered::{Filtered, Step};
 use crate::format::text::{Text, decoded};
 use crate::whole_file::replace_file;
@@ -122,18 +122,15 @@ fn parse_delimited(lines: impl Read, delimiter: u8) -> Result<Table, Problem> {
     while seen.len() < RECORDS_SEEN && next(&mut reader, &mut record)? {
         seen.push(std::mem::take(&mut record));
     }
-    let n_before = n_before(&seen);
-    let plan = Plan::of(&seen[n_before..]).ok_or(Problem::NoRows)?;
+    let plan = Plan::of(&seen).ok_or(Problem::NoRows)?;
     let mut body = Body::new(&plan);
-    for record in seen.into_iter().skip(n_before + plan.header_lines) {
+    for record in seen.into_iter().skip(plan.n_before + plan.header_lines) {
         body.push(&record, &plan)?;
     }
     while next(&mut reader, &mut record)? {
         body.push(&record, &plan)?;
     }
-    let mut table = body.table(plan)?;
-    table.n_before = n_before;
-    Ok(table)
+    body.table(plan)
 }
 
 /// Records that are looked at before all are read.

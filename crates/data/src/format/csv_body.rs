@@ -157,7 +157,6 @@ impl Body {
     }
 
     pub(super) fn table(self, plan: Plan) -> Result<Table, Problem> {
-        let n_blank = self.n_pending;
         let is_row = |first: &[String]| first.iter().any(|cell| cell.parse::<f64>().is_ok());
         if plan.width() == 0 || (self.cells.is_empty() && !is_row(&plan.first)) {
             return Err(Problem::NoRows);
@@ -203,8 +202,8 @@ impl Body {
             header_lines: plan.header_lines,
             is_corner_blank,
             text_columns,
-            n_blank,
-            n_before: 0,
+            n_blank: self.n_pending,
+            n_before: plan.n_before,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use csv::ByteRecord;
 
+use super::filtered::ERRORS;
 use super::text::decoded;
 
 /// Most lines of a header.
@@ -14,6 +15,8 @@ const MOST_HEADER_LINES: usize = 4;
 pub(crate) struct Plan {
     /// Cells of the first line, or of all lines of the header put together.
     pub(crate) first: Vec<String>,
+    /// Lines before the header that are no part of the table.
+    pub(crate) n_before: usize,
     pub(crate) header_lines: usize,
     pub(crate) n_columns: usize,
     /// Whether the first cells of rows are text.
@@ -26,7 +29,7 @@ pub(crate) struct Plan {
 
 /// How many lines before the header are no part of the table: shorter ones above a line of names that is as long
 /// as the rows.
-pub(crate) fn n_before(seen: &[ByteRecord]) -> usize {
+fn n_before(seen: &[ByteRecord]) -> usize {
     let Some(width) = seen.last().map(ByteRecord::len) else {
         return 0;
     };
@@ -49,6 +52,8 @@ pub(crate) fn n_before(seen: &[ByteRecord]) -> usize {
 
 impl Plan {
     pub(crate) fn of(seen: &[ByteRecord]) -> Option<Self> {
+        let n_before = n_before(seen);
+        let seen = &seen[n_before..];
         let (first, last) = (seen.first()?, seen.last()?);
         let is_header = |line: &&ByteRecord| is_header(line, last);
         let inner = &seen[1..seen.len().max(2) - 1];
@@ -93,6 +98,7 @@ impl Plan {
         };
         Some(Self {
             first,
+            n_before,
             header_lines,
             n_columns,
             has_labels,
@@ -173,10 +179,9 @@ pub(crate) fn number(cell: &str) -> Option<f64> {
 }
 
 /// What programs write where there is nothing, in small letters.
-const MISSING: [&str; 20] = [
+const MISSING: [&str; 13] = [
     "na",
     "n/a",
-    "#n/a",
     "<na>",
     "nan",
     "-nan",
@@ -188,15 +193,10 @@ const MISSING: [&str; 20] = [
     "-",
     "--",
     ".",
-    "#div/0!",
-    "#value!",
-    "#num!",
-    "#ref!",
-    "#name?",
-    "#null!",
 ];
 
 /// Whether a cell holds nothing, in the words of the usual programs.
 pub(crate) fn is_missing(cell: &str) -> bool {
-    cell.is_empty() || MISSING.iter().any(|word| word.eq_ignore_ascii_case(cell))
+    let mut words = MISSING.iter().chain(&ERRORS);
+    cell.is_empty() || words.any(|word| word.eq_ignore_ascii_case(cell))
 }

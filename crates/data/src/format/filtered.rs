@@ -34,8 +34,8 @@ pub(crate) enum Within {
 }
 
 /// What spreadsheets write for what they could not compute.
-const ERRORS: [&[u8]; 7] = [
-    b"#N/A", b"#DIV/0!", b"#VALUE!", b"#NUM!", b"#REF!", b"#NAME?", b"#NULL!",
+pub(super) const ERRORS: [&str; 7] = [
+    "#N/A", "#DIV/0!", "#VALUE!", "#NUM!", "#REF!", "#NAME?", "#NULL!",
 ];
 
 impl Step {
@@ -142,7 +142,7 @@ fn is_comment(line: &[u8]) -> Option<bool> {
         [b'%', second, ..] => Some(second.is_ascii_whitespace()),
         [b'#', ..] => {
             let begun = ERRORS.iter().filter(|error| {
-                let begin = error.get(..line.len());
+                let begin = error.as_bytes().get(..line.len());
                 begin.is_some_and(|begin| begin.eq_ignore_ascii_case(line))
             });
             let mut lengths = begun.map(|error| error.len()).peekable();

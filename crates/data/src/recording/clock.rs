@@ -11,6 +11,9 @@ const SLOWEST_S: f64 = 4.0;
 const FASTEST_S: f64 = 2e-5;
 /// Seconds a frame below which they may be.
 const FAST_S: f64 = 1e-3;
+/// What a rate in frames per second is called, and the seconds of a frame.
+pub(crate) const RATES: [&str; 6] = ["fs", "Fs", "rate", "rate_hz", "frame_rate", "framerate"];
+pub(crate) const PERIODS: [&str; 2] = ["dt", "dt_s"];
 /// Most times that may lack a frame, or frames a time, at the end.
 const MOST_UNPAIRED: usize = 2;
 
@@ -44,12 +47,12 @@ impl Clock {
     pub(crate) fn from_scalars(
         mut scalar: impl FnMut(&str) -> Result<Option<f64>, Problem>,
     ) -> Result<Self, Problem> {
-        for name in ["fs", "Fs", "rate", "rate_hz", "frame_rate", "framerate"] {
+        for name in RATES {
             if let Some(rate_hz) = scalar(name)? {
                 return Ok(Self::RateHz(rate_hz));
             }
         }
-        for name in ["dt", "dt_s"] {
+        for name in PERIODS {
             if let Some(dt_s) = scalar(name)? {
                 return Ok(Self::PeriodS(dt_s));
             }

@@ -22,33 +22,70 @@ const TIMES: &[&str] = &[
     "usec",
     "microseconds",
 ];
-const UNITS: &[(&str, f64)] = &[
-    ("s", 1.0),
-    ("sec", 1.0),
-    ("secs", 1.0),
-    ("second", 1.0),
-    ("seconds", 1.0),
-    ("ms", 1e-3),
-    ("msec", 1e-3),
-    ("msecs", 1e-3),
-    ("millis", 1e-3),
-    ("millisecond", 1e-3),
-    ("milliseconds", 1e-3),
-    ("us", 1e-6),
-    ("µs", 1e-6),
-    ("μs", 1e-6),
-    ("usec", 1e-6),
-    ("microsecond", 1e-6),
-    ("microseconds", 1e-6),
-    ("ns", 1e-9),
-    ("nanoseconds", 1e-9),
-    ("min", 60.0),
-    ("mins", 60.0),
-    ("minute", 60.0),
-    ("minutes", 60.0),
-    ("h", 3600.0),
-    ("hour", 3600.0),
-    ("hours", 3600.0),
+/// A unit of time.
+struct Unit {
+    seconds: f64,
+    /// As notes call it.
+    called: &'static str,
+    /// As columns and files have it.
+    names: &'static [&'static str],
+    /// As columns alone have it.
+    of_columns: &'static [&'static str],
+    /// As files alone write it beside an array, by UDUNITS and netCDF's conventions (CF).
+    written: &'static [&'static str],
+}
+
+const UNITS: [Unit; 7] = [
+    Unit {
+        seconds: 1.0,
+        called: "seconds",
+        names: &["s", "sec", "secs", "second", "seconds"],
+        of_columns: &[],
+        written: &[],
+    },
+    Unit {
+        seconds: 1e-3,
+        called: "milliseconds",
+        names: &["ms", "msec", "msecs", "millisecond", "milliseconds"],
+        of_columns: &["millis"],
+        written: &["millisec", "millisecs"],
+    },
+    Unit {
+        seconds: 1e-6,
+        called: "microseconds",
+        names: &["us", "µs", "μs", "usec", "microsecond", "microseconds"],
+        of_columns: &[],
+        written: &["microsec"],
+    },
+    Unit {
+        seconds: 1e-9,
+        called: "nanoseconds",
+        names: &["ns", "nanoseconds"],
+        of_columns: &[],
+        written: &["nanosecond"],
+    },
+    Unit {
+        seconds: 60.0,
+        called: "minutes",
+        names: &["min", "mins", "minute", "minutes"],
+        of_columns: &[],
+        written: &[],
+    },
+    Unit {
+        seconds: 3600.0,
+        called: "hours",
+        names: &["h", "hour", "hours"],
+        of_columns: &[],
+        written: &["hr", "hrs"],
+    },
+    // A column of days is no time of frames.
+    Unit {
+        seconds: 86_400.0,
+        called: "days",
+        names: &[],
+        of_columns: &[],
+        written: &["d", "day", "days"],
+    },
 ];
 const COUNTERS: &[&str] = &[
     "frame",
@@ -159,19 +196,35 @@ fn all_in(words: &[String], lists: &[&[&str]]) -> bool {
 }
 
 /// The unit in seconds, if a name speaks of time.
+#[cfg(any(feature = "csv", feature = "hdf5", feature = "matlab", feature = "zip"))]
 pub(crate) fn time_unit_of(name: &str) -> Option<f64> {
     time_unit(&words(name))
 }
 
 /// The unit in seconds, if the words speak of time.
 pub(super) fn time_unit(words: &[String]) -> Option<f64> {
+    let names = |unit: &Unit| [unit.names, unit.of_columns].concat();
     let unit = |word: &String| {
-        let found = UNITS.iter().find(|(name, _)| name == word);
-        found.map(|(_, unit_s)| *unit_s)
+        let found = UNITS.iter().find(|unit| names(unit).contains(&&**word));
+        found.map(|unit| unit.seconds)
     };
-    let unit_names: Vec<&str> = UNITS.iter().map(|(name, _)| *name).collect();
+    let unit_names: Vec<&str> = UNITS.iter().flat_map(names).collect();
     let is_time = all_in(words, &[TIMES, &unit_names, GLUE]);
     is_time.then(|| words.iter().find_map(unit).unwrap_or(1.0))
+}
+
+/// The unit in seconds that a file writes so beside an array, in small letters.
+#[cfg(any(feature = "hdf5", feature = "matlab"))]
+pub(crate) fn written_unit(word: &str) -> Option<f64> {
+    let is_it = |unit: &&Unit| unit.names.contains(&word) || unit.written.contains(&word);
+    UNITS.iter().find(is_it).map(|unit| unit.seconds)
+}
+
+/// What a unit in seconds is called.
+pub(crate) fn called(unit_s: f64) -> &'static str {
+    let mut units = UNITS.iter();
+    let found = units.find(|unit| unit.seconds.total_cmp(&unit_s).is_eq());
+    found.map_or("seconds", |unit| unit.called)
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use calcium::estimate::median;
 
 use super::clock::Clock;
-pub(crate) use super::column_names::time_unit_of;
-use super::column_names::{is_counter_name, is_trial_name, time_unit, words};
+use super::column_names::{called, is_counter_name, is_trial_name, time_unit, words};
 use super::grid::is_regular;
 
 /// Fewest rows of which a constant step is no chance.
@@ -126,14 +125,7 @@ impl Sorted {
     fn time(&mut self, label: &str, name: Option<&str>, values: &[f64], unit_s: f64) {
         let times: Vec<f64> = values.iter().map(|t| t * unit_s).collect();
         self.start_s = times.first().copied().unwrap_or_default();
-        let unit = match unit_s {
-            1.0 => "seconds",
-            1e-3 => "milliseconds",
-            1e-6 => "microseconds",
-            1e-9 => "nanoseconds",
-            60.0 => "minutes",
-            _ => "hours",
-        };
+        let unit = called(unit_s);
         let taken = match name {
             Some(_) => "the time",
             None => "taken for the time, as it rises all the way",

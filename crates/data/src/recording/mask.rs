@@ -10,13 +10,12 @@ use super::source::Source;
 use crate::Problem;
 use crate::format::npy;
 #[cfg(feature = "csv")]
-use crate::format::text::Text;
+use crate::format::{
+    csv,
+    text::{Text, decoded},
+};
 #[cfg(feature = "csv")]
 use crate::whole_file::cannot_read;
-
-/// Bytes by which the columns of a text are recognised.
-#[cfg(feature = "csv")]
-const HEAD_BYTES: usize = 1 << 16;
 
 /// What is no data of an array.
 pub(crate) struct Mask {
@@ -33,8 +32,8 @@ impl Mask {
     }
 
     /// What a file marks of an array `[time, neuron]` or `[trial, time, neuron]`: of one axis, a number a frame,
-    /// those where it is 1 (or 255, as images have it), or else the frames that it lists, counted from 0; of two axes `[time, neuron]`,
-    /// `[neuron, time]` or `[trial, time]`; or of all three.
+    /// those where it is 1 (or 255, as images have it), or else the frames that it lists, counted from 0; of two
+    /// axes `[time, neuron]`, `[neuron, time]` or `[trial, time]`; or of all three.
     ///
     /// # Errors
     /// [`Problem::Mask`], naming the file; a problem of the disk or of its format.
@@ -51,19 +50,17 @@ impl Mask {
             shape: shape.to_vec(),
         };
         let n_frames = shape[shape.len() - 2];
-        let is_marked = |v: &f32| *v != 0.0;
+        let marked = || numbers.mapv(|v| v != 0.0);
         let are_flags = are_flags(&numbers);
         let hidden = match (numbers.shape(), shape) {
-            (&[n], _) if n == n_frames && are_flags => numbers.mapv(|v| is_marked(&v)),
+            (&[n], _) if n == n_frames && are_flags => marked(),
             // What tables of one column say of it first is its number.
             (&[n], _) if n == n_frames + 1 && are_flags && has_head => {
                 notes.push(format!(
                     "the mask's first line, {}, is its header: {n_frames} frames follow it",
                     numbers[[0]]
                 ));
-                numbers
-                    .slice_axis(Axis(0), Slice::from(1..))
-                    .mapv(|v| is_marked(&v))
+                marked().slice_axis(Axis(0), Slice::from(1..)).to_owned()
             }
             ([_], _) => listed(&numbers, n_frames).map_err(refused)?,
             _ if !are_flags => {
@@ -76,17 +73,15 @@ impl Mask {
                     numbers.shape()
                 )));
             }
-            (found, whole) if found == whole => numbers.mapv(|v| is_marked(&v)),
+            (found, whole) if found == whole => marked(),
             (&[a, b], &[time, neuron]) if [b, a] == [time, neuron] => {
                 notes.push(format!(
                     "the mask's shape {:?} read as [neuron, time]",
                     [a, b]
                 ));
-                numbers.mapv(|v| is_marked(&v)).reversed_axes()
+                marked().reversed_axes()
             }
-            (&[a, b], &[trial, time, _]) if [a, b] == [trial, time] => {
-                numbers.mapv(|v| is_marked(&v))
-            }
+            (&[a, b], &[trial, time, _]) if [a, b] == [trial, time] => marked(),
             (found, _) => return Err(refused(format!("shape {found:?}"))),
         };
         let n_hidden = hidden.iter().filter(|hidden| **hidden).count();
@@ -178,16 +173,10 @@ fn text(path: &Path, source: &Source) -> Result<(ArrayD<f32>, bool), Problem> {
         return Err(source.unknown());
     }
     let text = Text::open(path)?;
-    let mut lines = String::new();
-    text.lines()?
-        .read_to_string(&mut lines)
-        .map_err(cannot_read)?;
-    let lines = with_numbers(&lines);
-    let head = lines
-        .as_bytes()
-        .get(..HEAD_BYTES)
-        .unwrap_or(lines.as_bytes());
-    let table = crate::format::csv::parse_lines(head, lines.as_bytes())?;
+    let mut lines = Vec::new();
+    text.lines()?.read_to_end(&mut lines).map_err(cannot_read)?;
+    let [head, lines] = [text.head(), &lines].map(|text| with_numbers(&decoded(text)));
+    let table = csv::parse_lines(head.as_bytes(), lines.as_bytes())?;
     let first: Vec<f32> = table
         .first
         .iter()

@@ -3,12 +3,12 @@
 use super::tables::{last, length};
 use crate::Problem;
 use crate::format::tree::Tree;
-use crate::recording::clock::{Clock, can_be_paired};
-use crate::recording::columns;
+use crate::recording::clock::{Clock, PERIODS, RATES, can_be_paired};
+use crate::recording::column_names::{self, called};
 use crate::recording::options::Options;
 
 /// What the programs that keep arrays in groups call their rate, besides the usual names.
-const RATES: [&str; 7] = [
+const OTHER_RATES: [&str; 7] = [
     "sampling_rate",
     "samplingRate",
     "sample_rate",
@@ -19,41 +19,6 @@ const RATES: [&str; 7] = [
 ];
 /// Rates that differ by less than this share are one, rounded otherwise.
 const ROUNDED: f64 = 0.01;
-/// Units of time in seconds, as UDUNITS and netCDF's conventions (CF) spell them.
-const UNITS: [(&[&str], f64, &str); 7] = [
-    (&["s", "sec", "secs", "second", "seconds"], 1.0, "seconds"),
-    (
-        &[
-            "ms",
-            "msec",
-            "msecs",
-            "millisec",
-            "millisecs",
-            "millisecond",
-            "milliseconds",
-        ],
-        1e-3,
-        "milliseconds",
-    ),
-    (
-        &[
-            "us",
-            "µs",
-            "μs",
-            "usec",
-            "microsec",
-            "microsecond",
-            "microseconds",
-        ],
-        1e-6,
-        "microseconds",
-    ),
-    (&["ns", "nanosecond", "nanoseconds"], 1e-9, "nanoseconds"),
-    (&["min", "mins", "minute", "minutes"], 60.0, "minutes"),
-    (&["h", "hr", "hrs", "hour", "hours"], 3600.0, "hours"),
-    (&["d", "day", "days"], 86_400.0, "days"),
-];
-
 /// What an array, and the groups around it, say of time: the nearest wins; a note of the array that is the time.
 pub(super) fn clock_above(
     tree: &dyn Tree,
@@ -80,27 +45,21 @@ pub(super) fn clock_above(
 /// # Errors
 /// [`Problem::Rates`] where it states several, and the caller none.
 fn stated(tree: &dyn Tree, group: &str, options: &Options) -> Result<Clock, Problem> {
-    let (mut rates, mut period_s) = (Vec::new(), None);
-    Clock::from_scalars(|name| {
-        let Some(value) = tree.scalar(group, name)? else {
-            return Ok(None);
+    let scalars = |names: &[&'static str]| -> Result<Vec<(&'static str, f64)>, Problem> {
+        let read = |&name: &&'static str| {
+            let value = tree.scalar(group, name).transpose()?;
+            Some(value.map(|value| (name, value)))
         };
-        match name.starts_with("dt") {
-            true => period_s = period_s.or(Some(value)),
-            false => rates.push((name.to_owned(), value)),
-        }
-        Ok(None)
-    })?;
+        names.iter().filter_map(read).collect()
+    };
+    let mut rates = scalars(&RATES)?;
     let has_usual = !rates.is_empty();
-    for name in RATES {
-        if let Some(rate_hz) = tree.scalar(group, name)? {
-            rates.push((name.to_owned(), rate_hz));
-        }
-    }
+    let period_s = scalars(&PERIODS)?.first().map(|&(_, period_s)| period_s);
+    rates.extend(scalars(&OTHER_RATES)?);
     let Some(&(_, first)) = rates.first() else {
         return Ok(period_s.map_or(Clock::Unstated, Clock::PeriodS));
     };
-    let differs = |(_, rate_hz): &(String, f64)| (rate_hz - first).abs() > ROUNDED * first.abs();
+    let differs = |(_, rate_hz): &(&str, f64)| (rate_hz - first).abs() > ROUNDED * first.abs();
     if options.rate_hz.is_none() && rates.iter().any(differs) {
         let named = rates
             .iter()
@@ -125,7 +84,7 @@ fn times(
     for listed in tree.arrays() {
         let (path, name) = (&listed.name, last(tree, &listed.name));
         let is_here = tree.parent(path) == group;
-        let Some(by_name_s) = columns::time_unit_of(name).filter(|_| is_here) else {
+        let Some(by_name_s) = column_names::time_unit_of(name).filter(|_| is_here) else {
             continue;
         };
         let fits = |n: usize| shape.iter().any(|&length| can_be_paired(n, length));
@@ -160,24 +119,13 @@ fn unit(text: &str) -> Option<f64> {
     let first = text
         .split(|c: char| !c.is_alphanumeric())
         .find(|word| !word.is_empty())?;
-    let first = first.to_lowercase();
-    let found = UNITS
-        .iter()
-        .find(|(names, ..)| names.contains(&first.as_str()));
-    found.map(|(_, unit_s, _)| *unit_s)
+    column_names::written_unit(&first.to_lowercase())
 }
 
 /// Whether a name has a unit among its words.
 fn names_unit(name: &str) -> bool {
     name.split(|c: char| !c.is_alphanumeric())
         .any(|word| unit(word).is_some())
-}
-
-fn called(unit_s: f64) -> &'static str {
-    let found = UNITS
-        .iter()
-        .find(|(_, of_name, _)| of_name.total_cmp(&unit_s).is_eq());
-    found.map_or("seconds", |(.., name)| name)
 }
 
 /// Whether these are whole numbers that mostly rise by one, as those of frames do.

@@ -1,5 +1,6 @@
 //! Tables that are laid out in a way of their own: Inscopix' two lines of header, Fiji's measurements.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read};
 
 use ndarray::Axis;
@@ -144,12 +145,13 @@ pub(super) fn keep_means(draft: &mut Draft) {
     let measures: Vec<(String, String)> = ids.map(|id| measure(id)).collect();
     let is_mean = |(measure, _): &&(String, String)| measure == "mean";
     let is_other = |(measure, _): &&(String, String)| OTHER_MEASURES.contains(&&**measure);
-    let has_mean = |region: &str| measures.iter().filter(is_mean).any(|(_, r)| r == region);
-    let has_other = |region: &str| measures.iter().filter(is_other).any(|(_, r)| r == region);
+    let region = |(_, region): &'_ (String, String)| region.clone();
+    let with_mean: HashSet<String> = measures.iter().filter(is_mean).map(region).collect();
+    let with_other: HashSet<String> = measures.iter().filter(is_other).map(region).collect();
     let n_means = measures.iter().filter(is_mean).count();
     let is_fiji = measures
         .iter()
-        .all(|(_, region)| has_mean(region) && has_other(region));
+        .all(|(_, region)| with_mean.contains(region) && with_other.contains(region));
     if n_means == 0 || n_means == measures.len() || !is_fiji {
         return;
     }

@@ -10,10 +10,10 @@ use crate::Problem;
 use crate::format::csv::{self, Line};
 use crate::format::text::{Text, decoded};
 use crate::recording::clock::Clock;
-use crate::recording::columns;
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
 use crate::recording::units::Units;
+use crate::recording::{column_names, columns};
 
 /// Names of columns, without spaces and signs, in small letters.
 const IDS: [&str; 26] = [
@@ -48,7 +48,7 @@ const IDS: [&str; 26] = [
 const MAYBE_IDS: [&str; 1] = ["id"];
 /// The same, if what follows is a list of values and nothing else: as of pandas' `melt` and R's `pivot_longer`.
 const HARDLY_IDS: [&str; 5] = ["variable", "name", "label", "object", "key"];
-/// Times; so are names that [`columns::time_unit_of`] knows.
+/// Times; so are names that [`column_names::time_unit_of`] knows.
 const TIMES: [&str; 12] = [
     "t",
     "time",
@@ -206,7 +206,7 @@ impl Columns {
         // Times before frames: where a list has both, the first is taken.
         let rank = |place: &usize| {
             let among = |known: &[&str]| known.iter().position(|name| *name == plain[*place]);
-            let by_unit = || columns::time_unit_of(&names[*place]).map(|_| TIMES.len());
+            let by_unit = || column_names::time_unit_of(&names[*place]).map(|_| TIMES.len());
             let of_frames = || among(&FRAMES).map(|rank| TIMES.len() + 1 + rank);
             among(&TIMES).or_else(by_unit).or_else(of_frames)
         };
@@ -399,7 +399,7 @@ impl List {
         };
         let name = self.time_name().replace("spike", "").replace("Spike", "");
         let is_in_ms = name.to_ascii_lowercase().ends_with("ms");
-        let by_name = columns::time_unit_of(&name);
+        let by_name = column_names::time_unit_of(&name);
         let unit_s = by_name.unwrap_or(if is_in_ms { 1e-3 } else { 1.0 });
         let bin_of = |time: f64| (time * unit_s * rate_hz + 1e-9).floor();
         let is_time = |time: &f64| time.is_finite() && *time >= 0.0;

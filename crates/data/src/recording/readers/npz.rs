@@ -5,7 +5,7 @@ use crate::Problem;
 use crate::format::npy::Header;
 use crate::format::npz::Members;
 use crate::recording::clock::{Clock, can_be_paired};
-use crate::recording::columns;
+use crate::recording::column_names;
 use crate::recording::draft::Draft;
 use crate::recording::options::Options;
 use crate::recording::reader::{Reader, choose, is_likely};
@@ -69,7 +69,7 @@ fn candidates(headers: &[(String, Header)]) -> Vec<String> {
     let tables = names(&|_, shape| matches!(shape, [_, _] | [_, _, _]));
     match tables.is_empty() {
         true => names(&|name, shape| {
-            matches!(shape, [n] if *n > 1) && columns::time_unit_of(name).is_none()
+            matches!(shape, [n] if *n > 1) && column_names::time_unit_of(name).is_none()
         }),
         false => tables,
     }
@@ -83,7 +83,7 @@ fn clock(
     notes: &mut Vec<String>,
 ) -> Result<Clock, Problem> {
     for (name, header) in headers {
-        let Some(unit_s) = columns::time_unit_of(name) else {
+        let Some(unit_s) = column_names::time_unit_of(name) else {
             continue;
         };
         let [n_times] = header.shape[..] else {

@@ -6,7 +6,7 @@ use crate::Problem;
 use crate::format::cells::Cells;
 use crate::format::tree::{Listed, Tree};
 use crate::recording::clock::Clock;
-use crate::recording::columns;
+use crate::recording::column_names;
 use crate::recording::draft::Draft;
 use crate::recording::family;
 use crate::recording::options::Options;
@@ -24,7 +24,7 @@ pub(super) fn candidates(tree: &dyn Tree) -> Vec<String> {
         true => named(&Listed::is_table),
         false => plain,
     };
-    let is_time = |listed: &Listed| columns::time_unit_of(last(tree, &listed.name)).is_some();
+    let is_time = |listed: &Listed| column_names::time_unit_of(last(tree, &listed.name)).is_some();
     match tables.is_empty() {
         true => named(&|listed| length(&listed.shape).is_some() && !is_time(listed)),
         false => tables,
