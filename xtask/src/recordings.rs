@@ -25,7 +25,7 @@ Three kinds of recordings that `lfads simulate` makes, none of them of Table 1's
 (100 neurons, 200 trials of 5 s), two regimes that switch at random (100 neurons, 10 minutes). No tau is given, and no setting. r² of the rates in frames \
 or trials that training did not see: the median over neurons, and of all pooled; then the mean rate over the true one; means over the seeds. \
 Beside the fit stands what needs no model of the population, each smoothed by the Gaussian that comes nearest to the truth, which no user could know. \
-By default two inputs to the dynamics are inferred; `--n-inputs 0` leaves the dynamics to themselves; with `--inputs` they are told when the \
+By default four inputs to the dynamics are inferred; `--n-inputs 0` leaves the dynamics to themselves; with `--inputs` they are told when the \
 pulse comes and in which direction, as who gives a stimulus knows. Settings were chosen on the recordings of seeds 1 and 2.
 ";
 
@@ -47,8 +47,8 @@ struct Printed {
     rows: Rows,
     /// Of the program that fitted.
     revision: String,
-    /// How long it took, what it is worth, and whether it found the pulses.
-    said: [String; 3],
+    /// How long it took, what it is worth by co-smoothing and forward prediction, and whether it found the pulses.
+    said: [String; 4],
 }
 
 /// Builds the program, fits everything, writes the page.
@@ -195,6 +195,7 @@ impl Program {
             said: [
                 line_of(&said, &run),
                 line_of(&said, "co-smoothing"),
+                line_of(&said, "forward prediction"),
                 line_of(&table, "inputs: "),
             ],
         })
@@ -296,13 +297,13 @@ fn page(printed: &[Printed], args: &[String]) -> String {
         recording,
         how,
         rows,
-        said: [first, last, inputs],
+        said: [first, hidden, ahead, inputs],
         ..
     } in printed
     {
         let _ = writeln!(
             page,
-            "\n`lfads fit{how}` of {recording}; {first}; {last}\n{inputs}\n```text"
+            "\n`lfads fit{how}` of {recording}; {first}; {hidden}; {ahead}\n{inputs}\n```text"
         );
         for (name, [median, pooled, ratio]) in rows {
             let _ = writeln!(page, "{name:30} {median:>8.4} {pooled:>8.4} {ratio:>8.4}");
@@ -397,7 +398,13 @@ mod tests {
                 ("network, 8 components, 0.4 s".into(), [0.5; 3]),
             ],
             revision: "abc".into(),
-            said: ["ring: 2000 steps", "co-smoothing", "inputs: longest"].map(Into::into),
+            said: [
+                "ring: 2000 steps",
+                "co-smoothing",
+                "forward",
+                "inputs: longest",
+            ]
+            .map(Into::into),
         };
         let page = page(&[printed("11", 0.5), printed("12", 1.0)], &[]);
         let line =

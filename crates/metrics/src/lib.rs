@@ -24,5 +24,5 @@ pub use pulses::{PulseTiming, pulse_timing};
 pub use r2::{Fit, fit, r2};
 pub use rhythm::shared_rhythm_hz;
 pub use ridge::Ridge;
-pub use smoothing::smoothed;
+pub use smoothing::{smoothed, smoothed_from_past};
 pub use spikes::bits_per_spike;

@@ -1,5 +1,7 @@
 //! Gaussian smoothing over time: the simplest estimate of a rate.
 
+use std::ops::Range;
+
 use ndarray::{Array3, ArrayView1, ArrayView3, Axis};
 
 /// Weights beyond so many SDs count as none.
@@ -24,6 +26,37 @@ const REACH: f64 = 4.0;
 /// assert!(smooth[[0, 3, 0]].is_nan());
 /// ```
 pub fn smoothed(activity: ArrayView3<'_, f32>, sd_frames: f64) -> Array3<f32> {
+    smoothed_over(activity, sd_frames, |t, reach| {
+        t.saturating_sub(reach)..t + reach + 1
+    })
+}
+
+/// The same by the half of the Gaussian that lies behind each frame, itself included: what is known of the rate while
+/// nothing of what comes is.
+///
+/// # Shapes
+/// As of [`smoothed`].
+/// # Example
+/// ```
+/// use metrics::smoothed_from_past;
+/// use ndarray::array;
+///
+/// let activity = array![[[1.0], [1.0], [7.0]]];
+/// let smooth = smoothed_from_past(activity.view(), 1.0);
+/// assert!(smooth[[0, 1, 0]] == 1.0 && smooth[[0, 2, 0]] > 3.0);
+/// ```
+pub fn smoothed_from_past(activity: ArrayView3<'_, f32>, sd_frames: f64) -> Array3<f32> {
+    smoothed_over(activity, sd_frames, |t, reach| {
+        t.saturating_sub(reach)..t + 1
+    })
+}
+
+/// Smoothed over those frames that `near` says belong to a frame, given how far weights reach.
+fn smoothed_over(
+    activity: ArrayView3<'_, f32>,
+    sd_frames: f64,
+    near: impl Fn(usize, usize) -> Range<usize>,
+) -> Array3<f32> {
     let weights = weights(sd_frames);
     let mut smooth = Array3::from_elem(activity.dim(), f32::NAN);
     for (mut to, from) in smooth.outer_iter_mut().zip(activity.outer_iter()) {
@@ -35,7 +68,7 @@ pub fn smoothed(activity: ArrayView3<'_, f32>, sd_frames: f64) -> Array3<f32> {
                 continue;
             };
             for t in first..=last {
-                to[t] = mean(from, &weights, t);
+                to[t] = mean(from, &weights, t, near(t, weights.len() - 1));
             }
         }
     }
@@ -51,11 +84,9 @@ fn weights(sd_frames: f64) -> Vec<f64> {
         .collect()
 }
 
-fn mean(values: ArrayView1<'_, f32>, weights: &[f64], t: usize) -> f32 {
-    let reach = weights.len() - 1;
-    let near = t.saturating_sub(reach)..(t + reach + 1).min(values.len());
+fn mean(values: ArrayView1<'_, f32>, weights: &[f64], t: usize, near: Range<usize>) -> f32 {
     let (mut sum, mut total) = (0.0, 0.0);
-    for other in near {
+    for other in near.start..near.end.min(values.len()) {
         let value = f64::from(values[other]);
         if value.is_finite() {
             let weight = weights[other.abs_diff(t)];

@@ -1,7 +1,7 @@
 //! Expected spikes, which are blurred in time.
 
 use burn::tensor::Tensor;
-use ndarray::Array2;
+use ndarray::{Array2, Array3, ArrayView3, Axis};
 
 use crate::error::ModelError;
 
@@ -51,6 +51,25 @@ impl Blur {
         self.n_neurons
     }
 
+    /// Rates, `[trial, time, neuron]`, as they are seen.
+    ///
+    /// # Panics
+    /// If they are those of another number of neurons.
+    #[must_use]
+    pub fn of_rates(&self, rates: ArrayView3<'_, f32>) -> Array3<f32> {
+        assert_eq!(rates.len_of(Axis(2)), self.n_neurons, "neurons of a blur");
+        let n_bins = rates.len_of(Axis(1));
+        let half = self.weights.len() / self.n_neurons / 2;
+        Array3::from_shape_fn(rates.dim(), |(trial, bin, neuron)| {
+            let around = bin.saturating_sub(half)..n_bins.min(bin + half + 1);
+            let (sum, whole) = around.fold((0.0, 0.0), |(sum, whole), at| {
+                let weight = self.weights[(at + half - bin) * self.n_neurons + neuron];
+                (sum + weight * rates[[trial, at, neuron]], whole + weight)
+            });
+            sum / whole
+        })
+    }
+
     /// Logarithms of the rates, `[time, trial, neuron]`, as they are seen.
     pub(crate) fn of_log_rates(&self, log_rates: Tensor<3>) -> Tensor<3> {
         let [least, most] = LOG_RATES;
@@ -74,6 +93,9 @@ mod tests {
         let logs = Tensor::from_data(TensorData::new(logs, [3, 1, 2]), &Device::flex());
         let seen = blur.of_log_rates(logs).exp().into_data();
         let seen: Vec<f32> = seen.iter::<f32>().collect();
+        let by_trial = Array3::from_shape_vec((1, 3, 2), rates.to_vec()).expect("three bins");
+        let plain = blur.of_rates(by_trial.view());
+        assert!(plain.iter().zip(&seen).all(|(a, b)| (a - b).abs() < 1e-5));
         // Before the first bin there is none that could be meant.
         for (seen, wanted) in seen.iter().zip([8.0, 1.0, 5.0, 2.0, 1.0, 3.0]) {
             assert!((seen - wanted).abs() < 1e-5, "{seen}, {wanted}");

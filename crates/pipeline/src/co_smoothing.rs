@@ -2,9 +2,12 @@
 
 use anyhow::Result;
 use metrics::{Comparison, bits_per_spike, shared_rhythm_hz};
+use model::NeuronCalcium;
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2, Axis, s};
 use zoo::{ModelConfig, Posterior};
 
+use crate::calibration::ByNetwork;
+use crate::forecast::Ends;
 use crate::held_out::HeldOut;
 use crate::observations::Observations;
 use crate::pieces::{Cut, Piece};
@@ -32,6 +35,13 @@ enum Recorded {
         /// Mean count per frame on training frames, `[hidden]`.
         usual: Vec<f32>,
     },
+    /// Spikes that the network expects.
+    Expected {
+        /// Without what all shown neurons have in common.
+        came: Array3<f32>,
+        /// What the shown ones have in common, `[piece, time]`.
+        common: Array2<f32>,
+    },
     Fluorescence {
         /// Without what was there before each piece and what all shown neurons have in common.
         came: Array3<f32>,
@@ -42,12 +52,31 @@ enum Recorded {
     },
 }
 
+/// What hidden neurons are scored on.
+enum Scored<'a> {
+    Counts,
+    /// Spikes that the network expects of whole traces.
+    Expected(&'a ByNetwork),
+    /// Fluorescence, by decay and rise per frame of each neuron, as learned or calibrated.
+    Fluorescence(Vec<[f64; 2]>),
+}
+
 impl Recorded {
     fn counts(recorded: &Array3<f32>, hidden: &[usize], usual: Vec<f32>) -> Self {
         Self::Counts {
             came: recorded.select(Axis(2), hidden),
             usual,
         }
+    }
+
+    /// Of spikes that are expected of all neurons, `[piece, time, neuron]`.
+    fn expected(expected: &Array3<f32>, hidden: &[usize]) -> Self {
+        let common = common(expected, hidden, |_| 1.0);
+        let mut came = expected.select(Axis(2), hidden);
+        for came in came.axis_iter_mut(Axis(2)) {
+            take_out(came, common.view());
+        }
+        Self::Expected { came, common }
     }
 }
 
@@ -73,16 +102,20 @@ impl Observations {
         let train: Vec<Piece> = train.into_iter().step_by(stride).collect();
         let everything = Cut::trials(&self.recording);
         let seen = self.seen(held_out, everything.dim());
-        let kernels = self.kernels(model);
+        let scored = self.scored(model);
         let simple = Simple::of(self, everything, seen)?;
         let trials = |pieces: &[Piece]| -> Vec<Trial<'_>> {
-            let recorded = self.values(pieces);
+            let recorded = match scored {
+                Scored::Expected(network) => self.part_of(network.spikes.view(), pieces),
+                Scored::Counts | Scored::Fluorescence(_) => self.values(pieces),
+            };
             let trial = |hidden: Vec<usize>| Trial {
                 observations: self,
                 pieces: pieces.to_vec(),
-                recorded: match &kernels {
-                    None => Recorded::counts(&recorded, &hidden, simple.usual(&hidden)),
-                    Some(all) => self.recorded(&recorded, &hidden, all),
+                recorded: match &scored {
+                    Scored::Counts => Recorded::counts(&recorded, &hidden, simple.usual(&hidden)),
+                    Scored::Expected(_) => Recorded::expected(&recorded, &hidden),
+                    Scored::Fluorescence(kernels) => self.recorded(&recorded, &hidden, kernels),
                 },
                 hidden,
             };
@@ -98,18 +131,44 @@ impl Observations {
         let own = of_model(&unseen)?;
         let trained = of_model(&trials(&train))?;
         let rivals = simple.rivals(&unseen)?;
+        let activities = (&simple.activities[..], &simple.seen);
+        let forecast = match self.ends(&simple, &valid) {
+            Some(ends) => Some(ends.prove(config, model, activities, seed)?),
+            None => None,
+        };
         Ok(Some(Proof {
-            measure: match kernels {
-                Some(_) => Measure::FluorescenceR2,
-                None => Measure::BitsPerSpike,
+            measure: match scored {
+                Scored::Counts => Measure::BitsPerSpike,
+                Scored::Expected(_) => Measure::SpikesR2,
+                Scored::Fluorescence(_) => Measure::FluorescenceR2,
             },
             n_hidden: own.len(),
             model: mean(&own),
             in_training: mean(&trained),
             rivals: ranked(&own, rivals),
             scores: own,
+            forecast,
             shared_rhythm_hz: shared_rhythm_hz(simple.observed.view(), self.recording.dt_s),
         }))
+    }
+
+    /// The ends of pieces, and what came there: counts, or what the network expects.
+    fn ends(&self, simple: &Simple, pieces: &[Piece]) -> Option<Ends<'_>> {
+        let by = match simple.counts {
+            true => Deconvolver::Counts,
+            false => Deconvolver::Network,
+        };
+        let activity = simple
+            .activities
+            .iter()
+            .find(|activity| activity.by == by)?;
+        let came = self.part_of(activity.values(), pieces) * self.recording.dt_s as f32;
+        let measure = match simple.counts {
+            true => Measure::BitsPerSpike,
+            false => Measure::SpikesR2,
+        };
+        let all: Vec<usize> = (0..self.recording.n_neurons()).collect();
+        Ends::of(self, pieces, came, measure, simple.usual(&all))
     }
 
     /// `[trial, time]`, true where training sees.
@@ -127,21 +186,25 @@ impl Observations {
         seen
     }
 
-    /// Decay and rise per frame of each neuron, as learned or calibrated; none for counts.
-    fn kernels(&self, model: &dyn Posterior) -> Option<Vec<[f64; 2]>> {
-        let calcium = self.calibration()?.calcium();
+    /// What the neurons that `model` does not see are scored on. Spikes, where the network has found them: of
+    /// fluorescence most is noise, and calcium is too slow to tell who foresees when it changes.
+    fn scored(&self, model: &dyn Posterior) -> Scored<'_> {
+        if let Some(network) = self.network() {
+            return Scored::Expected(network);
+        }
+        let Some(calibration) = self.calibration() else {
+            return Scored::Counts;
+        };
         let neurons = model.calcium().unwrap_or_default();
         if neurons.is_empty() {
+            let calcium = calibration.calcium();
             let rise = calcium.rise.unwrap_or(0.0);
             let known = calcium.neurons.iter();
-            return Some(known.map(|neuron| [neuron.g, rise]).collect());
+            return Scored::Fluorescence(known.map(|neuron| [neuron.g, rise]).collect());
         }
         let learned = neurons.iter().cycle().take(self.recording.n_neurons());
-        Some(
-            learned
-                .map(|neuron| [neuron.decay, neuron.rise.unwrap_or(0.0)])
-                .collect(),
-        )
+        let kernel = |neuron: &NeuronCalcium| [neuron.decay, neuron.rise.unwrap_or(0.0)];
+        Scored::Fluorescence(learned.map(kernel).collect())
     }
 }
 
@@ -149,7 +212,10 @@ impl Observations {
     /// What was recorded of the hidden in pieces of which `recorded`, `[piece, time, neuron]`, shows all, given
     /// every neuron's decay and rise.
     fn recorded(&self, recorded: &Array3<f32>, hidden: &[usize], kernels: &[[f64; 2]]) -> Recorded {
-        let shared = self.common(recorded, hidden);
+        let calibration = self.calibration();
+        let scale =
+            |neuron: usize| calibration.map_or(1.0, |c| c.spike_size[neuron] / c.noise_sd[neuron]);
+        let shared = common(recorded, hidden, scale);
         let kernels: Vec<[f64; 2]> = hidden.iter().map(|&neuron| kernels[neuron]).collect();
         let mut came = recorded.select(Axis(2), hidden);
         let neurons = came.axis_iter_mut(Axis(2)).zip(&kernels);
@@ -166,22 +232,6 @@ impl Observations {
             kernels,
         }
     }
-
-    /// Mean of the neurons that are not hidden, each in units of its noise, `[piece, time]`; NaN where none is there.
-    fn common(&self, recorded: &Array3<f32>, hidden: &[usize]) -> Array2<f32> {
-        let calibration = self.calibration();
-        let scale =
-            |neuron: usize| calibration.map_or(1.0, |c| c.spike_size[neuron] / c.noise_sd[neuron]);
-        recorded.map_axis(Axis(2), |frame| {
-            let shown = frame.iter().enumerate().filter(|(neuron, x)| {
-                x.is_finite() && scale(*neuron).is_finite() && !hidden.contains(neuron)
-            });
-            let (n, sum) = shown.fold((0, 0.0), |(n, sum), (neuron, x)| {
-                (n + 1, sum + x * scale(neuron))
-            });
-            sum / n as f32
-        })
-    }
 }
 
 impl Trial<'_> {
@@ -196,7 +246,8 @@ impl Trial<'_> {
             .observations
             .read_without(config, &self.pieces, &self.hidden)?;
         let inferred = model.posterior_mean(read.view(), N_SAMPLES, seed)?;
-        self.score(inferred.rates_hz.select(Axis(2), &self.hidden))
+        let rates_hz = self.observations.as_network_sees(inferred.rates_hz);
+        self.score(rates_hz.select(Axis(2), &self.hidden))
     }
 
     /// What is expected of the hidden in the frames that each piece shows, `[piece, time, hidden]`.
@@ -225,6 +276,13 @@ impl Trial<'_> {
         let scores = match &self.recorded {
             Recorded::Counts { came, usual } => {
                 bits_per_spike(expected.view(), came.view(), usual)?
+            }
+            Recorded::Expected { came, common } => {
+                for expected in expected.axis_iter_mut(Axis(2)) {
+                    take_out(expected, common.view());
+                }
+                let fits = Comparison::new(expected.view(), came.view())?.per_neuron();
+                fits.into_iter().map(|fit| Some(fit?.r2)).collect()
             }
             Recorded::Fluorescence {
                 came,
@@ -355,6 +413,19 @@ fn groups(n_neurons: usize) -> Vec<Vec<usize>> {
     groups
 }
 
+/// Mean of the neurons that are not hidden, each times its scale, `[piece, time]`; NaN where none is there.
+fn common(recorded: &Array3<f32>, hidden: &[usize], scale: impl Fn(usize) -> f32) -> Array2<f32> {
+    recorded.map_axis(Axis(2), |frame| {
+        let shown = frame.iter().enumerate().filter(|(neuron, x)| {
+            x.is_finite() && scale(*neuron).is_finite() && !hidden.contains(neuron)
+        });
+        let (n, sum) = shown.fold((0, 0.0), |(n, sum), (neuron, x)| {
+            (n + 1, sum + x * scale(neuron))
+        });
+        sum / n as f32
+    })
+}
+
 /// Takes the part of each piece's `values`, `[piece, time]`, out that decays from its start as calcium does.
 fn take_out_start(mut values: ArrayViewMut2<'_, f32>, decay: f64) {
     for mut piece in values.outer_iter_mut() {
@@ -405,13 +476,12 @@ fn to_calcium<'a>(counts: impl Iterator<Item = &'a mut f32>, [decay, rise]: [f64
 #[cfg(test)]
 mod tests {
     use data::Units;
-    use model::{Inferred, ModelError, NeuronCalcium, SearchConfig};
     use ndarray::ArrayView3;
     use zoo::ModelName;
 
     use super::*;
     use crate::config::WindowSize;
-    use crate::testing;
+    use crate::testing::{self, Rates};
 
     #[test]
     fn groups_hide_a_tenth_and_enough() {
@@ -463,55 +533,14 @@ mod tests {
     }
 
     /// What it sees is the rate; that of the others is the mean of what it sees.
-    struct Echo;
-
-    impl Posterior for Echo {
-        fn posterior_mean(
-            &self,
-            x: ArrayView3<'_, f32>,
-            _: usize,
-            _: u64,
-        ) -> Result<Inferred, ModelError> {
-            let mut rates_hz = x.to_owned();
-            for mut frame in rates_hz.rows_mut() {
-                let shown: Vec<f32> = frame.iter().copied().filter(|v| !v.is_nan()).collect();
-                let mean = shown.iter().sum::<f32>() / shown.len() as f32;
-                frame.mapv_inplace(|v| 10.0 * if v.is_nan() { mean } else { v });
-            }
-            Ok(Inferred {
-                factors: rates_hz.clone(),
-                rates_hz,
-                spikes: None,
-                fluor: None,
-                inputs: None,
-            })
+    fn echo(x: ArrayView3<'_, f32>) -> Array3<f32> {
+        let mut rates_hz = x.to_owned();
+        for mut frame in rates_hz.rows_mut() {
+            let shown: Vec<f32> = frame.iter().copied().filter(|v| !v.is_nan()).collect();
+            let mean = shown.iter().sum::<f32>() / shown.len() as f32;
+            frame.mapv_inplace(|v| 10.0 * if v.is_nan() { mean } else { v });
         }
-
-        fn posterior_factors(
-            &self,
-            x: ArrayView3<'_, f32>,
-            _: usize,
-            _: u64,
-        ) -> Result<Array3<f32>, ModelError> {
-            Ok(x.to_owned())
-        }
-
-        fn rate_coverage(
-            &self,
-            _: ArrayView3<'_, f32>,
-            _: ArrayView3<'_, f32>,
-            _: usize,
-            _: u64,
-            _: &[f64],
-        ) -> Result<Vec<f64>, ModelError> {
-            Ok(Vec::new())
-        }
-
-        fn set_search(&mut self, _: SearchConfig) {}
-
-        fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
-            None
-        }
+        rates_hz
     }
 
     /// All neurons are alike in held-out trials, each on its own elsewhere.
@@ -533,7 +562,9 @@ mod tests {
         let all = Observations::new(recording, windows, None, None, name).unwrap();
         let lfads = ModelConfig::parse(name, "dynamics = {}".parse().unwrap()).unwrap();
         let held_out = HeldOut::Trials(held.to_vec());
-        let proof = all.prove(&lfads, &Echo, &held_out, 1).unwrap().unwrap();
+        let model = Rates(echo);
+        let proof = all.prove(&lfads, &model, &held_out, 1);
+        let proof = proof.unwrap().unwrap();
         let unseen = counts.select(Axis(0), &held);
         let trained_on = counts.select(Axis(0), &seen);
         let usual = |n: usize| trained_on.index_axis(Axis(2), n).mean().unwrap();

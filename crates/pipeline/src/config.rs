@@ -14,28 +14,42 @@ fn model_defaults(model: ModelName) -> &'static str {
         ModelName::CountLadder => "max_gain_change = 1.25\ndynamics = { n_factors = 8 }",
         ModelName::OasisLfads | ModelName::ZigLfads => "s_min = 0.5\ndynamics = { n_factors = 8 }",
         // On what was tried, they cost nothing where dynamics run alone, and are all where they are driven.
-        ModelName::NetworkLfads => "dynamics = { n_factors = 8, controller = { n_inputs = 2 } }",
+        ModelName::NetworkLfads => "dynamics = { n_factors = 8, controller = { n_inputs = 4 } }",
         _ => "dynamics = { n_factors = 8 }",
     }
 }
 
-/// Inputs that `network-lfads` infers have a sparse prior, unless `settings` say otherwise or give a time constant, which it has
-/// none of. On recordings of `lfads simulate` (seeds 1, then 11 and 12 of each kind) rates are as good as under an
-/// autoregressive one or somewhat better, and what is inferred of pulses lies closer about them.
-fn choose_input_prior(name: ModelName, settings: &mut Table) {
+/// Where `network-lfads` infers inputs and `settings` do not say otherwise:
+///
+/// - They have a sparse prior, unless a time constant is given, which it has none of. On recordings of `lfads simulate`
+///   (seeds 1, then 11 and 12 of each kind) rates are as good as under an autoregressive one or somewhat better, and
+///   what is inferred of pulses lies closer about them.
+/// - The initial condition is small and led to the generator by a linear map. A state of the generator costs so many
+///   nats that the inputs of the first bins, which cost less, are learned to stand in for it, and then for pulses early
+///   in a trial.
+fn suit_inferred_inputs(name: ModelName, settings: &mut Table) {
     let dynamics = settings.get_mut("dynamics").and_then(Value::as_table_mut);
-    let controller = dynamics.and_then(|dynamics| dynamics.get_mut("controller"));
+    let Some(dynamics) = dynamics.filter(|_| name == ModelName::NetworkLfads) else {
+        return;
+    };
+    let controller = dynamics.get_mut("controller");
     let Some(controller) = controller.and_then(Value::as_table_mut) else {
         return;
     };
     let n_inputs = controller.get("n_inputs").and_then(Value::as_integer);
-    let is_chosen = ["prior", "prior_tau_bins"]
-        .iter()
-        .any(|field| controller.contains_key(*field));
-    if name == ModelName::NetworkLfads && n_inputs > Some(0) && !is_chosen {
+    if n_inputs.is_none_or(|n_inputs| n_inputs <= 0) {
+        return;
+    }
+    if !controller.contains_key("prior") && !controller.contains_key("prior_tau_bins") {
         controller.insert("prior".into(), "sparse".into());
     }
+    if !dynamics.contains_key("n_ic") {
+        dynamics.insert("n_ic".into(), N_IC.into());
+    }
 }
+
+/// Dimensions of an initial condition beside inferred inputs.
+const N_IC: i64 = 8;
 
 fn training_defaults(model: ModelName) -> &'static str {
     match model {
@@ -237,10 +251,10 @@ impl FitConfig {
     pub fn resolve(mut self, name: ModelName, measured: &Table) -> Result<Resolved> {
         let mut settings = merged(model_defaults(name), measured)?;
         overlay(&mut settings, &self.model);
-        choose_input_prior(name, &mut settings);
+        suit_inferred_inputs(name, &mut settings);
         let model = ModelConfig::parse(name, settings).context("config, [model]")?;
         self.model = merged(model_defaults(name), &self.model)?;
-        choose_input_prior(name, &mut self.model);
+        suit_inferred_inputs(name, &mut self.model);
         self.training = merged(training_defaults(name), &self.training)?;
         let training: TrainConfig =
             self.training
@@ -494,6 +508,22 @@ mod tests {
             "[model.dynamics.controller]\nn_inputs = 2",
         );
         assert_eq!(others, (None, InputPriorKind::Autoregressive));
+    }
+
+    #[test]
+    fn an_initial_condition_is_small_beside_inferred_inputs_unless_another_is_meant() {
+        let n_ic = |name: ModelName, text: &str| {
+            let config: FitConfig = toml::from_str(text).unwrap();
+            let resolved = config.resolve(name, &Table::new()).unwrap();
+            resolved.model.dynamics().n_ic
+        };
+        let network = |text: &str| n_ic(ModelName::NetworkLfads, text);
+        assert_eq!(network(""), 8);
+        assert_eq!(network("model.dynamics.n_ic = 40"), 40);
+        let alone = "model.dynamics.controller.n_inputs = 0";
+        assert_eq!(network(alone), 64);
+        let driven = "model.dynamics.controller.n_inputs = 2";
+        assert_eq!(n_ic(ModelName::OasisLfads, driven), 64);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use data::Recording;
 use model::TrainData;
-use ndarray::{Array3, Axis, CowArray, Ix3};
+use ndarray::{Array3, ArrayView3, Axis, CowArray, Ix3, s};
 use zoo::{ModelConfig, ModelName, Reading, Setting};
 
 use crate::calibration::{ByNetwork, Calibrated, Calibration};
@@ -127,6 +127,31 @@ impl Observations {
         Ok(self.to_batch(values, pieces))
     }
 
+    /// The same where it sees nothing of any neuron from bin `ends[piece]` of each on; what is known of inputs stays.
+    ///
+    /// # Errors
+    /// Values that the model cannot read.
+    pub(crate) fn read_up_to(
+        &self,
+        model: &ModelConfig,
+        pieces: &[Piece],
+        ends: &[usize],
+    ) -> Result<Array3<f32>> {
+        let mut values = self.read(model, pieces)?.reading.values;
+        for (mut values, &end) in values.outer_iter_mut().zip(ends) {
+            values.slice_mut(s![end.., ..]).fill(f32::NAN);
+        }
+        Ok(self.to_batch(values, pieces))
+    }
+
+    /// Rates, `[piece, time, neuron]`, as what the network expects shows them: blurred, where that is known.
+    pub(crate) fn as_network_sees(&self, rates_hz: Array3<f32>) -> Array3<f32> {
+        match self.network().and_then(|network| network.blur.as_ref()) {
+            Some(blur) => blur.of_rates(rates_hz.view()),
+            None => rates_hz,
+        }
+    }
+
     /// What the model takes of pieces with these values.
     fn to_batch(&self, values: Array3<f32>, pieces: &[Piece]) -> Array3<f32> {
         match &self.external {
@@ -153,12 +178,11 @@ impl Observations {
     }
 
     fn read(&self, model: &ModelConfig, pieces: &[Piece]) -> Result<Pieces> {
-        if let Some(ByNetwork { spikes, blur, .. }) = self.network() {
-            let shown = self.shown(pieces, |trial, frame, neuron| {
-                spikes[[trial, frame, neuron]]
-            });
+        if let Some(network) = self.network() {
+            let expected = self.part_of(network.spikes.view(), pieces);
+            let blur = network.blur.clone();
             return Ok(Pieces {
-                reading: Reading::of_expected(shown, self.recording.dt_s, blur.clone()),
+                reading: Reading::of_expected(expected, self.recording.dt_s, blur),
                 before: None,
             });
         }
@@ -185,6 +209,11 @@ impl Observations {
                 None => x,
             }
         })
+    }
+
+    /// What pieces show of `all`, `[trial, time, neuron]`: `[piece, time, neuron]`, NaN elsewhere.
+    pub(crate) fn part_of(&self, all: ArrayView3<'_, f32>, pieces: &[Piece]) -> Array3<f32> {
+        self.shown(pieces, |trial, frame, neuron| all[[trial, frame, neuron]])
     }
 
     /// What pieces show of `value` by trial, frame and neuron, `[piece, time, neuron]`; NaN elsewhere.

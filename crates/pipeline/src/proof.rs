@@ -11,7 +11,7 @@ const OVERFIT_LEAST: f64 = 0.03;
 /// training is needed, and a model that only copies its input scores nothing. Of fluorescence, two things are
 /// taken out of both first, neuron by neuron: in each window a decay from its start, which spikes before it
 /// leave and nobody is asked for; and what all shown neurons have in common, since neuropil and motion are
-/// foreseen as well as spikes are, and are none.
+/// foreseen as well as spikes are, and are none. Of spikes that the network expects it is the second alone.
 ///
 /// # Source
 /// Macke et al. 2011 and Pei, Ye et al. 2021 for co-smoothing.
@@ -30,18 +30,44 @@ pub struct Proof {
     pub in_training: f64,
     /// What needs no model, the best first.
     pub rivals: Vec<Rival>,
+    /// Of frames to come; none if held-out trials or windows are shorter than five frames.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
     /// Frequency, Hz, at which all neurons rise and fall together: such a rhythm is foreseen well, and
     /// proves nothing.
     pub shared_rhythm_hz: Option<f64>,
 }
 
-/// What a score of co-smoothing is.
+/// Forward prediction: the last fifth of each held-out trial or window is hidden, of all neurons, and what comes there is foreseen
+/// by the dynamics alone. Activity in the last frame that is shown may have been told by a few of the next, the model's and its
+/// rivals' alike.
+///
+/// # Source
+/// Pei, Ye et al. 2021, who hide the frames behind each trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// What scores are.
+    pub measure: Measure,
+    /// Frames that were hidden of the longest.
+    pub n_frames: usize,
+    /// The model's score, the mean over neurons.
+    pub model: f64,
+    /// The same of each neuron.
+    pub scores: Vec<f64>,
+    /// What needs no model, the best first.
+    pub rivals: Vec<Rival>,
+}
+
+/// What a score is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// Squared partial correlation of recorded fluorescence and the calcium that the rates let expect, given the
     /// mean fluorescence of the shown neurons and what was there before each window.
     FluorescenceR2,
+    /// Squared partial correlation of the spikes that the network expects and those that the rates let expect, as the network
+    /// blurs them, given the mean of what it expects of the shown neurons.
+    SpikesR2,
     /// Bits per spike above a constant rate.
     BitsPerSpike,
 }
@@ -71,12 +97,7 @@ pub enum Standing {
 impl Proof {
     /// How the model stands to the best of what needs none; none if there is nothing to compare with.
     pub fn standing(&self) -> Option<Standing> {
-        let lead = self.rivals.first()?.lead_in_errors;
-        Some(match lead {
-            lead if lead > 2.0 => Standing::Beats,
-            lead if lead < -2.0 => Standing::FallsShort,
-            _ => Standing::Equals,
-        })
+        Some(self.rivals.first()?.standing())
     }
 
     /// Whether training windows are explained much better than held-out ones.
@@ -88,26 +109,16 @@ impl Proof {
     /// One line: the scores, and whether the model is worth having.
     pub fn verdict(&self) -> String {
         let Self {
-            n_hidden, model, ..
+            n_hidden,
+            model,
+            measure,
+            ..
         } = self;
-        let measure = match self.measure {
-            Measure::FluorescenceR2 => "r2 of fluorescence",
-            Measure::BitsPerSpike => "bits per spike",
-        };
+        let measure = measure.name();
         let scores = format!(
             "co-smoothing ({n_hidden} neurons hidden in turn, held-out frames, {measure}): the model {model:.3}"
         );
-        match (self.rivals.first(), self.standing()) {
-            (Some(Rival { name, score, .. }), Some(standing)) => {
-                let verdict = match standing {
-                    Standing::Beats => "the model is better",
-                    Standing::Equals => "no difference that can be told",
-                    Standing::FallsShort => "the model is worse: take those, or train longer",
-                };
-                format!("{scores}, {name} {score:.3}: {verdict}")
-            }
-            _ => scores,
-        }
+        beside_best(scores, &self.rivals)
     }
 
     /// What makes the verdict worth less.
@@ -126,6 +137,58 @@ impl Proof {
         }
         warnings
     }
+}
+
+impl Forecast {
+    /// One line: the scores, and whether the dynamics foresee more than a straight line does.
+    pub fn verdict(&self) -> String {
+        let Self {
+            n_frames,
+            model,
+            measure,
+            ..
+        } = self;
+        let measure = measure.name();
+        let scores = format!(
+            "forward prediction (the last fifth hidden, {n_frames} frames, {measure}): the model {model:.3}"
+        );
+        beside_best(scores, &self.rivals)
+    }
+}
+
+impl Rival {
+    /// How the model stands to it.
+    fn standing(&self) -> Standing {
+        match self.lead_in_errors {
+            lead if lead > 2.0 => Standing::Beats,
+            lead if lead < -2.0 => Standing::FallsShort,
+            _ => Standing::Equals,
+        }
+    }
+}
+
+impl Measure {
+    fn name(self) -> &'static str {
+        match self {
+            Self::FluorescenceR2 => "r2 of fluorescence",
+            Self::SpikesR2 => "r2 of the network's spikes",
+            Self::BitsPerSpike => "bits per spike",
+        }
+    }
+}
+
+/// The model's `scores` in words, and those of its best rival.
+fn beside_best(scores: String, rivals: &[Rival]) -> String {
+    let Some(best) = rivals.first() else {
+        return scores;
+    };
+    let Rival { name, score, .. } = best;
+    let verdict = match best.standing() {
+        Standing::Beats => "the model is better",
+        Standing::Equals => "no difference that can be told",
+        Standing::FallsShort => "the model is worse: take those, or train longer",
+    };
+    format!("{scores}, {name} {score:.3}: {verdict}")
 }
 
 /// How much better one estimate foresees the same neurons than another.
@@ -187,6 +250,7 @@ mod tests {
                 score: 0.3,
                 lead_in_errors: lead,
             }],
+            forecast: None,
             shared_rhythm_hz: None,
         }
     }

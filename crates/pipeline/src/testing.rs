@@ -2,7 +2,9 @@
 
 use calcium::Discretisation;
 use data::{AxisOrder, Options, Recording, Units};
-use ndarray::ArrayD;
+use model::{Inferred, ModelError, NeuronCalcium, SearchConfig};
+use ndarray::{Array3, ArrayD, ArrayView3};
+use zoo::Posterior;
 
 use crate::calibration::Calibration;
 
@@ -42,5 +44,52 @@ pub(crate) fn calibration(g: f64) -> Calibration {
         noise_sd: vec![0.1],
         resting: vec![5.0],
         start_is_running: true,
+    }
+}
+
+/// A model that makes these rates, Hz, of what it reads.
+pub(crate) struct Rates<F>(pub F);
+
+impl<F: Fn(ArrayView3<'_, f32>) -> Array3<f32> + Send> Posterior for Rates<F> {
+    fn posterior_mean(
+        &self,
+        x: ArrayView3<'_, f32>,
+        _: usize,
+        _: u64,
+    ) -> Result<Inferred, ModelError> {
+        let rates_hz = self.0(x);
+        Ok(Inferred {
+            factors: rates_hz.clone(),
+            rates_hz,
+            spikes: None,
+            fluor: None,
+            inputs: None,
+        })
+    }
+
+    fn posterior_factors(
+        &self,
+        x: ArrayView3<'_, f32>,
+        _: usize,
+        _: u64,
+    ) -> Result<Array3<f32>, ModelError> {
+        Ok(x.to_owned())
+    }
+
+    fn rate_coverage(
+        &self,
+        _: ArrayView3<'_, f32>,
+        _: ArrayView3<'_, f32>,
+        _: usize,
+        _: u64,
+        _: &[f64],
+    ) -> Result<Vec<f64>, ModelError> {
+        Ok(Vec::new())
+    }
+
+    fn set_search(&mut self, _: SearchConfig) {}
+
+    fn calcium(&self) -> Option<Vec<NeuronCalcium>> {
+        None
     }
 }

@@ -1,7 +1,7 @@
 //! What a reader asks first: is it better than simple things, whom to trust, what was assumed.
 
 use maud::{Markup, html};
-use pipeline::Standing;
+use pipeline::{Rival, Standing};
 use zoo::ModelName;
 
 use crate::{Report, section};
@@ -10,6 +10,20 @@ use crate::{Report, section};
 const LEAST_R2: f64 = 0.2;
 /// Names of neurons that are listed.
 const MAX_NAMES: usize = 12;
+
+/// Rows of the model's score and of those of its rivals.
+fn scores(model: f64, rivals: &[Rival]) -> Markup {
+    html! {
+        tr { td { "the model" } td { (format!("{model:.3}")) } td {} }
+        @for rival in rivals {
+            tr {
+                td { (rival.name) }
+                td { (format!("{:.3}", rival.score)) }
+                td { (format!("the model leads by {:.1} standard errors", rival.lead_in_errors)) }
+            }
+        }
+    }
+}
 
 impl Report<'_> {
     pub(super) fn questions(&self) -> Markup {
@@ -37,15 +51,12 @@ impl Report<'_> {
         html! {
             p { b { (answer) } " A tenth of the neurons was hidden from the model, and foreseen from the others in held-out frames (co-smoothing)." }
             table {
-                tr { td { "the model" } td { (format!("{:.3}", proof.model)) } td {} }
-                @for rival in &proof.rivals {
-                    tr {
-                        td { (rival.name) }
-                        td { (format!("{:.3}", rival.score)) }
-                        td { (format!("the model leads by {:.1} standard errors", rival.lead_in_errors)) }
-                    }
-                }
+                (scores(proof.model, &proof.rivals))
                 tr { td { "the model, in frames that it was trained on" } td { (format!("{:.3}", proof.in_training)) } td {} }
+            }
+            @if let Some(forecast) = &proof.forecast {
+                p { (forecast.verdict()) "." }
+                table { (scores(forecast.model, &forecast.rivals)) }
             }
             @for warning in proof.warnings() {
                 p.warning { (warning) }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use metrics::{Fit, PulseTiming};
-use pipeline::{Evaluation, Quality, RunFolder, RunResult, Simple};
+use pipeline::{Evaluation, Quality, Rival, RunFolder, RunResult, Simple};
 
 use super::Session;
 
@@ -23,7 +23,7 @@ pub struct Evaluate {
     inferred: PathBuf,
 
     /// Benchmark file with the truth, as `simulate` writes it; without it, of a run folder: how well the model
-    /// foresees neurons that were hidden from it
+    /// foresees neurons, and frames to come, that were hidden from it
     #[arg(long, value_name = "FILE.h5")]
     truth: Option<PathBuf>,
 
@@ -63,24 +63,21 @@ impl Evaluate {
         }
         let proof = folder.read::<RunResult>("result.json")?.proof;
         let proof = proof.ok_or_else(missing)?;
-        let mut text = format!(
-            "{}\n\nco-smoothing                                held out   lead, errors\n{:42} {:9.4}\n",
-            proof.verdict(),
-            "the model",
-            proof.model
-        );
-        for rival in &proof.rivals {
-            let _ = writeln!(
-                text,
-                "{:42} {:9.4} {:14.1}",
-                rival.name, rival.score, rival.lead_in_errors
-            );
-        }
+        let mut text = proof.verdict();
+        text.push_str(&scores("co-smoothing", proof.model, &proof.rivals));
         let _ = writeln!(
             text,
-            "{:42} {:9.4}",
+            "{:52} {:9.4}",
             "the model, in training", proof.in_training
         );
+        if let Some(forecast) = &proof.forecast {
+            let _ = write!(text, "\n{}", forecast.verdict());
+            text.push_str(&scores(
+                "forward prediction",
+                forecast.model,
+                &forecast.rivals,
+            ));
+        }
         for warning in proof.warnings() {
             let _ = writeln!(text, "warning: {warning}");
         }
@@ -150,6 +147,23 @@ fn beside(name: &str, quality: &Quality) -> String {
         number(pooled),
         number(quality.mean_ratio)
     )
+}
+
+/// The model's score in what is called `of`, and those of its rivals.
+fn scores(of: &str, model: f64, rivals: &[Rival]) -> String {
+    let mut text = format!(
+        "\n\n{of:52}  held out   lead, errors\n{:52} {model:9.4}\n",
+        "the model"
+    );
+    for rival in rivals {
+        let Rival {
+            name,
+            score,
+            lead_in_errors,
+        } = rival;
+        let _ = writeln!(text, "{name:52} {score:9.4} {lead_in_errors:14.1}");
+    }
+    text
 }
 
 fn spread(quality: &Quality) -> String {

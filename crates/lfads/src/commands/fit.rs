@@ -232,10 +232,13 @@ impl Fit {
         );
         if let Some(proof) = &result.proof {
             let _ = writeln!(text, "{}", proof.verdict());
+            if let Some(forecast) = &proof.forecast {
+                let _ = writeln!(text, "{}", forecast.verdict());
+            }
             let is_driven = record.model_config.dynamics().controller.n_inputs > 0;
             if !is_driven && record.tried.is_empty() && proof.standing() != Some(Standing::Beats) {
                 text.push_str(
-                    "if something drives these neurons at times of its own, the model can infer it: --n-inputs 2 or auto, into another folder\n",
+                    "if something drives these neurons at times of its own, the model can infer it: --n-inputs 4 or auto, into another folder\n",
                 );
             }
         }
