@@ -51,7 +51,7 @@ fn suit_inferred_inputs(name: ModelName, settings: &mut Table) {
 /// Dimensions of an initial condition beside inferred inputs.
 const N_IC: i64 = 8;
 
-fn training_defaults(model: ModelName) -> &'static str {
+fn training_defaults(model: ModelName, infers_inputs: bool) -> &'static str {
     match model {
         // The deep level first learns alone from the shallow level's spikes.
         ModelName::LadderLfads => {
@@ -59,7 +59,12 @@ fn training_defaults(model: ModelName) -> &'static str {
              learning_rate = { kind = \"cosine\", peak = 0.01, constant_fraction = 0.7, final_fraction = 0.002 }\n\
              warm_up = { shallow_steps = 300, deep_start = 1000, deep_alone = 5000, deep_steps = 1600 }"
         }
-        // Enough on recordings of ten minutes; twice as many gain nothing.
+        // Enough on recordings of ten minutes; twice as many gain nothing. While the divergences weigh little, inputs are
+        // learned that come when something happens; where they soon weigh in full, such as are spread around it, which the
+        // network's blurred spikes allow and cheap small inputs suggest.
+        ModelName::NetworkLfads if infers_inputs => {
+            "n_steps = 2000\nvalidate_every = 25\nwarm_up = { deep_steps = 3000 }"
+        }
         ModelName::NetworkLfads => {
             "n_steps = 2000\nvalidate_every = 25\nwarm_up = { deep_steps = 500 }"
         }
@@ -255,7 +260,8 @@ impl FitConfig {
         let model = ModelConfig::parse(name, settings).context("config, [model]")?;
         self.model = merged(model_defaults(name), &self.model)?;
         suit_inferred_inputs(name, &mut self.model);
-        self.training = merged(training_defaults(name), &self.training)?;
+        let infers_inputs = model.dynamics().controller.n_inputs > 0;
+        self.training = merged(training_defaults(name, infers_inputs), &self.training)?;
         let training: TrainConfig =
             self.training
                 .clone()
@@ -511,19 +517,22 @@ mod tests {
     }
 
     #[test]
-    fn an_initial_condition_is_small_beside_inferred_inputs_unless_another_is_meant() {
-        let n_ic = |name: ModelName, text: &str| {
+    fn beside_inferred_inputs_initial_conditions_are_small_and_the_warm_up_long_unless_others_are_meant()
+     {
+        let of = |name: ModelName, text: &str| {
             let config: FitConfig = toml::from_str(text).unwrap();
             let resolved = config.resolve(name, &Table::new()).unwrap();
-            resolved.model.dynamics().n_ic
+            let warm_up = resolved.training.warm_up.deep_steps;
+            (resolved.model.dynamics().n_ic, warm_up)
         };
-        let network = |text: &str| n_ic(ModelName::NetworkLfads, text);
-        assert_eq!(network(""), 8);
-        assert_eq!(network("model.dynamics.n_ic = 40"), 40);
+        let network = |text: &str| of(ModelName::NetworkLfads, text);
+        assert_eq!(network(""), (8, 3000));
+        let own = "model.dynamics.n_ic = 40\ntraining.warm_up.deep_steps = 7";
+        assert_eq!(network(own), (40, 7));
         let alone = "model.dynamics.controller.n_inputs = 0";
-        assert_eq!(network(alone), 64);
+        assert_eq!(network(alone), (64, 500));
         let driven = "model.dynamics.controller.n_inputs = 2";
-        assert_eq!(n_ic(ModelName::OasisLfads, driven), 64);
+        assert_eq!(of(ModelName::OasisLfads, driven), (64, 800));
     }
 
     #[test]
