@@ -97,6 +97,14 @@ pub enum Problem {
         /// Their paths.
         found: String,
     },
+    /// An NWB file of spike times.
+    #[error(
+        "there is no RoiResponseSeries, but `units`, the spike times of {n_units} neurons; count them in bins, with pynapple: units.count(0.02).values, and store these, [time, neuron]"
+    )]
+    UnitsTable {
+        /// How many neurons it has.
+        n_units: usize,
+    },
     /// An NWB file to which nothing can be added.
     #[error(
         "the recording's NWB file cannot be added to: it begins behind a block of other data, or uses addresses of less than 64 bits; write the results as .h5"

@@ -62,11 +62,16 @@ pub struct WholeFile {
 }
 
 impl WholeFile {
-    /// Begins a file in a folder that is there.
+    /// Begins a file in a folder that is there. Where its name is a link to a file, that file is meant, and the link stays.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; a device, a pipe or a socket in its place, which would be lost.
     pub fn create(path: &Path) -> io::Result<Self> {
+        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            let problem = "it is a device or a pipe, no file; give another name";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
         let mut builder = tempfile::Builder::new();
         builder.prefix(PREFIX).suffix(SUFFIX);
         #[cfg(unix)]
@@ -209,6 +214,23 @@ mod tests {
         sweep(folder.path());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
         assert!(path.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_what_is_no_file_is_not_replaced() {
+        use std::os::unix::net::UnixListener;
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, socket] = ["file", "link", "socket"].map(|name| folder.path().join(name));
+        WholeFile::write(&file, b"old").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        WholeFile::write(&link, b"new").unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let error = WholeFile::write(&socket, b"x").unwrap_err();
+        assert!(error.to_string().contains("no file"), "{error}");
+        assert!(!std::fs::metadata(&socket).unwrap().is_file());
     }
 
     #[cfg(unix)]

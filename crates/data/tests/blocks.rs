@@ -120,6 +120,13 @@ fn datasets_of_hdf5() {
     }
 }
 
+/// Some regions of suite2p's joining of planes are filled with zeros at their end.
+#[test]
+fn joined_planes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/series/joined");
+    agree(&folder, &Options::default());
+}
+
 #[test]
 fn what_cannot_be_read_in_pieces_is_left_to_the_whole_reader() {
     for name in ["header.csv", "rate.nwb", "stored.npz", "lfads.h5"] {

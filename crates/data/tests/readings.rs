@@ -380,3 +380,29 @@ fn what_is_silent_constant_or_padded_is_found() {
     let recording = Recording::open(&path, &in_order(AxisOrder::TrialTimeNeuron)).unwrap();
     assert_eq!(recording.zeros_at_ends(), (1, 3));
 }
+
+/// Frames without a spike end trials of counts by chance; many of them do not.
+#[test]
+fn counts_are_padded_where_chance_brings_no_such_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("counts.npy");
+    // A frame in three has no spike, and so do the last ones of some trials.
+    let mut counts = Array3::from_shape_fn((20, 60, 4), |(trial, t, n)| {
+        let draw = (trial * 7919 + t * 104_729) % 1009 % 3;
+        if draw == 0 {
+            0.0
+        } else {
+            ((draw + n) % 3) as f32
+        }
+    });
+    let open = |counts: &Array3<f32>| {
+        write_npy(&path, counts.view()).unwrap();
+        Recording::open(&path, &in_order(AxisOrder::TrialTimeNeuron)).unwrap()
+    };
+    assert_eq!(open(&counts).zeros_at_ends().0, 0);
+    for (trial, n) in [(3, 20), (11, 30)] {
+        counts.slice_mut(s![trial, 60 - n.., ..]).fill(0.0);
+    }
+    let (n_padded, most) = open(&counts).zeros_at_ends();
+    assert_eq!((n_padded, most / 10), (2, 3));
+}

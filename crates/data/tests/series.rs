@@ -218,3 +218,34 @@ fn what_cannot_be_read_is_named() {
         assert!(words.iter().all(|words| said.contains(words)), "{said}");
     }
 }
+
+/// Where a plane ends before the others, suite2p's joining of them goes on in zeros.
+#[test]
+fn zeros_that_suite2p_fills_in_are_no_data() {
+    let mut wanted = neurons(&[0, 1, 2]) - 0.7;
+    wanted.column_mut(1).fill(0.0);
+    let check = |recording: &Recording| {
+        let found = concatenate(Axis(0), &recording.stretches()).unwrap();
+        for ((frame, neuron), x) in found.indexed_iter() {
+            let is_filled = neuron == 2 && frame >= 35;
+            assert_eq!(x.is_nan(), is_filled, "{frame} {neuron}");
+            assert!(is_filled || (x - wanted[[frame, neuron]]).abs() < 1e-5);
+        }
+        assert!(
+            notes(recording).contains("1 regions end up to 5 frames before"),
+            "{:?}",
+            recording.notes
+        );
+    };
+    check(&open("joined", &Options::default()));
+}
+
+/// minian's YrA is the trace, C in it; the dimensions say which axis is which.
+#[test]
+fn minian_keeps_the_trace_in_yra() {
+    let recording = open("minian.nc", &at_8_hz());
+    assert_same(&recording, &truth());
+    assert_eq!(recording.neuron_ids, ["4", "7", "9"]);
+    assert!(notes(&recording).contains("`YrA` of minian"));
+    assert_same(&open("minian_alone.nc", &at_8_hz()), &(truth() / 2.0));
+}

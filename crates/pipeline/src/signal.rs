@@ -150,7 +150,7 @@ pub fn faults_in_words(
     );
     say(
         has(Fault::GoesDown),
-        "neurons {} go down further than up: neuropil subtraction, motion, or an inverted sign",
+        "neurons {} go down further than up: neuropil subtraction, motion (--mask takes frames out), or an inverted sign",
     );
     if units == Some(Units::Fluorescence) {
         let below = |(i, mean): (usize, &f64)| (*mean < 0.0).then_some(i);

@@ -53,10 +53,6 @@ fn whole_numbers(recording: &Recording) -> Option<String> {
 }
 
 fn padding(recording: &Recording) -> Option<String> {
-    // Counts are zero most of the time.
-    if recording.units == Some(Units::SpikeCounts) {
-        return None;
-    }
     let (n_ending, n_zeros) = recording.zeros_at_ends();
     let what = match (&recording.traces, n_ending) {
         (_, 0) => return None,

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 /// gone. Two names of one file, such as links, are the same file.
 ///
 /// # Errors
-/// If it is a folder, would lie in none, or is read.
+/// If it is a folder, a device or a pipe, would lie in none, or is read.
 pub fn check_file(path: &Path, inputs: &[&Path]) -> Result<()> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -17,6 +17,9 @@ pub fn check_file(path: &Path, inputs: &[&Path]) -> Result<()> {
     let shown = path.display();
     if path.is_dir() {
         bail!("{shown}: cannot write a file here, it is a folder; name a file in it");
+    }
+    if path.exists() && !path.is_file() {
+        bail!("{shown}: cannot write a file here, it is a device or a pipe; give another name");
     }
     if !folder.is_dir() {
         let folder = folder.display();
@@ -57,15 +60,17 @@ fn is_array_of(path: &Path, input: &Path) -> bool {
     }
 }
 
+/// Whether these are two names of one file that is there.
 #[cfg(unix)]
-fn is_same(a: &Path, b: &Path) -> bool {
+pub fn is_same(a: &Path, b: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let place = |path: &Path| path.metadata().map(|found| (found.dev(), found.ino()));
     matches!((place(a), place(b)), (Ok(a), Ok(b)) if a == b)
 }
 
+/// Whether these are two names of one file that is there.
 #[cfg(not(unix))]
-fn is_same(a: &Path, b: &Path) -> bool {
+pub fn is_same(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 

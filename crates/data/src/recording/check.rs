@@ -21,6 +21,8 @@ pub enum Likelihood {
 
 /// Whole numbers up to this look like counts; digitised fluorescence goes far beyond.
 const LIKELY_COUNT: f32 = 100.0;
+/// Fewer trials than so many end in so many zeros by chance.
+const FEW: f64 = 0.01;
 
 impl Recording {
     /// Checks that a model with this likelihood can be fitted to every neuron.
@@ -82,16 +84,25 @@ impl Recording {
             .collect()
     }
 
-    /// Trials that end in frames in which every neuron is 0: how many, and the most such frames.
+    /// Trials that end in more frames in which every neuron is 0 than chance brings, by how often all are 0 elsewhere, as
+    /// neurons that seldom fire often are: how many trials, and the most such frames.
     pub fn zeros_at_ends(&self) -> (usize, usize) {
-        let zeros = |trial: &ArrayView2<'_, f32>| {
-            let rows = trial.outer_iter().rev();
-            rows.take_while(|row| row.iter().all(|v| v.abs() <= 0.0))
-                .count()
-        };
-        let ends = self.stretches().iter().map(zeros).collect::<Vec<_>>();
-        let n_trials = ends.iter().filter(|n| **n > 0).count();
-        (n_trials, ends.into_iter().max().unwrap_or_default())
+        let (mut ends, mut n_zeros, mut n_before) = (Vec::new(), 0, 0);
+        for trial in self.stretches() {
+            let is_zero = |row: ArrayView1<'_, f32>| row.iter().all(|v| v.abs() <= 0.0);
+            let mut rows = trial.outer_iter().rev();
+            let end = rows.by_ref().take_while(|row| is_zero(*row)).count();
+            // The one that ended the run has gone with it.
+            n_zeros += rows.filter(|row| is_zero(*row)).count();
+            n_before += trial.nrows() - end;
+            ends.push(end);
+        }
+        let share = n_zeros as f64 / n_before.max(1) as f64;
+        let by_chance = |end: usize| ends.len() as f64 * share.powf(end as f64);
+        let padded = ends.iter().copied();
+        let padded = padded.filter(|&end| end > 0 && by_chance(end) < FEW);
+        let lengths: Vec<usize> = padded.collect();
+        (lengths.len(), lengths.into_iter().max().unwrap_or_default())
     }
 
     fn poisson_problem(&self, stretches: &[ArrayView2<'_, f32>]) -> Option<Problem> {

@@ -137,3 +137,22 @@ savemat(HERE / "counter.mat", {"dff": X, "t": np.arange(1.0, 41)})
 savemat(HERE / "times.mat", {"dff": X, "t": times})
 savemat(HERE / "complex.mat", {"z": X + 1j})
 np.save(HERE / "dict.npy", {"F": X})
+
+# suite2p's joining of planes: the last region ends five frames early, another shows nothing.
+joined = HERE / "joined" / "suite2p" / "combined"
+suite2p(joined, 1.0, RATE)
+F, Fneu = X.T.astype("f4"), np.ones((3, 40), "f4")
+F[1], Fneu[1], F[2, 35:], Fneu[2, 35:] = 0, 0, 0, 0
+np.save(joined / "F.npy", F)
+np.save(joined / "Fneu.npy", Fneu)
+
+# minian: arrays over unit_id and frame, YrA with C in it; one alone.
+for name, arrays in [("minian.nc", ["C", "YrA", "S"]), ("minian_alone.nc", ["C"])]:
+    with h5py.File(HERE / name, "w") as f:
+        for scale, values in [("unit_id", [4, 7, 9]), ("frame", range(40))]:
+            f[scale] = np.array(values)
+            f[scale].make_scale(scale)
+        for array in arrays:
+            f[array] = X.T if array == "YrA" else X.T / 2
+            for axis, scale in enumerate(["unit_id", "frame"]):
+                f[array].dims[axis].attach_scale(f[scale])

@@ -62,7 +62,12 @@ impl Evaluate {
             return Err(missing());
         }
         let proof = folder.read::<RunResult>("result.json")?.proof;
-        let proof = proof.ok_or_else(missing)?;
+        let Some(proof) = proof else {
+            anyhow::bail!(
+                "{}: how well hidden neurons are foreseen was not measured, which takes two neurons and some hundred frames; give --truth FILE.h5",
+                self.inferred.display()
+            );
+        };
         let mut text = proof.verdict();
         text.push_str(&scores("co-smoothing", proof.model, &proof.rivals));
         let _ = writeln!(

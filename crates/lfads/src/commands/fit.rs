@@ -7,12 +7,12 @@ use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use model::Device;
 use pipeline::{
-    Choice, FitConfig, FitRequest, Locked, Prepared, RunFolder, RunRecord, RunResult, Standing,
-    likelihood_of, model_for,
+    Choice, FitConfig, FitRequest, Inspection, Locked, Prepared, RunFolder, RunRecord, RunResult,
+    Standing, likelihood_of, model_for,
 };
 use runs::device::DeviceKind;
 use runs::interrupt;
-use runs::output::check_folder;
+use runs::output::{check_folder, is_same};
 use runs::progress::Watch;
 use zoo::ModelName;
 
@@ -129,7 +129,10 @@ impl Fit {
     pub fn run(&self, session: &Session<'_>) -> Result<()> {
         let device = self.device.open()?;
         let mut inputs = self.input.files(&self.path);
-        inputs.extend(self.config.as_deref());
+        // The folder's own settings may be asked for again: they stay what they are.
+        let own = self.output.join("config.toml");
+        let config = self.config.as_deref().filter(|path| !is_same(path, &own));
+        inputs.extend(config);
         inputs.extend(self.external.inputs.as_deref());
         check_folder(&self.output, &RunFolder::FILES, &inputs)?;
         let (recording, external) = self.input.open_beside(&self.path, &self.external)?;
@@ -140,9 +143,13 @@ impl Fit {
         });
         let checked = recording.check(likelihood_of(model));
         checked.map_err(with_option_names)?;
+        let config = self.config()?;
+        for warning in Inspection::of(&recording, config.calibration.typical_tau_s)?.warnings {
+            tracing::warn!("{warning}");
+        }
         let request = FitRequest {
             model,
-            config: self.config()?,
+            config,
             external,
             input: serde_json::to_value(&self.input)?,
             tried: Vec::new(),

@@ -138,7 +138,13 @@ impl<M: SequentialVae> Trainer<'_, M> {
         match (last.exists(), kept.exists()) {
             (false, false) => return Ok(None),
             (true, _) => self.resume_from_either(&last, &kept)?,
-            (false, true) => self.restore(Checkpoint::read(&kept)?, &kept)?,
+            (false, true) => {
+                tracing::warn!(
+                    "checkpoint {}: it is not there; going on from the one before it",
+                    last.display()
+                );
+                self.restore(Checkpoint::read(&kept)?, &kept)?;
+            }
         }
         self.counted = Instant::now();
         Ok(Some(self.state.step))

@@ -39,9 +39,7 @@ impl Reader for Csv {
             states.apply(&mut draft, options);
             return Ok(draft);
         }
-        let mut draft = draft(csv::parse(&text)?, options)?;
-        csv_layouts::keep_means(&mut draft);
-        Ok(draft)
+        draft(csv::parse(&text)?, options)
     }
 }
 
@@ -241,6 +239,7 @@ fn with_names(
     if draft.neuron_ids.is_none() && draft.order == Some(AxisOrder::TimeNeuron) {
         draft.neuron_ids = Some(names.to_vec());
     }
+    csv_layouts::keep_means(&mut draft);
     family::leave_strangers(&mut draft);
     Ok(draft)
 }

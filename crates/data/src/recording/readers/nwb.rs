@@ -10,6 +10,7 @@ use super::suite2p_settings::USUAL_SHARE;
 use crate::Problem;
 use crate::format::hdf5::{self, Node, Stored};
 use crate::format::hdf5_tree::Hdf5Tree;
+use crate::format::tree::Tree;
 use crate::recording::clock::{Clock, can_be_paired};
 use crate::recording::draft::Draft;
 use crate::recording::options::{AxisOrder, Options};
@@ -57,9 +58,11 @@ impl Reader for Nwb {
             listed = preferred(&found, options);
             if found.is_empty() && options.dataset.is_none() {
                 let others = other_series(&tree);
-                return Err(match others.is_empty() {
-                    true => Problem::NoTraces { kind: KIND },
-                    false => Problem::OtherSeries {
+                let n_units = tree.shape("units/spike_times_index").map(|shape| shape[0]);
+                return Err(match (n_units, &others[..]) {
+                    (Some(n_units), []) => Problem::UnitsTable { n_units },
+                    (None, []) => Problem::NoTraces { kind: KIND },
+                    _ => Problem::OtherSeries {
                         found: others.join(", "),
                     },
                 });

@@ -1,4 +1,4 @@
-//! What the usual pipelines store, in whatever format: CaImAn, CNMF, CNMF-E, EXTRACT and AllenSDK.
+//! What the usual pipelines store, in whatever format: CaImAn, CNMF, CNMF-E, EXTRACT, minian and AllenSDK.
 
 use ndarray::{ArrayD, Axis};
 
@@ -38,7 +38,7 @@ struct Output {
 type Recognise = fn(&dyn Tree) -> Result<Option<Output>, Problem>;
 
 /// From the most particular to the most general.
-const PIPELINES: [Recognise; 4] = [caiman, cnmf_e, |tree| Ok(extract(tree)), allen];
+const PIPELINES: [Recognise; 5] = [minian, caiman, cnmf_e, |tree| Ok(extract(tree)), allen];
 
 /// The traces of a pipeline's output; `None` where the file is none, or the caller names something else.
 pub(super) fn read(tree: &dyn Tree, options: &Options) -> Result<Option<Draft>, Problem> {
@@ -147,6 +147,51 @@ fn sum(tree: &dyn Tree, parts: &[String]) -> Result<ArrayD<f32>, Problem> {
 fn matrix_shape<'a>(tree: &'a dyn Tree, name: &str) -> Option<&'a [usize]> {
     tree.shape(name)
         .filter(|shape| matches!(**shape, [a, b] if a > 0 && b > 1))
+}
+
+/// minian's arrays as xarray writes them, each over `unit_id` and `frame`. Its `YrA` is the trace with all that is not the
+/// neuron's taken off: it holds `C`, and is no residual as CaImAn's is.
+fn minian(tree: &dyn Tree) -> Result<Option<Output>, Problem> {
+    let wanted = [
+        ("YrA", Some(Units::Fluorescence)),
+        ("C", Some(Units::Fluorescence)),
+        ("S", None),
+    ];
+    let groups = wanted.map(|(name, _)| groups_with(tree, name)).concat();
+    for group in groups {
+        let [units, frames] = ["unit_id", "frame"].map(|name| tree.join(&group, name));
+        let Some((numbers, frames)) = tree.numbers(&units)?.zip(tree.shape(&frames)) else {
+            continue;
+        };
+        let shape = [numbers.len(), frames.iter().product()];
+        let reversed = [shape[1], shape[0]];
+        let signals: Vec<(Signal, AxisOrder)> = wanted
+            .into_iter()
+            .filter_map(|(name, units)| {
+                let path = tree.join(&group, name);
+                let order = match matrix_shape(tree, &path)? {
+                    found if *found == shape => AxisOrder::NeuronTime,
+                    found if *found == reversed => AxisOrder::TimeNeuron,
+                    _ => return None,
+                };
+                let parts = vec![path];
+                Some((Signal { name, parts, units }, order))
+            })
+            .collect();
+        let Some((_, order)) = signals.first() else {
+            continue;
+        };
+        return Ok(Some(Output {
+            pipeline: "minian",
+            rate_hz: None,
+            order: *order,
+            signals: signals.into_iter().map(|(signal, _)| signal).collect(),
+            accepted: None,
+            ids: Some(numbers.iter().map(ToString::to_string).collect()),
+            group,
+        }));
+    }
+    Ok(None)
 }
 
 /// CaImAn's HDF5: `estimates` and `params`; CNMF's struct in MATLAB has the same names.

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use ndarray::{Array2, Axis, Ix2};
+use ndarray::{Array2, ArrayView1, Axis, Ix2, s};
 
 use super::planes_together;
 use super::suite2p_planes::{Plane, is_traces, planes};
@@ -109,7 +109,7 @@ impl Reader for Suite2p {
 
     fn read(&self, source: &Source, options: &Options) -> Result<Draft, Problem> {
         let planes = planes(&source.path, options)?;
-        let read = |plane: &Plane| read_plane(&plane.folder, options);
+        let read = |plane: &Plane| read_plane(plane, options);
         match &planes[..] {
             [only] => read(only),
             several => {
@@ -124,9 +124,10 @@ impl Reader for Suite2p {
 
     fn in_blocks(&self, source: &Source, options: &Options) -> Result<Option<Opened>, Problem> {
         let planes = planes(&source.path, options)?;
-        let [Plane { folder, .. }] = &planes[..] else {
+        let [plane] = &planes[..] else {
             return Ok(None);
         };
+        let folder = &plane.folder;
         let open = |name: &str| {
             let matrix = Matrix::open(&folder.join(name), name);
             matrix.map_err(|problem| problem.of_member(name))
@@ -152,13 +153,18 @@ impl Reader for Suite2p {
         let kept = accepted(folder, &shape, options)?;
         let ids = kept.iter().map(ToString::to_string).collect();
         let n_kept = kept.len();
-        let notes = settings.notes(share, &kept, shape[0], options);
-        let regions = Regions {
+        let mut notes = settings.notes(share, &kept, shape[0], options);
+        let mut regions = Regions {
             fluorescence,
             neuropil,
             share,
+            ends: vec![shape[1]; n_kept],
             kept,
         };
+        if plane.is_filled() {
+            regions.find_ends()?;
+            notes.extend(note_of_ends(&regions.ends, shape[1]));
+        }
         let mut opened = Opened::bare("F.npy", Box::new(regions), [n_kept, shape[1]]);
         opened.clock = settings.clock();
         opened.notes = notes;
@@ -175,17 +181,57 @@ struct Regions {
     neuropil: Option<Matrix>,
     share: f32,
     kept: Vec<usize>,
+    /// Of each that is kept, the frame behind its last one with data.
+    ends: Vec<usize>,
+}
+
+impl Regions {
+    /// Looks for the zeros with which suite2p has filled them.
+    fn find_ends(&mut self) -> Result<(), Problem> {
+        for (end, &region) in self.ends.iter_mut().zip(&self.kept) {
+            let one = region..region + 1;
+            let trace = self.fluorescence.lines(0, one.clone())?;
+            let neuropil = self.neuropil.as_mut();
+            let neuropil = neuropil.map(|matrix| matrix.lines(0, one)).transpose()?;
+            *end = end_of_data(trace.row(0), neuropil.as_ref().map(|lines| lines.row(0)));
+        }
+        Ok(())
+    }
+}
+
+/// The frame behind the last in which something was recorded: fluorescence and neuropil are both exactly 0 from there on. A
+/// region that is 0 everywhere is one that shows nothing, to its last frame.
+fn end_of_data(trace: ArrayView1<'_, f32>, neuropil: Option<ArrayView1<'_, f32>>) -> usize {
+    let is_there = |&frame: &usize| {
+        let neuropil = neuropil.is_some_and(|neuropil| neuropil[frame].abs() > 0.0);
+        neuropil || trace[frame].is_nan() || trace[frame].abs() > 0.0
+    };
+    let last = (0..trace.len()).rfind(is_there);
+    last.map_or(trace.len(), |last| last + 1)
+}
+
+/// What is said of regions whose data end there.
+fn note_of_ends(ends: &[usize], n_frames: usize) -> Option<String> {
+    let n_short = ends.iter().filter(|end| **end < n_frames).count();
+    let missing = n_frames - *ends.iter().min()?;
+    (n_short > 0).then(|| {
+        format!(
+            "{n_short} regions end up to {missing} frames before the others, which suite2p fills with zeros: no data there"
+        )
+    })
 }
 
 impl Store for Regions {
     fn read(&mut self, neurons: Range<usize>) -> Result<Array2<f32>, Problem> {
         let n_frames = self.fluorescence.shape()[1];
         let mut traces = Array2::zeros((neurons.len(), n_frames));
-        for (mut to, &region) in traces.outer_iter_mut().zip(&self.kept[neurons]) {
+        let kept = self.kept[neurons.clone()].iter().zip(&self.ends[neurons]);
+        for (mut to, (&region, &end)) in traces.outer_iter_mut().zip(kept) {
             let mut trace = self.fluorescence.lines(0, region..region + 1)?;
             if let Some(neuropil) = &mut self.neuropil {
                 trace.scaled_add(-self.share, &neuropil.lines(0, region..region + 1)?);
             }
+            trace.slice_mut(s![.., end..]).fill(f32::NAN);
             to.assign(&trace.row(0));
         }
         Ok(traces)
@@ -193,16 +239,33 @@ impl Store for Regions {
 }
 
 /// The accepted regions of one plane.
-fn read_plane(folder: &Path, options: &Options) -> Result<Draft, Problem> {
+fn read_plane(plane: &Plane, options: &Options) -> Result<Draft, Problem> {
+    let folder = &plane.folder;
     let settings = Settings::read(folder);
-    let traces = matrix(folder, "F.npy")?;
+    let mut traces = matrix(folder, "F.npy")?;
     let share = settings.share(options);
     let neuropil = match has_neuropil(folder, share)? {
         true => Some(matrix(folder, "Fneu.npy")?),
         false => None,
     };
     let kept = accepted(folder, traces.shape(), options)?;
-    assemble("F.npy", traces, neuropil, &kept, &settings, options)
+    let mut note = None;
+    let n_frames = traces.ncols();
+    let same_shape = neuropil.as_ref().is_none_or(|n| n.dim() == traces.dim());
+    if plane.is_filled() && same_shape {
+        let end = |&region: &usize| {
+            let neuropil = neuropil.as_ref().map(|neuropil| neuropil.row(region));
+            end_of_data(traces.row(region), neuropil)
+        };
+        let ends: Vec<usize> = kept.iter().map(end).collect();
+        for (&region, &end) in kept.iter().zip(&ends) {
+            traces.slice_mut(s![region, end..]).fill(f32::NAN);
+        }
+        note = note_of_ends(&ends, n_frames);
+    }
+    let mut draft = assemble("F.npy", traces, neuropil, &kept, &settings, options)?;
+    draft.notes.extend(note);
+    Ok(draft)
 }
 
 /// F less its neuropil, of the regions that are kept.

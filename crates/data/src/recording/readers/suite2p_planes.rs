@@ -58,6 +58,11 @@ pub(super) fn planes(path: &Path, options: &Options) -> Result<Vec<Plane>, Probl
 }
 
 impl Plane {
+    /// Whether it is suite2p's own joining of planes, which fills those that end before others with zeros.
+    pub(super) fn is_filled(&self) -> bool {
+        self.name == COMBINED
+    }
+
     fn at(folder: &Path) -> Self {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         Self {

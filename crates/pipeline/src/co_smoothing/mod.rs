@@ -1,12 +1,13 @@
 //! Co-smoothing: what a model and simple estimates foresee of neurons that they are not shown.
 
+mod recorded;
+
 use anyhow::Result;
-use metrics::{Comparison, bits_per_spike, shared_rhythm_hz};
-use model::NeuronCalcium;
-use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2, Axis, s};
+use metrics::shared_rhythm_hz;
+use ndarray::{Array2, Array3, Axis, s};
 use zoo::{ModelConfig, Posterior};
 
-use crate::calibration::ByNetwork;
+use self::recorded::{Recorded, Scored};
 use crate::forecast::Ends;
 use crate::held_out::HeldOut;
 use crate::observations::Observations;
@@ -20,64 +21,12 @@ const N_HIDDEN: usize = 20;
 /// Posterior samples that are averaged: a score needs no more.
 const N_SAMPLES: usize = 8;
 
-/// What was recorded of hidden neurons in some pieces, and how it follows from their rates.
+/// Some pieces of which some neurons are hidden, and what was recorded of these.
 struct Trial<'a> {
     observations: &'a Observations,
     pieces: Vec<Piece>,
     hidden: Vec<usize>,
     recorded: Recorded,
-}
-
-/// What the rates of hidden neurons are scored on, `[piece, time, hidden]`.
-enum Recorded {
-    Counts {
-        came: Array3<f32>,
-        /// Mean count per frame on training frames, `[hidden]`.
-        usual: Vec<f32>,
-    },
-    /// Spikes that the network expects.
-    Expected {
-        /// Without what all shown neurons have in common.
-        came: Array3<f32>,
-        /// What the shown ones have in common, `[piece, time]`.
-        common: Array2<f32>,
-    },
-    Fluorescence {
-        /// Without what was there before each piece and what all shown neurons have in common.
-        came: Array3<f32>,
-        /// Decay and rise per frame of each hidden neuron.
-        kernels: Vec<[f64; 2]>,
-        /// Of each hidden neuron what the shown ones have in common, without its own start, `[piece, time]`.
-        common: Vec<Array2<f32>>,
-    },
-}
-
-/// What hidden neurons are scored on.
-enum Scored<'a> {
-    Counts,
-    /// Spikes that the network expects of whole traces.
-    Expected(&'a ByNetwork),
-    /// Fluorescence, by decay and rise per frame of each neuron, as learned or calibrated.
-    Fluorescence(Vec<[f64; 2]>),
-}
-
-impl Recorded {
-    fn counts(recorded: &Array3<f32>, hidden: &[usize], usual: Vec<f32>) -> Self {
-        Self::Counts {
-            came: recorded.select(Axis(2), hidden),
-            usual,
-        }
-    }
-
-    /// Of spikes that are expected of all neurons, `[piece, time, neuron]`.
-    fn expected(expected: &Array3<f32>, hidden: &[usize]) -> Self {
-        let common = common(expected, hidden, |_| 1.0);
-        let mut came = expected.select(Axis(2), hidden);
-        for came in came.axis_iter_mut(Axis(2)) {
-            take_out(came, common.view());
-        }
-        Self::Expected { came, common }
-    }
 }
 
 impl Observations {
@@ -102,22 +51,18 @@ impl Observations {
         let train: Vec<Piece> = train.into_iter().step_by(stride).collect();
         let everything = Cut::trials(&self.recording);
         let seen = self.seen(held_out, everything.dim());
-        let scored = self.scored(model);
+        let scored = Scored::of(self, model);
         let simple = Simple::of(self, everything, seen)?;
         let trials = |pieces: &[Piece]| -> Vec<Trial<'_>> {
-            let recorded = match scored {
-                Scored::Expected(network) => self.part_of(network.spikes.view(), pieces),
-                Scored::Counts | Scored::Fluorescence(_) => self.values(pieces),
-            };
-            let trial = |hidden: Vec<usize>| Trial {
-                observations: self,
-                pieces: pieces.to_vec(),
-                recorded: match &scored {
-                    Scored::Counts => Recorded::counts(&recorded, &hidden, simple.usual(&hidden)),
-                    Scored::Expected(_) => Recorded::expected(&recorded, &hidden),
-                    Scored::Fluorescence(kernels) => self.recorded(&recorded, &hidden, kernels),
-                },
-                hidden,
+            let values = scored.values(self, pieces);
+            let trial = |hidden: Vec<usize>| {
+                let usual = || simple.usual(&hidden);
+                Trial {
+                    observations: self,
+                    pieces: pieces.to_vec(),
+                    recorded: Recorded::of(&scored, &values, &hidden, usual, self.calibration()),
+                    hidden,
+                }
             };
             groups(n_neurons).into_iter().map(trial).collect()
         };
@@ -132,16 +77,16 @@ impl Observations {
         let trained = of_model(&trials(&train))?;
         let rivals = simple.rivals(&unseen)?;
         let activities = (&simple.activities[..], &simple.seen);
-        let forecast = match self.ends(&simple, &valid) {
-            Some(ends) => Some(ends.prove(config, model, activities, seed)?),
-            None => None,
-        };
+        let forecast = self.ends(&simple, &valid).and_then(|ends| {
+            let found = ends.prove(config, model, activities, seed);
+            found
+                .inspect_err(|error| {
+                    tracing::warn!("forward prediction cannot be measured: {error:#}");
+                })
+                .ok()
+        });
         Ok(Some(Proof {
-            measure: match scored {
-                Scored::Counts => Measure::BitsPerSpike,
-                Scored::Expected(_) => Measure::SpikesR2,
-                Scored::Fluorescence(_) => Measure::FluorescenceR2,
-            },
+            measure: scored.measure(),
             n_hidden: own.len(),
             model: mean(&own),
             in_training: mean(&trained),
@@ -185,53 +130,6 @@ impl Observations {
         }
         seen
     }
-
-    /// What the neurons that `model` does not see are scored on. Spikes, where the network has found them: of
-    /// fluorescence most is noise, and calcium is too slow to tell who foresees when it changes.
-    fn scored(&self, model: &dyn Posterior) -> Scored<'_> {
-        if let Some(network) = self.network() {
-            return Scored::Expected(network);
-        }
-        let Some(calibration) = self.calibration() else {
-            return Scored::Counts;
-        };
-        let neurons = model.calcium().unwrap_or_default();
-        if neurons.is_empty() {
-            let calcium = calibration.calcium();
-            let rise = calcium.rise.unwrap_or(0.0);
-            let known = calcium.neurons.iter();
-            return Scored::Fluorescence(known.map(|neuron| [neuron.g, rise]).collect());
-        }
-        let learned = neurons.iter().cycle().take(self.recording.n_neurons());
-        let kernel = |neuron: &NeuronCalcium| [neuron.decay, neuron.rise.unwrap_or(0.0)];
-        Scored::Fluorescence(learned.map(kernel).collect())
-    }
-}
-
-impl Observations {
-    /// What was recorded of the hidden in pieces of which `recorded`, `[piece, time, neuron]`, shows all, given
-    /// every neuron's decay and rise.
-    fn recorded(&self, recorded: &Array3<f32>, hidden: &[usize], kernels: &[[f64; 2]]) -> Recorded {
-        let calibration = self.calibration();
-        let scale =
-            |neuron: usize| calibration.map_or(1.0, |c| c.spike_size[neuron] / c.noise_sd[neuron]);
-        let shared = common(recorded, hidden, scale);
-        let kernels: Vec<[f64; 2]> = hidden.iter().map(|&neuron| kernels[neuron]).collect();
-        let mut came = recorded.select(Axis(2), hidden);
-        let neurons = came.axis_iter_mut(Axis(2)).zip(&kernels);
-        let common = neurons.map(|(mut came, kernel)| {
-            let mut common = shared.clone();
-            take_out_start(common.view_mut(), kernel[0]);
-            take_out_start(came.view_mut(), kernel[0]);
-            take_out(came, common.view());
-            common
-        });
-        Recorded::Fluorescence {
-            common: common.collect(),
-            came,
-            kernels,
-        }
-    }
 }
 
 impl Trial<'_> {
@@ -268,40 +166,10 @@ impl Trial<'_> {
         Ok(rates)
     }
 
-    /// The score of each hidden neuron, 0 for one that cannot be scored, of rates
-    /// `[piece, time, hidden]` in Hz.
+    /// The score of each hidden neuron, 0 for one that cannot be scored, of rates `[piece, time, hidden]` in Hz.
     fn score(&self, rates_hz: Array3<f32>) -> Result<Vec<f64>> {
-        let dt_s = self.observations.recording.dt_s as f32;
-        let mut expected = rates_hz * dt_s;
-        let scores = match &self.recorded {
-            Recorded::Counts { came, usual } => {
-                bits_per_spike(expected.view(), came.view(), usual)?
-            }
-            Recorded::Expected { came, common } => {
-                for expected in expected.axis_iter_mut(Axis(2)) {
-                    take_out(expected, common.view());
-                }
-                let fits = Comparison::new(expected.view(), came.view())?.per_neuron();
-                fits.into_iter().map(|fit| Some(fit?.r2)).collect()
-            }
-            Recorded::Fluorescence {
-                came,
-                kernels,
-                common,
-            } => {
-                let neurons = expected.axis_iter_mut(Axis(2)).zip(kernels);
-                for ((mut expected, &kernel), common) in neurons.zip(common) {
-                    for mut piece in expected.outer_iter_mut() {
-                        to_calcium(piece.iter_mut(), kernel);
-                    }
-                    take_out_start(expected.view_mut(), kernel[0]);
-                    take_out(expected, common.view());
-                }
-                let fits = Comparison::new(expected.view(), came.view())?.per_neuron();
-                fits.into_iter().map(|fit| Some(fit?.r2)).collect()
-            }
-        };
-        Ok(scores.into_iter().map(Option::unwrap_or_default).collect())
+        self.recorded
+            .score(rates_hz * self.observations.recording.dt_s as f32)
     }
 }
 
@@ -413,69 +281,10 @@ fn groups(n_neurons: usize) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Mean of the neurons that are not hidden, each times its scale, `[piece, time]`; NaN where none is there.
-fn common(recorded: &Array3<f32>, hidden: &[usize], scale: impl Fn(usize) -> f32) -> Array2<f32> {
-    recorded.map_axis(Axis(2), |frame| {
-        let shown = frame.iter().enumerate().filter(|(neuron, x)| {
-            x.is_finite() && scale(*neuron).is_finite() && !hidden.contains(neuron)
-        });
-        let (n, sum) = shown.fold((0, 0.0), |(n, sum), (neuron, x)| {
-            (n + 1, sum + x * scale(neuron))
-        });
-        sum / n as f32
-    })
-}
-
-/// Takes the part of each piece's `values`, `[piece, time]`, out that decays from its start as calcium does.
-fn take_out_start(mut values: ArrayViewMut2<'_, f32>, decay: f64) {
-    for mut piece in values.outer_iter_mut() {
-        let left = |bin: usize| decay.powi(bin as i32);
-        let present = piece.iter().enumerate().filter(|(_, x)| x.is_finite());
-        let (xd, dd) = present.fold((0.0, 0.0), |(xd, dd), (bin, &x)| {
-            (xd + f64::from(x) * left(bin), dd + left(bin).powi(2))
-        });
-        let amplitude = if dd > 0.0 { xd / dd } else { 0.0 };
-        for (bin, x) in piece.iter_mut().enumerate() {
-            *x -= (amplitude * left(bin)) as f32;
-        }
-    }
-}
-
-/// Takes the part of `values` out that follows `common` in a straight line, both `[piece, time]`.
-fn take_out(mut values: ArrayViewMut2<'_, f32>, common: ArrayView2<'_, f32>) {
-    let pairs = || {
-        let pairs = values.iter().zip(common);
-        let pairs = pairs.filter(|(x, c)| x.is_finite() && c.is_finite());
-        pairs.map(|(&x, &c)| (f64::from(x), f64::from(c)))
-    };
-    let n = pairs().count().max(1) as f64;
-    let (x, c) = pairs().fold((0.0, 0.0), |(a, b), (x, c)| (a + x / n, b + c / n));
-    let (xc, cc) = pairs().fold((0.0, 0.0), |(a, b), (y, d)| {
-        (a + (y - x) * (d - c), b + (d - c).powi(2))
-    });
-    let slope = if cc > 0.0 { xc / cc } else { 0.0 };
-    for (x, c) in values.iter_mut().zip(common) {
-        *x -= (slope * f64::from(*c)) as f32;
-    }
-}
-
-/// Counts per frame become the calcium that they let expect, from none. What is missing goes on as before.
-fn to_calcium<'a>(counts: impl Iterator<Item = &'a mut f32>, [decay, rise]: [f64; 2]) {
-    let (mut risen, mut calcium, mut last) = (0.0, 0.0, None);
-    for count in counts {
-        if count.is_finite() {
-            last = Some(f64::from(*count));
-        }
-        let Some(count_now) = last else { continue };
-        risen = rise * risen + count_now;
-        calcium = decay * calcium + risen;
-        *count = calcium as f32;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use data::Units;
+    use metrics::bits_per_spike;
     use ndarray::ArrayView3;
     use zoo::ModelName;
 
@@ -494,42 +303,6 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 21);
-    }
-
-    #[test]
-    fn an_impulse_rises_and_decays() {
-        let mut impulse = [f32::NAN, 0.0, 1.0, 0.0, f32::NAN];
-        to_calcium(impulse.iter_mut(), [0.9, 0.5]);
-        assert!(impulse[0].is_nan());
-        let wanted = [0.0, 1.0, 1.4, 1.51];
-        let pairs = impulse[1..].iter().zip(wanted);
-        assert!(
-            pairs.clone().all(|(a, b)| (a - b).abs() < 1e-6),
-            "{impulse:?}"
-        );
-    }
-
-    #[test]
-    fn what_was_there_before_and_what_all_have_in_common_are_taken_out_and_nothing_else() {
-        let common = Array2::from_shape_fn((2, 50), |(piece, bin)| ((7 * bin + piece) % 11) as f32);
-        let own = |bin: usize| ((5 * bin) % 13) as f32;
-        let before =
-            |piece: usize, bin: usize| 8.0 * (piece as f32 + 1.0) * 0.9_f32.powi(bin as i32);
-        let mut alone = Array2::from_shape_fn((2, 50), |(_, bin)| own(bin));
-        let mut values = Array2::from_shape_fn((2, 50), |(piece, bin)| {
-            own(bin) + 3.0 * common[[piece, bin]] + before(piece, bin)
-        });
-        (values[[1, 4]], alone[[1, 4]]) = (f32::NAN, f32::NAN);
-        let mut others = common;
-        others[[1, 4]] = f32::NAN;
-        take_out_start(others.view_mut(), 0.9);
-        for values in [&mut values, &mut alone] {
-            take_out_start(values.view_mut(), 0.9);
-            take_out(values.view_mut(), others.view());
-        }
-        for (a, b) in values.iter().zip(&alone) {
-            assert!((a - b).abs() < 1e-4 || a.is_nan() && b.is_nan(), "{a} {b}");
-        }
     }
 
     /// What it sees is the rate; that of the others is the mean of what it sees.
