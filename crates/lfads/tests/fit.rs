@@ -49,6 +49,29 @@ fn training_sees_most_of_a_recording_and_fit_says_how_much() {
     }
 }
 
+/// What `inspect` warns of is said where the work is done, too; and a run's own settings are those of the same run.
+#[test]
+fn faults_of_traces_are_said_and_own_settings_go_on() {
+    let lfads = Lfads::new();
+    let mut trace = traces(300, 3, None);
+    let mut dip = trace.slice_mut(s![150..160, 0]);
+    dip.mapv_inplace(|x| x - 30.0);
+    data::write_npy(&lfads.path("x.npy"), trace.view()).unwrap();
+    let fit = |config: &str| {
+        let output = lfads.output(&format!(
+            "fit x.npy --rate 20 --units f --tau 0.7 -m oasis-lfads -o run -c {config}"
+        ));
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{log}");
+        log
+    };
+    let log = fit("tiny.toml");
+    let warned = log.contains("neurons 0 go down further than up") && log.contains("--mask");
+    assert!(warned, "{log}");
+    let log = fit("run/config.toml");
+    assert!(log.contains("already complete"), "{log}");
+}
+
 /// Burn looks for `burn.toml` where it runs, and above.
 #[test]
 fn settings_of_libraries_in_the_folder_change_nothing() {
