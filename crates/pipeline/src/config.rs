@@ -13,7 +13,7 @@ fn model_defaults(model: ModelName) -> &'static str {
     match model {
         ModelName::CountLadder => "max_gain_change = 1.25\ndynamics = { n_factors = 8 }",
         ModelName::OasisLfads | ModelName::ZigLfads => "s_min = 0.5\ndynamics = { n_factors = 8 }",
-        // On what was tried, they cost nothing where dynamics run alone, and are all where they are driven.
+        // They are all where dynamics are driven, and cost up to .015 of r² where they run nearly alone (results/recordings.md).
         ModelName::NetworkLfads => "dynamics = { n_factors = 8, controller = { n_inputs = 4 } }",
         _ => "dynamics = { n_factors = 8 }",
     }
