@@ -1,13 +1,13 @@
 //! Forward prediction: what a model and simple estimates foresee of frames to come.
 
 use anyhow::Result;
-use metrics::{Comparison, bits_per_spike, smoothed_from_past};
+use metrics::smoothed_from_past;
 use ndarray::{Array2, Array3, ArrayView3, Axis, s};
 use zoo::{ModelConfig, Posterior};
 
 use crate::observations::Observations;
 use crate::pieces::Piece;
-use crate::proof::{Forecast, Measure, mean, ranked};
+use crate::proof::{Forecast, Measure, mean, ranked, scored};
 use crate::simple::{Activity, N_COMPONENTS, Shown, whole_frames};
 
 /// One frame of so many, the last ones of each piece, is hidden.
@@ -22,20 +22,18 @@ pub(crate) struct Ends<'a> {
     pieces: Vec<(Piece, usize, usize)>,
     /// What came in the hidden bins, `[piece, time, neuron]`; NaN elsewhere.
     came: Array3<f32>,
-    measure: Measure,
-    /// Mean count per frame on training frames, `[neuron]`.
-    usual: Vec<f32>,
+    /// Of counts, the mean per frame on training frames, `[neuron]`.
+    usual: Option<Vec<f32>>,
 }
 
 impl<'a> Ends<'a> {
-    /// Of `pieces` in which counts of spikes or what the network expects of them, `came`, `[piece, time, neuron]`, are scored
-    /// by `measure`. None if no piece is long enough.
+    /// Of `pieces` in which these spikes `came`, `[piece, time, neuron]`: counts, with their `usual` number, or what the network
+    /// expects. None if no piece is long enough.
     pub fn of(
         observations: &'a Observations,
         pieces: &[Piece],
         mut came: Array3<f32>,
-        measure: Measure,
-        usual: Vec<f32>,
+        usual: Option<Vec<f32>>,
     ) -> Option<Self> {
         let mut ends = Vec::new();
         for (piece, mut came) in pieces.iter().zip(came.outer_iter_mut()) {
@@ -50,7 +48,6 @@ impl<'a> Ends<'a> {
             observations,
             pieces: ends,
             came,
-            measure,
             usual,
         })
     }
@@ -79,7 +76,10 @@ impl<'a> Ends<'a> {
         let rival = |activity: &Activity| self.best_carried(activity, seen);
         let rivals = activities.iter().map(rival).collect::<Result<Vec<_>>>()?;
         Ok(Forecast {
-            measure: self.measure,
+            measure: match self.usual {
+                Some(_) => Measure::BitsPerSpike,
+                None => Measure::SpikesR2,
+            },
             n_frames: self.longest(),
             model: mean(&own),
             rivals: ranked(&own, rivals),
@@ -96,16 +96,11 @@ impl<'a> Ends<'a> {
     /// The score of each neuron, 0 for one that cannot be scored, of rates `[piece, time, neuron]` in Hz.
     fn score(&self, rates_hz: &Array3<f32>) -> Result<Vec<f64>> {
         let expected = rates_hz * self.observations.recording.dt_s as f32;
-        let scores = match self.measure {
-            Measure::BitsPerSpike => {
-                bits_per_spike(expected.view(), self.came.view(), &self.usual)?
-            }
-            Measure::SpikesR2 | Measure::FluorescenceR2 => {
-                let fits = Comparison::new(expected.view(), self.came.view())?.per_neuron();
-                fits.into_iter().map(|fit| Some(fit?.r2)).collect()
-            }
-        };
-        Ok(scores.into_iter().map(Option::unwrap_or_default).collect())
+        Ok(scored(
+            expected.view(),
+            self.came.view(),
+            self.usual.as_deref(),
+        )?)
     }
 
     /// The principal components of an activity in the last frame that is shown, each later frame foreseen from them by a
@@ -168,6 +163,7 @@ fn later(values: ArrayView3<'_, f32>, seen: &Array2<bool>, ahead: usize) -> Arra
 #[cfg(test)]
 mod tests {
     use data::Units;
+    use metrics::bits_per_spike;
     use zoo::ModelName;
 
     use super::*;

@@ -1,5 +1,7 @@
 //! Does a fit foresee what it was not shown, and better than the simplest estimates do?
 
+use metrics::{Comparison, MetricsError, bits_per_spike};
+use ndarray::ArrayView3;
 use serde::{Deserialize, Serialize};
 
 /// Training windows explained by so much more than held-out ones are learned by heart.
@@ -140,7 +142,7 @@ impl Proof {
 }
 
 impl Forecast {
-    /// One line: the scores, and whether the dynamics foresee more than a straight line does.
+    /// One line: the scores, and whether the dynamics foresee more than what needs none.
     pub fn verdict(&self) -> String {
         let Self {
             n_frames,
@@ -214,6 +216,25 @@ impl Lead {
             in_errors: lead / error,
         }
     }
+}
+
+/// The score of each neuron, 0 for one that cannot be scored, of `expected` spikes per frame where these `came`, both
+/// `[piece, time, neuron]`: of counts, of which `usual` says how many come per frame, bits per spike; else r².
+///
+/// # Errors
+/// Shapes that differ.
+pub(crate) fn scored(
+    expected: ArrayView3<'_, f32>,
+    came: ArrayView3<'_, f32>,
+    usual: Option<&[f32]>,
+) -> Result<Vec<f64>, MetricsError> {
+    let scores: Vec<Option<f64>> = if let Some(usual) = usual {
+        bits_per_spike(expected, came, usual)?
+    } else {
+        let fits = Comparison::new(expected, came)?.per_neuron();
+        fits.into_iter().map(|fit| Some(fit?.r2)).collect()
+    };
+    Ok(scores.into_iter().map(Option::unwrap_or_default).collect())
 }
 
 pub(crate) fn mean(scores: &[f64]) -> f64 {

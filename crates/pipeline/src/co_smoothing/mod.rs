@@ -12,7 +12,7 @@ use crate::forecast::Ends;
 use crate::held_out::HeldOut;
 use crate::observations::Observations;
 use crate::pieces::{Cut, Piece};
-use crate::proof::{Measure, Proof, mean, ranked};
+use crate::proof::{Proof, mean, ranked};
 use crate::simple::{Activity, Deconvolver, N_COMPONENTS, Observed, Shown, whole_frames};
 
 /// Neurons are hidden a tenth at a time, until so many were or all have been.
@@ -108,12 +108,11 @@ impl Observations {
             .iter()
             .find(|activity| activity.by == by)?;
         let came = self.part_of(activity.values(), pieces) * self.recording.dt_s as f32;
-        let measure = match simple.counts {
-            true => Measure::BitsPerSpike,
-            false => Measure::SpikesR2,
-        };
-        let all: Vec<usize> = (0..self.recording.n_neurons()).collect();
-        Ends::of(self, pieces, came, measure, simple.usual(&all))
+        let usual = simple.counts.then(|| {
+            let all: Vec<usize> = (0..self.recording.n_neurons()).collect();
+            simple.usual(&all)
+        });
+        Ends::of(self, pieces, came, usual)
     }
 
     /// `[trial, time]`, true where training sees.
@@ -209,11 +208,8 @@ impl Simple {
         })
     }
 
-    /// Mean count per frame on training frames.
+    /// Of counts, the mean per frame on training frames.
     fn usual(&self, hidden: &[usize]) -> Vec<f32> {
-        if !self.counts {
-            return vec![0.0; hidden.len()];
-        }
         let mean = |&neuron: &usize| {
             let values = self.observed.index_axis(Axis(2), neuron);
             let seen = values.iter().zip(&self.seen);

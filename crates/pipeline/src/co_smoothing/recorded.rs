@@ -1,7 +1,6 @@
 //! What hidden neurons are scored on.
 
 use anyhow::Result;
-use metrics::{Comparison, Fit, bits_per_spike};
 use model::NeuronCalcium;
 use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2, Axis};
 use zoo::Posterior;
@@ -9,7 +8,7 @@ use zoo::Posterior;
 use crate::calibration::{ByNetwork, Calibration};
 use crate::observations::Observations;
 use crate::pieces::Piece;
-use crate::proof::Measure;
+use crate::proof::{Measure, scored};
 
 /// What of a recording hidden neurons are scored on.
 pub enum Scored<'a> {
@@ -152,16 +151,13 @@ impl Recorded {
     /// # Errors
     /// Another shape than that of what came.
     pub fn score(&self, mut expected: Array3<f32>) -> Result<Vec<f64>> {
-        let came = match self {
-            Self::Counts { came, usual } => {
-                let bits = bits_per_spike(expected.view(), came.view(), usual)?;
-                return Ok(bits.into_iter().map(Option::unwrap_or_default).collect());
-            }
+        let (came, usual) = match self {
+            Self::Counts { came, usual } => (came, Some(&usual[..])),
             Self::Expected { came, common } => {
                 for expected in expected.axis_iter_mut(Axis(2)) {
                     take_out(expected, common.view());
                 }
-                came
+                (came, None)
             }
             Self::Fluorescence {
                 came,
@@ -176,12 +172,10 @@ impl Recorded {
                     take_out_start(expected.view_mut(), kernel[0]);
                     take_out(expected, common.view());
                 }
-                came
+                (came, None)
             }
         };
-        let fits = Comparison::new(expected.view(), came.view())?.per_neuron();
-        let r2 = |fit: Option<Fit>| fit.map_or(0.0, |fit| fit.r2);
-        Ok(fits.into_iter().map(r2).collect())
+        Ok(scored(expected.view(), came.view(), usual)?)
     }
 }
 
