@@ -379,11 +379,64 @@ fn inputs_are_inferred_where_asked_for_and_shown() {
 }
 
 #[test]
+fn whether_inputs_are_inferred_is_settled_by_the_held_out_loss_unless_it_is_said() {
+    let lfads = Lfads::new().with_trials();
+    let fit = |run: &str, options: &str| {
+        let output = lfads.output(&format!("fit trials.h5 -o {run} -c tiny.toml {options}"));
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{log}");
+        (log, String::from_utf8(output.stdout).unwrap())
+    };
+    let loss = |run: &str| {
+        let text = std::fs::read(lfads.path(run).join("result.json")).unwrap();
+        let result: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        result["held_out_loss"].as_f64().unwrap()
+    };
+    fit("with", "--n-inputs 4");
+    fit("without", "--n-inputs 0");
+    let (_, said) = fit("run", "");
+    let (with, without) = (loss("with"), loss("without"));
+    let (chosen, n_inputs) = if with < without {
+        ("with", 4)
+    } else {
+        ("without", 0)
+    };
+    let line = format!(
+        "held-out loss {with:.1} nats with 4 inputs to the dynamics, {without:.1} without: "
+    );
+    assert!(said.contains(&line), "{said}");
+    let whole = record(&lfads, "run");
+    assert_eq!(whole["driven"]["loss_with"], with);
+    assert_eq!(
+        whole["config"]["model"]["dynamics"]["controller"]["n_inputs"],
+        n_inputs
+    );
+    assert!(record(&lfads, chosen).get("driven").is_none());
+    let bytes = |run: &str| std::fs::read(lfads.path(run).join("inferred.h5")).unwrap();
+    assert_eq!(bytes("run"), bytes(chosen));
+    assert!(!lfads.path("run/choice").exists());
+    lfads.run("report run");
+    let page = std::fs::read_to_string(lfads.path("run/report.html")).unwrap();
+    assert!(page.contains(&line));
+    // It is settled: nothing is trained again, for whom who says it is the same fit, and more steps go on from it.
+    for options in ["", &format!("--n-inputs {n_inputs}")] {
+        let (log, _) = fit("run", options);
+        assert!(log.contains("already complete"), "{options}: {log}");
+    }
+    let (log, _) = fit("run", "--steps 14");
+    assert!(
+        log.contains("goes on from 12 steps to 14") && !log.contains("step 1 of"),
+        "{log}"
+    );
+    assert_eq!(record(&lfads, "run")["driven"], whole["driven"]);
+}
+
+#[test]
 fn settings_are_chosen_by_what_they_foresee_and_the_choice_is_kept() {
     let lfads = Lfads::new().with_trials();
     let fit = "fit trials.h5 -o run -m oasis-lfads -c tiny.toml --n-inputs auto";
     let said = lfads.run(fit);
-    let setting = "model.dynamics.controller.n_inputs = 2: co-smoothing";
+    let setting = "model.dynamics.controller.n_inputs = 4: co-smoothing";
     assert!(
         said.contains("settings as asked for: co-smoothing"),
         "{said}"
@@ -394,9 +447,9 @@ fn settings_are_chosen_by_what_they_foresee_and_the_choice_is_kept() {
     let lead = tried[1]["lead"]["mean"].as_f64().unwrap();
     let chosen = whole["config"]["model"]["dynamics"].get("controller");
     let chosen = chosen.and_then(|controller| controller["n_inputs"].as_i64());
-    assert_eq!(chosen, (lead > 0.0).then_some(2), "{said}");
+    assert_eq!(chosen, (lead > 0.0).then_some(4), "{said}");
     // Candidates hold a part of the trials for training out again.
-    let candidate = record(&lfads, "run/choice/model.dynamics.controller.n_inputs=2");
+    let candidate = record(&lfads, "run/choice/model.dynamics.controller.n_inputs=4");
     assert_eq!(candidate["source"]["n_trials"], 8);
     assert_eq!(whole["source"]["n_trials"], 12);
     lfads.run("report run");

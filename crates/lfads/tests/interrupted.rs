@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::{Lfads, TINY, size};
 use data::Arrays;
 
-const FIT: &str = "fit trials.h5 -o run -c long.toml";
+const FIT: &str = "fit trials.h5 -o run -c long.toml --n-inputs 4";
 
 /// Trials, and a training of some seconds.
 fn prepared(n_steps: usize) -> Lfads {
@@ -29,12 +29,12 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Starts the fit and lets it come to another checkpoint.
 fn started(lfads: &Lfads) -> Child {
-    comes_to_a_checkpoint(lfads.command(FIT), lfads)
+    comes_to_a_checkpoint(lfads.command(FIT), &lfads.path("run"))
 }
 
-fn comes_to_a_checkpoint(mut command: Command, lfads: &Lfads) -> Child {
+fn comes_to_a_checkpoint(mut command: Command, run: &Path) -> Child {
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-    let last = lfads.path("run/checkpoint/last.ckpt");
+    let last = run.join("checkpoint/last.ckpt");
     let before = changed(&last);
     let child = child.unwrap();
     wait_until("no checkpoint", || {
@@ -108,6 +108,36 @@ fn killed_interrupted_and_terminated_a_fit_goes_on_and_ends_the_same() {
 
 #[cfg(unix)]
 #[test]
+fn a_fit_that_is_trained_with_and_without_inputs_goes_on_from_either() {
+    const FIT: &str = "fit trials.h5 -o run -c long.toml";
+    let whole = prepared(300);
+    whole.run(FIT);
+    let cut = prepared(300);
+    let to = |run: &str| comes_to_a_checkpoint(cut.command(FIT), &cut.path(run));
+    let mut child = to("run/choice/n_inputs=0");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let child = to("run/choice/n_inputs=4");
+    send("-INT", &child);
+    let output = child.wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{log}");
+    assert!(log.contains("same command goes on"), "{log}");
+    let early = cut.output("report run");
+    let message = String::from_utf8_lossy(&early.stderr);
+    assert!(
+        message.contains("run: the fit is not complete"),
+        "{message}"
+    );
+    let output = cut.output(FIT);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && log.contains("resumed"), "{log}");
+    assert!(rates(&cut) == rates(&whole));
+    assert!(!cut.path("run/choice").exists());
+}
+
+#[cfg(unix)]
+#[test]
 fn a_second_signal_ends_at_once() {
     let lfads = prepared(1_000_000);
     let mut child = started(&lfads);
@@ -133,7 +163,7 @@ fn what_its_starter_ignores_a_fit_ignores_and_a_hangup_hastens_nothing() {
         .arg(plain.get_program())
         .args(plain.get_args())
         .current_dir(lfads.path(""));
-    let child = comes_to_a_checkpoint(command, &lfads);
+    let child = comes_to_a_checkpoint(command, &lfads.path("run"));
     send("-HUP", &child);
     send("-INT", &child);
     let output = child.wait_with_output().unwrap();

@@ -19,11 +19,10 @@ use crate::config::{FitConfig, set};
 use crate::fit::{FitRequest, Prepared, hold_out};
 use crate::held_out::HeldOut;
 use crate::proof::Lead;
-use crate::run_folder::{RunResult, Source};
+use crate::run_folder::{RunFolder, RunResult, Source};
 use crate::tried::{Change, Tried};
 
-/// Where candidates lie in the folder of a run, and what is kept of them there.
-const FOLDER: &str = "choice";
+/// What is kept of the candidates beside them.
 const FILE: &str = "choice.json";
 /// The folder there of the settings that were asked for.
 const ASKED: &str = "asked";
@@ -31,7 +30,7 @@ const ASKED: &str = "asked";
 const FINAL: f64 = 1.3;
 
 /// Inputs that are tried where none are inferred.
-const N_INPUTS: usize = 2;
+const N_INPUTS: usize = 4;
 
 /// `choice.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,7 +64,7 @@ impl Choice {
         run: &Path,
         fit: &mut dyn FnMut(&Prepared, &Path) -> Result<RunResult>,
     ) -> Result<FitRequest> {
-        let folder = run.join(FOLDER);
+        let folder = run.join(RunFolder::CHOICE);
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("{}: cannot create the folder", folder.display()))?;
         let file = folder.join(FILE);

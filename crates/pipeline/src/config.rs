@@ -13,7 +13,8 @@ fn model_defaults(model: ModelName) -> &'static str {
     match model {
         ModelName::CountLadder => "max_gain_change = 1.25\ndynamics = { n_factors = 8 }",
         ModelName::OasisLfads | ModelName::ZigLfads => "s_min = 0.5\ndynamics = { n_factors = 8 }",
-        // They are all where dynamics are driven, and cost up to .015 of r² where they run nearly alone (results/recordings.md).
+        // All where dynamics are driven; where they run nearly alone inputs cost up to .02 of r² (results/recordings.md), and are
+        // left out again: see `Prepared::settle_inputs`.
         ModelName::NetworkLfads => "dynamics = { n_factors = 8, controller = { n_inputs = 4 } }",
         _ => "dynamics = { n_factors = 8 }",
     }
@@ -280,6 +281,12 @@ impl FitConfig {
             model,
             training,
         })
+    }
+
+    /// Whether it says something of inputs to the dynamics, as who wants some or none does.
+    pub(crate) fn sets_controller(&self) -> bool {
+        let dynamics = self.model.get("dynamics");
+        dynamics.is_some_and(|dynamics| dynamics.get("controller").is_some())
     }
 
     /// Has so many inputs to the dynamics be inferred.

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use calcium::estimate::median;
 use data::{Arrays, Likelihood, Recording, Units};
 use metrics::Comparison;
-use model::train::Observer;
+use model::train::{Observer, ValidationReport};
 use model::{Checkpoints, Term};
 use ndarray::{Ix2, Ix3};
 use runs::lock::InFolder;
@@ -16,7 +16,7 @@ use toml::{Table, Value};
 use zoo::{ModelName, Posterior, Setting, Trained, Training};
 
 use crate::calibration::Calibrated;
-use crate::config::{FitConfig, StartConfig};
+use crate::config::{FitConfig, Resolved, StartConfig};
 use crate::external::External;
 use crate::factor_axes::FactorAxes;
 use crate::held_out::HeldOut;
@@ -49,6 +49,8 @@ pub struct Prepared {
     /// What will be written down of it.
     pub record: RunRecord,
     observations: Observations,
+    /// The settings without inferred inputs, or with them once these were exchanged, where the user leaves that open.
+    other: Option<Resolved>,
 }
 
 impl Prepared {
@@ -96,7 +98,15 @@ impl Prepared {
             let dynamics = Table::from_iter([("external".into(), known.into())]);
             measured.insert("dynamics".into(), dynamics.into());
         }
+        let mut undriven = config.clone();
         let resolved = config.resolve(model, &measured)?;
+        let is_driven = resolved.model.dynamics().controller.n_inputs > 0;
+        let is_open = is_driven && tried.is_empty() && !undriven.sets_controller();
+        let other = is_open.then(|| {
+            undriven.infer_inputs(0)?;
+            undriven.resolve(model, &measured)
+        });
+        let other = other.transpose()?;
         let n_external = external.as_ref().map_or(0, |e| e.record().names.len());
         let n_wanted = resolved.model.dynamics().external.n_inputs;
         if n_wanted != n_external {
@@ -122,11 +132,33 @@ impl Prepared {
             held_out,
             external: observations.external().map(|e| e.record().clone()),
             tried,
+            driven: None,
         };
         Ok(Self {
             record,
             observations,
+            other,
         })
+    }
+
+    /// Inputs that are inferred.
+    pub(crate) fn n_inputs(&self) -> usize {
+        self.record.model_config.dynamics().controller.n_inputs
+    }
+
+    /// Whether the user leaves open if inputs are inferred.
+    pub(crate) fn inputs_are_open(&self) -> bool {
+        self.other.is_some()
+    }
+
+    /// The same fit without inferred inputs, or with them again, where that is open.
+    pub(crate) fn exchange_inputs(&mut self) {
+        let record = &mut self.record;
+        if let Some(other) = &mut self.other {
+            std::mem::swap(&mut record.config, &mut other.config);
+            std::mem::swap(&mut record.model_config, &mut other.model);
+            std::mem::swap(&mut record.training, &mut other.training);
+        }
     }
 
     /// What is fitted.
@@ -210,7 +242,7 @@ impl Prepared {
             steps: trained.steps,
             train_seconds: trained.seconds,
             recoveries: trained.recoveries,
-            held_out_loss: last.map(|report| report.valid.negative_bound()),
+            held_out_loss: held_out_loss(&history.validations),
             held_out_kl: last.and_then(|report| {
                 let inputs = report.valid.get(Term::KlInputs)?;
                 Some([report.valid.get(Term::KlIc)?, inputs])
@@ -241,6 +273,12 @@ impl Prepared {
         }
         Some(proof)
     }
+}
+
+/// Negative bound of the last validation, nats per trial or window.
+pub(crate) fn held_out_loss(validations: &[ValidationReport]) -> Option<f64> {
+    let last = validations.last();
+    last.map(|report| report.valid.negative_bound())
 }
 
 /// The model that does best on recordings of known rates, of what `recording` holds.

@@ -21,7 +21,7 @@ use crate::external::ExternalRecord;
 use crate::factor_axes::FactorAxes;
 use crate::held_out::HeldOut;
 use crate::proof::Proof;
-use crate::tried::Tried;
+use crate::tried::{Driven, Tried};
 
 /// Layout of the folder.
 const FORMAT: u32 = 4;
@@ -51,6 +51,9 @@ pub struct RunRecord {
     /// What was tried before the settings were chosen, if they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
+    /// How it was decided whether inputs are inferred, where the user did not say; the settings hold what was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driven: Option<Driven>,
 }
 
 /// The recording that a run was fitted to.
@@ -119,13 +122,15 @@ impl RunRecord {
         FORMAT
     }
 
-    /// What checkpoints of the fit say they belong to: all but the number of steps, which may be raised.
+    /// What checkpoints of the fit say they belong to: all but the number of steps, which may be raised, and why inputs
+    /// are inferred or not, which is known behind the training.
     ///
     /// # Errors
     /// None for a record of this version.
     pub fn identity(&self) -> Result<Value> {
         let mut identity = self.to_json()?;
         set_steps(&mut identity, None);
+        forget_reason(&mut identity);
         Ok(identity)
     }
 
@@ -229,6 +234,13 @@ fn set_steps(record: &mut Value, of: Option<&Value>) {
     }
 }
 
+/// Whoever decided whether inputs are inferred, the fit is the same.
+fn forget_reason(record: &mut Value) {
+    if let Some(record) = record.as_object_mut() {
+        record.remove("driven");
+    }
+}
+
 /// A path as text; what is no Unicode is replaced.
 pub(crate) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
@@ -296,6 +308,12 @@ impl RunFolder {
         "checkpoint/states.ckpt",
     ];
 
+    /// Where the trainer keeps its checkpoints.
+    pub(crate) const CHECKPOINTS: &str = "checkpoint";
+
+    /// Where fits are among which one is chosen.
+    pub(crate) const CHOICE: &str = "choice";
+
     /// A folder that holds a run.
     ///
     /// # Errors
@@ -303,6 +321,12 @@ impl RunFolder {
     pub fn open(path: &Path) -> Result<(Self, RunRecord)> {
         let folder = Self { path: path.into() };
         if !folder.file("run.json").is_file() {
+            if folder.file(Self::CHOICE).is_dir() {
+                bail!(
+                    "{}: the fit is not complete, its settings are still being chosen; the `lfads fit` that began it goes on",
+                    path.display()
+                );
+            }
             bail!(
                 "{}: this is not a run folder, it has no run.json; give the folder that `lfads fit -o` wrote",
                 path.display()
@@ -392,6 +416,7 @@ impl RunFolder {
         let mut other = self.check_format()?;
         for record in [&mut other, &mut this] {
             state_input_prior(record);
+            forget_reason(record);
         }
         let steps = |record: &Value| record.pointer("/training/n_steps")?.as_u64();
         let (before, now) = (steps(&other), steps(&this));
@@ -488,7 +513,7 @@ impl RunFolder {
 
     /// Where the trainer keeps its checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoint")
+        self.path.join(Self::CHECKPOINTS)
     }
 
     /// The last weights.

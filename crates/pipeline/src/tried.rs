@@ -55,3 +55,40 @@ impl fmt::Display for Tried {
         }
     }
 }
+
+/// How it was decided whether inputs are inferred.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Driven {
+    /// How many were tried.
+    pub n_inputs: usize,
+    /// Held-out loss with them: negative bound in nats per trial or window.
+    pub loss_with: f64,
+    /// The same without.
+    pub loss_without: f64,
+}
+
+impl Driven {
+    /// Whether they are inferred.
+    pub fn is_driven(&self) -> bool {
+        self.loss_with < self.loss_without
+    }
+}
+
+impl fmt::Display for Driven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            n_inputs,
+            loss_with,
+            loss_without,
+        } = self;
+        write!(
+            f,
+            "held-out loss {loss_with:.1} nats with {n_inputs} inputs to the dynamics, {loss_without:.1} without: {}",
+            if self.is_driven() {
+                "they are inferred"
+            } else {
+                "none are inferred"
+            }
+        )
+    }
+}

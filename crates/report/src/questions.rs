@@ -125,6 +125,9 @@ impl Report<'_> {
             ));
         }
         said.push(format!("Held out: {}.", self.record.held_out.describe()));
+        if let Some(driven) = &self.record.driven {
+            said.push(format!("Whether something drives these neurons: {driven}."));
+        }
         if !self.record.tried.is_empty() {
             said.push("Settings were chosen by what they foresee of frames that were then trained on; tried, one after the other:".into());
         }

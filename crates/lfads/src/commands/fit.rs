@@ -14,7 +14,7 @@ use runs::device::DeviceKind;
 use runs::interrupt;
 use runs::output::{check_folder, is_same};
 use runs::progress::Watch;
-use zoo::ModelName;
+use zoo::{ModelName, Trained};
 
 use super::Session;
 use crate::external::ExternalArgs;
@@ -52,8 +52,9 @@ pub struct Fit {
     #[arg(long, value_name = "S", value_parser = range::tau)]
     tau_rise: Option<f64>,
 
-    /// Inputs to the dynamics to be inferred: what drives a recording, or leads its dynamics astray; `auto` fits with and
-    /// without, and takes what foresees hidden neurons better [default: 2 of network-lfads, else 0]
+    /// Inputs to the dynamics to be inferred: what drives a recording, or leads its dynamics astray [default: of network-lfads 4
+    /// or none, whichever has the lower held-out loss, else 0]; `auto` keeps held-out frames out of that: it fits parts of
+    /// the others with and without, and takes what foresees hidden neurons better
     #[arg(long, value_name = "N|auto", value_parser = range::inputs)]
     n_inputs: Option<Inputs>,
 
@@ -94,26 +95,35 @@ pub struct Fit {
     input: InputArgs,
 }
 
+/// Trains in a run's folder, or takes the training that is there.
+fn trained(
+    session: &Session<'_>,
+    fit: &Prepared,
+    run: &Locked,
+    device: &Device,
+) -> Result<Trained> {
+    let path = run.folder.path().display();
+    let mut watch = Watch::new(session.progress, fit.record.training.n_steps);
+    let trained = fit.train(run, device, &mut watch);
+    let trained = trained.with_context(|| path.to_string())?;
+    if interrupt::asked() {
+        bail!("{path}: the training is complete and saved");
+    }
+    Ok(trained)
+}
+
 /// Trains and infers in a run's folder, or takes what is there.
 fn fitted(
     session: &Session<'_>,
     fit: &Prepared,
     run: &Locked,
-    path: &Path,
     device: &Device,
 ) -> Result<RunResult> {
     if let Some(result) = run.folder.complete(&fit.record)? {
-        tracing::info!("{}: already complete", path.display());
+        tracing::info!("{}: already complete", run.folder.path().display());
         return Ok(result);
     }
-    let mut watch = Watch::new(session.progress, fit.record.training.n_steps);
-    let trained = fit.train(run, device, &mut watch);
-    let trained = trained.with_context(|| path.display().to_string())?;
-    drop(watch);
-    if interrupt::asked() {
-        bail!("{}: the training is complete and saved", path.display());
-    }
-    fit.finish(run, trained)
+    fit.finish(run, trained(session, fit, run, device)?)
 }
 
 /// The models by name, with what each is in `--help`.
@@ -156,7 +166,7 @@ impl Fit {
         };
         let fitted = |fit: &Prepared, path: &Path| {
             let locked = RunFolder::begin(path, &fit.record)?;
-            let result = fitted(session, fit, &locked, path, &device)?;
+            let result = fitted(session, fit, &locked, &device)?;
             Ok((locked, result))
         };
         let request = match self.choice() {
@@ -166,6 +176,9 @@ impl Fit {
             })?,
         };
         let fit = Prepared::new(recording, request)?;
+        let fit = fit.settle_inputs(&self.output, &mut |fit, run| {
+            trained(session, fit, run, &device)
+        })?;
         let (locked, result) = fitted(&fit, &self.output)?;
         if self.npz {
             locked.folder.write_npz()?;
@@ -232,6 +245,9 @@ impl Fit {
         for tried in &record.tried {
             let _ = writeln!(text, "{tried}");
         }
+        if let Some(driven) = &record.driven {
+            let _ = writeln!(text, "{driven}");
+        }
         let _ = writeln!(
             text,
             "inferred: {}",
@@ -243,7 +259,8 @@ impl Fit {
                 let _ = writeln!(text, "{}", forecast.verdict());
             }
             let is_driven = record.model_config.dynamics().controller.n_inputs > 0;
-            if !is_driven && record.tried.is_empty() && proof.standing() != Some(Standing::Beats) {
+            let is_settled = record.driven.is_some() || !record.tried.is_empty();
+            if !is_driven && !is_settled && proof.standing() != Some(Standing::Beats) {
                 text.push_str(
                     "if something drives these neurons at times of its own, the model can infer it: --n-inputs 4 or auto, into another folder\n",
                 );
