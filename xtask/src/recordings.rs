@@ -120,7 +120,7 @@ struct Way {
 }
 
 impl Way {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 3] = [
         Self {
             how: "",
             run: "",
@@ -132,25 +132,15 @@ impl Way {
             is_told: false,
         },
         Self {
-            how: " --n-inputs 4",
-            run: "-inputs4",
-            is_told: false,
-        },
-        Self {
             how: " --n-inputs 0 --inputs",
             run: "-told",
             is_told: true,
         },
     ];
 
-    /// Beside the default, what it should not choose.
+    /// Where nothing drives the dynamics, the default is compared with what needs no model alone.
     fn suits(&self, kind: &str) -> bool {
-        let is_driven = kind == "pulses";
-        match self.run {
-            "" => true,
-            "-inputs4" => !is_driven,
-            _ => is_driven,
-        }
+        self.how.is_empty() || kind == "pulses"
     }
 }
 
