@@ -120,15 +120,10 @@ struct Way {
 }
 
 impl Way {
-    const ALL: [Self; 3] = [
+    const ALL: [Self; 2] = [
         Self {
             how: "",
             run: "",
-            is_told: false,
-        },
-        Self {
-            how: " --n-inputs 0",
-            run: "-inputs0",
             is_told: false,
         },
         Self {
@@ -138,9 +133,8 @@ impl Way {
         },
     ];
 
-    /// Where nothing drives the dynamics, the default is compared with what needs no model alone.
     fn suits(&self, kind: &str) -> bool {
-        self.how.is_empty() || kind == "pulses"
+        !self.is_told || kind == "pulses"
     }
 }
 
